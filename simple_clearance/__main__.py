@@ -1,0 +1,25 @@
+"""The command, for `python3 -m simple_clearance` and as the archive's own `__main__.py`.
+
+Any Python must be able to read this file, 2.7 too, so that one that is too old says so in a line.
+`--version` is answered here: it is what scripts ask first, and needs none of the rest.
+"""
+
+import sys
+
+
+def main():  # type: () -> None
+    if sys.version_info < (3, 8):
+        sys.stderr.write("simple-clearance: needs Python 3.8 or later, this is %d.%d\n" % sys.version_info[:2])
+        sys.exit(3)
+    if sys.argv[1:] == ["--version"]:
+        from simple_clearance import __version__
+
+        sys.stdout.write("simple-clearance %s\n" % __version__)
+        return
+    from simple_clearance.cli import script
+
+    sys.exit(script())
+
+
+if __name__ == "__main__":
+    main()

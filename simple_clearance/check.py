@@ -1,0 +1,285 @@
+"""`--check`: what is missing on this host for one container, and how to mend it.
+
+It takes the same steps as the start of a session, with the same code, one line each; it runs no
+verdict and asks nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+import sys
+
+from . import bridge, children, clocks, events, statedir, terminal, watched
+from . import container as podman
+from .errors import CANNOT_START, HUB_ACTIVE, OK, Refused
+from .hub import Hub
+from .loop import Loop
+from .policyfile import PolicyFile
+from .source import ReaderSource
+from .text import count, printable
+from .watch import Wakeups
+from .watched import Watched
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable, Mapping
+
+    from .moment import Now
+    from .options import Options
+
+DEADLINE = 10.0  # seconds for a command to answer, and for a reader to listen
+TO_STOP = 2.0
+RUN_IT = "run it by hand, as this user, to see why"
+
+
+class Line:
+    """One precondition: `refusal` is None when it holds; `after` names what it hangs on when that fails."""
+
+    __slots__ = ("message", "name", "refusal")
+
+    def __init__(self, name: str, message: str, refusal: Refused | None = None) -> None:
+        self.name = name
+        self.message = message
+        self.refusal = refusal
+
+    @property
+    def ok(self) -> bool:
+        return self.refusal is None
+
+    def text(self) -> list[str]:
+        mark = "ok" if self.refusal is None else "WRONG" if self.refusal.message else "-"
+        lines = ["%-6s%-13s %s" % (mark, self.name, self.message)]
+        if self.refusal is not None:
+            lines += ["%20s%s" % ("", "hint: " + hint) for hint in self.refusal.hints]
+        return lines
+
+
+class Check:
+    """The steps, in order.  `lines` is what came of them so far."""
+
+    def __init__(self, options: Options, environ: Mapping[str, str]) -> None:
+        self._options = options
+        self._environ = environ
+        self._name = options.containers[0]
+        self._watched = Watched(self._name)
+        self._found: podman.Container | None = None
+        self.lines: list[Line] = []
+
+    def run(self) -> int:
+        """Takes every step that can be taken; returns the exit code that a session would end with."""
+        needs_podman = self._options.netns is None and not (self._options.reader and self._options.state_dir)
+        with self._watched:
+            self._step("python", self._python)
+            if needs_podman:
+                self._step("podman", self._podman)
+                self._step("container", self._container, "podman")
+                self._step("shielded", self._shielded, "container")
+            self._step("state dir", self._state_dir, *(["shielded"] if needs_podman else []))
+            self._step("namespace", self._namespace, *(["container"] if needs_podman else []))
+            self._step("packet log", self._packet_log, "namespace", "state dir")
+            self._step("terok-shield", self._shield)
+            if self._options.policy is not None:
+                self._step("policy", self._policy)
+            self._step("hub", self._hub)
+            self._step("terminal", self._terminal)
+        codes = [line.refusal.code for line in self.lines if line.refusal is not None]
+        return HUB_ACTIVE if HUB_ACTIVE in codes else codes[0] if codes else OK
+
+    def _step(self, name: str, take: Callable[[], str], *needed: str) -> None:
+        """One line; a step is not taken when one that it needs has failed."""
+        failed = {line.name for line in self.lines if not line.ok}
+        missing = next((other for other in needed if other in failed), None)
+        if missing is not None:
+            self.lines.append(Line(name, "not looked at, for want of: " + missing, Refused(CANNOT_START, "")))
+            return
+        try:
+            self.lines.append(Line(name, take()))
+        except Refused as refusal:
+            self.lines.append(Line(name, refusal.message, refusal))
+
+    # The steps: each returns what is right, or raises Refused with what is wrong
+
+    def _python(self) -> str:
+        return f"{platform.python_implementation()} {platform.python_version()}"
+
+    def _podman(self) -> str:
+        path = children.find("podman", self._environ)
+        if not path:
+            raise Refused(
+                CANNOT_START,
+                "podman: no such command",
+                "install podman, or give --netns PATH with --state-dir DIR",
+            )
+        return _version(["podman"]) or printable(path, 200)
+
+    def _container(self) -> str:
+        self._found = podman.inspect(self._name)
+        podman.check_running(self._found)
+        return f"{self._name} runs, id {self._found.short_id}"
+
+    def _shielded(self) -> str:
+        assert self._found is not None
+        found = self._found
+        self._watched.id, self._watched.version = found.id, found.shield_version
+        if found.state_dir is None and self._options.state_dir is None:
+            podman.state_directory(found, None, os.getuid())
+        if found.shield_version is None:
+            return "yes, bundle version unknown: private addresses are asked, with a warning"
+        floor = (
+            "private ranges stay shut"
+            if found.shield_version >= 15
+            else "an allow opens private addresses, too"
+        )
+        return "yes, bundle version %d: %s" % (found.shield_version, floor)
+
+    def _state_dir(self) -> str:
+        if self._found is not None:
+            path = podman.state_directory(self._found, self._options.state_dir, os.getuid())
+        else:
+            path = self._options.state_dir or ""
+            statedir.check_given(path, self._name)
+            self._watched.id = statedir.recorded_id(path)
+        self._watched.state_dir = os.path.abspath(path)
+        return printable(path, 200)
+
+    def _namespace(self) -> str:
+        if self._found is not None:
+            self._watched.pidfd, self._watched.namespace = podman.open_namespace(self._found)
+            text = "that of pid %d" % self._found.pid
+        else:
+            text = self._options.netns or "not needed: another reader is given"
+        if self._options.netns is not None:
+            self._watched.close_namespace()
+            self._watched.namespace = watched.open_netns(self._options.netns)
+        return text
+
+    def _packet_log(self) -> str:
+        """Starts the reader until it listens, which enters the namespace and binds the group."""
+        reader = self._start_reader()
+        if reader.started:
+            if self._options.reader is not None:
+                return "the given reader listens"
+            return "the namespace can be entered, NFLOG group 100 is free"
+        found = bridge.find(self._watched, reader.holder, os.getuid()) if reader.holder else None
+        if found is None:
+            raise reader.refusal()
+        found.close()
+        if self._options.take_over:
+            return "held by terok-shield's reader (pid %d), which --take-over ends" % found.head
+        return "through its audit log: terok-shield's reader (pid %d) holds it" % found.head
+
+    def _start_reader(self) -> ReaderSource:
+        """A reader that has ended again: it was `started`, or can tell why not."""
+        loop, ended = Loop(), []
+        command = self._options.reader
+
+        def ignore(_source: ReaderSource, _message: events.Message, _now: Now) -> None:
+            pass
+
+        def gone(_source: ReaderSource, _now: Now) -> None:
+            ended.append(True)
+
+        def child_ended(_events: int, now: Now) -> None:
+            wakeups.take()
+            reader.reap(now)
+
+        until: float | None = clocks.now().mono + DEADLINE
+        loop.deadlines.append(lambda: until)
+        with Wakeups(signal.SIGCHLD) as wakeups:
+            loop.add(wakeups.fd, child_ended)
+            reader = ReaderSource(self._watched, loop, ignore, gone, command, _no_trace)
+            try:
+                while not (reader.started or ended or _is_past(until)):
+                    loop.wait()
+                late = not (reader.started or ended)
+                reader.stop()
+                until = clocks.now().mono + TO_STOP
+                while not reader.child.reap():
+                    if _is_past(until):
+                        reader.child.kill(signal.SIGKILL)
+                        until = None  # what is killed ends
+                    loop.wait()
+            finally:
+                reader.close()
+        if late:
+            shown = printable(" ".join(command or ["the reader"]), 100)
+            raise Refused(CANNOT_START, f"{shown}: it did not listen within {DEADLINE:g} s", RUN_IT)
+        return reader
+
+    def _shield(self) -> str:
+        command = self._options.shield
+        path = children.find(command[0], self._environ)
+        if not path:
+            raise watched.no_shield(command[0])
+        return _version(command) or printable(path, 200) + " (it doesn't tell its version)"
+
+    def _policy(self) -> str:
+        rules = PolicyFile(self._options.policy or "").load().rules
+        return "%s: %s" % (printable(self._options.policy, 200), count(len(rules), "rule"))
+
+    def _hub(self) -> str:
+        found = self._found
+        look = Hub(
+            self._watched.id or None,
+            found.sidecar if found else None,
+            self._environ,
+            os.getuid(),
+            self._options.ignore_hub,
+        )
+        with look:
+            active = look.look()
+        if active is not None:
+            raise active.refused()
+        return "none is active"
+
+    def _terminal(self) -> str:
+        try:
+            os.close(terminal.find().fd)
+        except Refused as refusal:
+            return refusal.message + ": fine for --json and --answer"
+        return "there is one to prompt on"
+
+
+def _no_trace(_text: str) -> None:
+    pass
+
+
+def _is_past(moment: float | None) -> bool:
+    return moment is not None and clocks.now().mono >= moment
+
+
+def _version(command: list[str]) -> str:
+    """The first line of `COMMAND --version`; "" where that is no option.  Refused when it can't be run."""
+    shown = printable(" ".join(command), 100)
+    try:
+        status, out, err = children.run([*command, "--version"], DEADLINE)
+    except (OSError, children.Stuck) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise Refused(CANNOT_START, f"{shown} --version: {reason}", RUN_IT) from None
+    if status not in (0, 2):  # 2: an option that it doesn't know
+        said = err.strip().splitlines()[-1:] or ["exit code %d" % status]
+        raise Refused(CANNOT_START, f"{shown} --version: {printable(said[0], 200)}", RUN_IT)
+    return printable((out.splitlines() or [b""])[0].strip(), 60) if status == 0 else ""
+
+
+def run(options: Options, environ: Mapping[str, str]) -> int:
+    """Prints the lines of `--check`, as text or (`--json`) as one object a line; returns the exit code."""
+    check = Check(options, environ)
+    code = check.run()
+    for line in check.lines:
+        if options.json:
+            fields = {
+                "type": "check",
+                "ts": clocks.stamp(clocks.now().wall),
+                "name": line.name,
+                "ok": line.ok,
+                "message": line.message,
+                "hint": "; ".join(line.refusal.hints) if line.refusal and line.refusal.hints else None,
+            }
+            sys.stdout.write(events.encode(fields).decode("ascii"))
+        else:
+            sys.stdout.write("".join(text + "\n" for text in line.text()))
+    sys.stdout.flush()
+    return code

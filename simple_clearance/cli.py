@@ -1,0 +1,276 @@
+"""The command line: the only place that prints errors and chooses exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from . import __version__
+from .errors import INTERNAL, USAGE, Refused
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+    from .options import Options
+
+NAME = "simple-clearance"
+
+EXAMPLES = """\
+examples:
+  simple-clearance.pyz c1                      prompt for what c1 is refused
+  simple-clearance.pyz --check c1              say what is missing on this host
+  ssh -t host simple-clearance.pyz c1          on another machine
+
+exit codes:
+  0   ended as asked (container stopped, q, Ctrl-C, SIGTERM), nothing left open
+  1   refused, or stopped: the clearance hub is active
+  2   usage, or no terminal to prompt on
+  3   could not start; the message says why, the hint how to mend it
+  4   the reader ended unexpectedly
+  5   ended as asked, but incomplete: requests nobody answered, verdicts failed
+      or unknown, events lost
+  70  a bug of simple-clearance
+
+Ctrl-C gives 0 or 5, not 130: a calling script goes on.
+"""
+
+
+def run_simple_clearance(state_dir: os.PathLike[str] | str, container: str) -> None:
+    """Runs the terminal clearance for `container` until it ends.
+
+    `state_dir` is the container's own shield state directory.  Raises SystemExit with the exit
+    code when that is not 0; with 1 when the clearance hub is active.
+    """
+    from .options import Options
+
+    options = Options([container])
+    options.state_dir = os.fspath(state_dir)
+    code = guarded(options)
+    if code:
+        raise SystemExit(code)
+
+
+def script() -> int:
+    """The console script: the exit code for the arguments of this process."""
+    return main(sys.argv[1:])
+
+
+def main(argv: list[str]) -> int:
+    """Runs `argv` (without the program's name) and returns the exit code."""
+    if None in (sys.stdin, sys.stdout, sys.stderr):
+        _fill_standard_descriptors()
+    if argv[:1] == ["--as-reader"]:
+        return _reader(argv[1:])
+    if argv[1:] and argv[0] in ("--demo-world", "--demo-shield", "--demo-tape"):
+        from . import demo
+
+        return demo.role(argv)
+    try:
+        options = parse(argv)
+    except Refused as error:
+        return _complain(error)
+    return guarded(options)
+
+
+def _fill_standard_descriptors() -> None:
+    """Nothing of ours may become 0, 1 or 2 because the caller closed them: a child's would take its place."""
+    fd = os.open(os.devnull, os.O_RDWR)
+    while fd <= 2:
+        fd = os.open(os.devnull, os.O_RDWR)
+    os.close(fd)
+
+
+def guarded(options: Options) -> int:
+    """Runs what was asked for; every error it may end with becomes a message and an exit code."""
+    try:
+        if options.role == "check":
+            from . import check
+
+            return check.run(options, os.environ)
+        if options.role == "demo":
+            from . import demo
+
+            return demo.run(options, os.environ)
+        from .session import Session
+
+        return Session(options, os.environ).run()
+    except Refused as error:
+        return _complain(error)
+    except KeyboardInterrupt:
+        return 0  # before there was a session that could end properly
+    except Exception as error:  # the last resort: no traceback ever reaches a user
+        return _bug(error, options.debug)
+
+
+def _complain(error: Refused) -> int:
+    from .terminal import diagnose
+
+    diagnose(f"{NAME}: {error.message}")
+    for hint in error.hints:
+        diagnose("hint: " + hint)
+    return error.code
+
+
+def _bug(error: Exception, debug: bool) -> int:
+    from .terminal import diagnose
+
+    if debug:
+        import traceback
+
+        for text in traceback.format_exc().splitlines():
+            diagnose(text)
+    where = error.__traceback__
+    while where is not None and where.tb_next is not None:
+        where = where.tb_next
+    line = (
+        " at %s:%d" % (os.path.basename(where.tb_frame.f_code.co_filename), where.tb_lineno) if where else ""
+    )
+    text = " ".join(ascii(str(error)).split())[:200]
+    diagnose(f"{NAME}: internal error: {type(error).__name__}{line}: {text}")
+    diagnose(f"hint: run it with --debug and report what it prints, with {NAME} {__version__}")
+    return INTERNAL
+
+
+def _reader(argv: list[str]) -> int:
+    """The reader's role: `STATE_DIR CONTAINER --emit=json [--netns PATH]`."""
+    import argparse
+
+    parser = argparse.ArgumentParser(prog=NAME + " --as-reader", allow_abbrev=False)
+    parser.add_argument("state_dir", metavar="STATE_DIR")
+    parser.add_argument("container", metavar="CONTAINER")
+    parser.add_argument("--emit", choices=["json"], default="json")
+    parser.add_argument("--netns", metavar="PATH")
+    found = parser.parse_args(argv)
+    from . import reader
+
+    try:
+        return reader.main(found.state_dir, found.container, found.netns, None, {})
+    except Refused as error:
+        return _complain(error)
+    except KeyboardInterrupt:
+        return 0
+    except Exception as error:
+        return _bug(error, False)
+
+
+def parse(argv: list[str]) -> Options:
+    """The options in `argv`; Refused (2) for what can't be understood.  Exits for --help and --version."""
+    from .options import Options
+
+    found = _parser().parse_args(argv)
+    options = Options(found.containers)
+    for name in Options.__slots__:
+        if hasattr(found, name):
+            setattr(options, name, getattr(found, name))
+    if options.role == "demo":
+        return options
+    if not options.containers and not options.replay:
+        raise Refused(USAGE, "no container given", *_container_hints())
+    _check(options)
+    return options
+
+
+def _check(options: Options) -> None:
+    """Options that don't go together: Refused (2)."""
+    single = [name for name in ("state_dir", "netns", "reader", "replay") if getattr(options, name)]
+    if len(options.containers) > 1 and (single or options.role == "check"):
+        option = "--" + (single[0] if single else "check").replace("_", "-")
+        raise Refused(USAGE, f"{option} goes with one container", "call it once for each container")
+    if len(set(options.containers)) < len(options.containers):
+        raise Refused(USAGE, "a container is named twice", "name each container once")
+    if options.netns and not options.state_dir:
+        raise Refused(
+            USAGE, "--netns needs --state-dir", "--state-dir DIR: the container's own shield state directory"
+        )
+    if (
+        options.answer == "allow"
+        and options.duration is None
+        and options.count is None
+        and not options.replay
+    ):
+        raise Refused(USAGE, "--answer allow needs a bound", "--for SECONDS or --count N")
+
+
+def _container_hints() -> list[str]:
+    from .container import shielded
+
+    names = shielded()
+    if names:
+        return ["shielded containers that run: " + " ".join(names)]
+    return ["simple-clearance.pyz CONTAINER; podman ps lists the running ones"]
+
+
+def _parser() -> argparse.ArgumentParser:
+    import argparse
+
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> None:  # type: ignore[override]
+            raise Refused(USAGE, message, f"{NAME} --help")
+
+    def words(text: str) -> list[str]:
+        import shlex
+
+        try:
+            found = shlex.split(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{text!r}: {str(error).lower()}") from None
+        if not found:
+            raise argparse.ArgumentTypeError("an empty command")
+        return found
+
+    def seconds(text: str) -> float:
+        try:
+            found = float(text)
+        except ValueError:
+            found = 0.0
+        if not 0 < found <= 1e7:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+        return found
+
+    def number(text: str) -> int:
+        if not text.isdigit() or not 0 < int(text[:9]) < 10**6:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+        return int(text)
+
+    parser = Parser(
+        prog=NAME,
+        usage="%(prog)s [OPTIONS] CONTAINER...",
+        description="Asks, on the terminal, about connections that terok-shield blocked.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("containers", nargs="*", metavar="CONTAINER", help="name or id of a running shielded container")
+    add("--check", dest="role", action="store_const", const="check", help="say what is missing on this host")
+    add(
+        "--demo", dest="role", action="store_const", const="demo", help="see it work here: no podman, no root"
+    )
+    add("--state-dir", metavar="DIR", help="the container's own shield state directory")
+    add("--netns", metavar="PATH", help="the network namespace to listen in; needs --state-dir")
+    add("--shield", metavar="CMD", type=words, default=["terok-shield"], help="the verdict command")
+    add(
+        "--reader",
+        metavar="CMD",
+        type=words,
+        help="another event source: CMD STATE_DIR CONTAINER --emit=json",
+    )
+    add(
+        "--take-over", action="store_true", help="end terok-shield's own reader where it holds the packet log"
+    )
+    add("--verdict-timeout", metavar="SECONDS", type=seconds, default=30.0, help="told as unknown then (30)")
+    add("--policy", metavar="FILE", help="rules that decide without asking")
+    add("--answer", choices=["allow", "deny", "skip"], default="", help="the answer to whatever is left open")
+    add("--json", action="store_true", help="no prompts: events on stdout, answers on stdin")
+    add("--for", metavar="SECONDS", dest="duration", type=seconds, help="end after that time")
+    add("--count", metavar="N", type=number, help="end after N applied verdicts")
+    add("--log", metavar="FILE", help="append every event, decision and outcome as JSON lines")
+    add("--save-profile", metavar="FILE", help="append what was allowed, as a terok-shield profile")
+    add("--replay", metavar="FILE", help="take the events of a recording; implies --dry-run")
+    add("--dry-run", action="store_true", help="decide and report, run no verdict command")
+    add("--bell", action="store_true", help="ring on a new question")
+    add("--ignore-hub", action="store_true", help="start although a bus or hub socket can't be asked")
+    add("--debug", action="store_true", help="what goes over each wire, and traces, on stderr")
+    add("--version", action="version", version=f"{NAME} {__version__}")
+    return parser

@@ -1,0 +1,27 @@
+"""The two clocks: a monotonic one for waiting, the wall's for showing.
+
+`Now` is read once for each round of the loop and handed to the pure modules, so that
+everything in one round happened at one time.
+"""
+
+from __future__ import annotations
+
+import time
+
+from .moment import Now
+
+
+def now() -> Now:
+    return Now(time.monotonic(), time.time())
+
+
+def clock(wall: float) -> str:
+    """Local time of day, `17:32:05`, of `wall` (seconds since the epoch)."""
+    return time.strftime("%H:%M:%S", time.localtime(wall))
+
+
+def stamp(wall: float) -> str:
+    """UTC with milliseconds, `2026-01-31T17:32:05.123Z` (RFC 3339), of `wall`."""
+    milliseconds = int(wall * 1000)
+    seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(milliseconds // 1000))
+    return "%s.%03dZ" % (seconds, milliseconds % 1000)

@@ -1,0 +1,143 @@
+"""`--demo`: see it work here, now, without podman, terok-shield or root.
+
+Owns a temporary folder and the process of `demoworld`, whose namespace is the only thing that
+its verdicts act on; where this host allows no such namespace, the process of `demotape`, which
+plays a recording through the same prompt.  Each of them ends when its stdin closes, so that
+nothing is left however this one ends.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import time
+
+from . import children, demoworld
+from .errors import CANNOT_START, USAGE, Refused
+from .options import Options
+from .source import own_command
+from .text import printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Mapping
+
+    from .children import Child
+
+PATIENCE = 10.0  # seconds until the namespace is ready; 0.1 is usual
+TO_LEAVE = 2.0  # seconds for a process of ours to end by itself
+
+WELCOME = """\
+A demonstration, in a network namespace of its own: every answer acts in there
+only, and all of it is gone at the end.  A program inside tries documentation
+addresses; press a, and its next try gets through.  Half a minute has names, a
+private address, a verdict that fails, and a hundred addresses at once.
+
+"""
+RECORDED = """\
+So here is a recording: the prompt is the real one, but answers run nothing.
+
+"""
+
+
+def role(argv: list[str]) -> int:
+    """One of the demonstration's other processes: `argv[0]` says which, `argv[1]` is the folder."""
+    if argv[0] == "--demo-tape":
+        from . import demotape
+
+        return demotape.main()
+    return demoworld.main(argv[1]) if argv[0] == "--demo-world" else demoworld.shield(argv[1], argv[2:])
+
+
+def run(options: Options, environ: Mapping[str, str]) -> int:
+    """Runs the demonstration to its end; the exit code is that of its session."""
+    try:
+        return _live(options, environ)
+    except Refused as refusal:
+        if refusal.code == USAGE:
+            raise
+        lines = ["simple-clearance: no live demonstration: " + refusal.message]
+        lines += ["hint: " + hint for hint in refusal.hints]
+        print("\n".join(lines), file=sys.stderr, flush=True)
+    return _recorded(options, environ)
+
+
+def _live(options: Options, environ: Mapping[str, str]) -> int:
+    """Refused when something in the way to a namespace or to its packet log is missing here."""
+    import tempfile
+
+    folder = tempfile.mkdtemp(prefix="simple-clearance-demo-")
+    try:
+        world = children.spawn([*own_command(), "--demo-world", folder], stdin_pipe=True)
+        try:
+            _await(world)
+            live = _options(options)
+            live.sandbox = world.pid
+            live.state_dir = folder
+            live.netns = "/proc/%d/ns/net" % world.pid
+            live.shield = [*own_command(), "--demo-shield", folder]
+            return _session(live, environ, WELCOME)
+        finally:
+            _end(world)
+    finally:
+        demoworld.remove(folder)
+
+
+def _recorded(options: Options, environ: Mapping[str, str]) -> int:
+    tape = children.spawn([*own_command(), "--demo-tape", demoworld.CONTAINER], stdin_pipe=True)
+    try:
+        played = _options(options)
+        played.replay = "/proc/self/fd/%d" % tape.out
+        return _session(played, environ, RECORDED)
+    finally:
+        _end(tape)
+
+
+def _options(given: Options) -> Options:
+    """The given ones, but for what the demonstration has of its own."""
+    found = Options([demoworld.CONTAINER])
+    for name in ("answer", "bell", "count", "debug", "dry_run", "duration", "json", "log", "policy",
+                 "save_profile", "verdict_timeout"):  # fmt: skip
+        setattr(found, name, getattr(given, name))
+    return found
+
+
+def _session(options: Options, environ: Mapping[str, str], welcome: str) -> int:
+    from .session import Session
+
+    session = Session(options, environ)
+    if not options.json:
+        sys.stdout.write(welcome)
+        sys.stdout.flush()
+    return session.run()
+
+
+def _await(world: Child) -> None:
+    """Returns once it is ready; Refused with the step that failed."""
+    said = b""
+    poll = select.poll()
+    poll.register(world.out, select.POLLIN)
+    until = time.monotonic() + PATIENCE
+    while b"\n" not in said and poll.poll(max(0.0, until - time.monotonic()) * 1000):
+        data = children.read(world.out)
+        if data == b"":
+            break
+        said += data or b""
+    lines = [printable(line, 300) for line in said.splitlines()]
+    if lines[:1] != [demoworld.READY]:
+        reason = lines[0] if lines else "its namespace was not ready in %d s" % PATIENCE
+        raise Refused(CANNOT_START, reason, *lines[1:])
+
+
+def _end(child: Child) -> None:
+    """It ends when its stdin closes, and takes all it has along."""
+    child.close_stdin()
+    poll = select.poll()
+    poll.register(child.out, 0)
+    poll.poll(TO_LEAVE * 1000)
+    if not child.reap():
+        child.kill(signal.SIGKILL)
+        os.waitpid(child.pid, 0)
+    child.close()

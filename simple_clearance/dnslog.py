@@ -1,0 +1,352 @@
+"""The container's dnsmasq query log: which names were looked up and answered with an address.
+
+Owns the rules by which a line of that log is believed.  The awkward fact: whoever runs inside
+the container chooses the names that are asked for, their timing, and often the answers too, so
+a line may hold a forged line.  Hence lines match whole or not at all, and a CNAME chain is
+followed back to the name that was asked for only while nothing else can explain it; otherwise
+the record's own name is shown.  What is found here is a hint for a person.  It opens nothing.
+
+What dnsmasq 2.90 writes (`log_query` of its cache.c, `extract_addresses` of its rfc1035.c):
+
+- The lines of one answer follow one another, apart from `nftset add` lines between them.
+- Of the answer to a CNAME query only `reply NAME is <CNAME>` is written, so the first line of
+  another answer may follow it and look like the end of a chain.  The same goes for a chain of
+  ten, where dnsmasq gives up, and for a cached CNAME whose end has to be asked for.
+- The text of a TXT record is written as it is, and may read like an address.
+- A TCP connection is served by a process of its own, under a pid of its own.
+
+`feed` takes any cut of the log and never raises.  Memory is bounded, see the constants.  Most
+lines of a log say what was asked and forwarded: a regular expression leaps over those, and what
+was asked is looked for in the text itself, where it matters.  Twice as fast as line by line.
+"""
+
+from __future__ import annotations
+
+import re
+
+from .addresses import is_name
+
+MAX_ADDRESSES = 20000
+MAX_NAMES = 64  # of one address
+MAX_SHOWN = 16384  # names that were checked
+MAX_OTHERS = 4096  # names with queries for something else in flight
+MAX_UNFINISHED = 4096  # bytes of a line whose end is missing; dnsmasq's own limit is 1024
+ASKED_WITHIN = 65536  # bytes of the log in which a query is looked for
+
+# Seconds for which a query may be unanswered.  dnsmasq forgets one after 40 (four times TIMEOUT
+# of its config.h), and with it drops an answer that comes later.
+IN_FLIGHT = 60
+NEVER = -IN_FLIGHT - 1
+MAX_ALIASES = 10  # CNAME_CHAIN of dnsmasq's config.h
+
+# In lower case, as is the text that they are matched with.  Each line begins with the newline
+# before it: a regular expression finds that quicker than `^`.
+LINE = re.compile(
+    rb"\n([a-z]{3} [ 1-3][0-9] [0-9:]{8} dnsmasq\[[0-9]{1,10})\]: (?:"
+    rb"(?:reply|cached) ([^ \n]{1,1024}) is ([^ \n]{1,1024})"
+    rb"|query\[(?!a\]|aaaa\])([^]\n]{1,32})\] ([^ \n]{1,1024}) from [^ \n]{1,64})(?=\n)"
+)
+BETWEEN = re.compile(rb"(?:\n.{16}dnsmasq\[[0-9]{1,10}\]: (?:nft|ip)set add .*)+")
+TIME = re.compile(rb".... ?([0-9]{1,2}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) ")
+# What inet_ntop(3) may write.  That is the canonical form, so no more needs to be checked here:
+# other text of this shape is an address that nobody ever asks for.
+ADDRESS = re.compile(rb"[0-9.]{7,15}|[0-9a-f:]{2,39}")
+
+
+class Name:
+    """A name that was answered with an address.
+
+    `name` is in lower case, `via` the end of its CNAME chain or "", `at` the log's time of day.
+    """
+
+    __slots__ = ("at", "name", "via")
+
+    def __init__(self, name: str, via: str, at: str) -> None:
+        self.name = name
+        self.via = via
+        self.at = at
+
+    def __repr__(self) -> str:
+        return "Name(%r, %r, %r)" % (self.name, self.via, self.at)
+
+
+class _Book:
+    """The names of each address, the latest last.
+
+    Two generations stand in for an order by last use: what is used moves into the young one, and
+    when that is half of all the old one is forgotten.
+    """
+
+    __slots__ = ("old", "young")
+
+    def __init__(self) -> None:
+        self.young: dict[bytes, list[Name]] = {}
+        self.old: dict[bytes, list[Name]] = {}
+
+    def names(self, address: bytes) -> list[Name]:
+        return self.young.get(address) or self.old.get(address) or []
+
+    def enter(self, address: bytes, name: str, via: str, at: str) -> bool:
+        """Note that a name was looked up; whether the address didn't have it before."""
+        names = self.young.get(address)
+        if names is None:
+            names = self._rejuvenate(address)
+        found = names[-1] if names else None
+        if found is None or found.name != name:
+            found = next((one for one in names if one.name == name), None)
+            if found is None:
+                if len(names) >= MAX_NAMES:
+                    del names[: MAX_NAMES // 2]
+                names.append(Name(name, via, at))
+                return True
+            names.remove(found)
+            names.append(found)
+        found.via = via
+        found.at = at
+        return False
+
+    def _rejuvenate(self, address: bytes) -> list[Name]:
+        if len(self.young) >= MAX_ADDRESSES // 2:
+            self.old = self.young
+            self.young = {}
+        names = self.young[address] = self.old.pop(address, [])
+        return names
+
+
+class _Others:
+    """The queries about one name for something else than an address."""
+
+    __slots__ = ("count", "latest", "text")
+
+    def __init__(self) -> None:
+        self.count = 0  # how many may be unanswered
+        self.latest = NEVER
+        self.text = NEVER  # the latest one for a TXT record
+
+
+class _Chain:
+    """A CNAME chain as it is written."""
+
+    __slots__ = ("aliases", "end", "head", "name", "program", "then")
+
+    def __init__(self, program: bytes, head: bytes) -> None:
+        self.program = program
+        self.head = head
+        self.aliases = 1
+        self.then = 0  # where in the text its next line has to begin
+        self.end = b""  # what it leads to, once that is there
+        self.name = ""  # the head's then, if it is what was asked for; "" when in doubt
+
+
+class DnsLog:
+    """The names of addresses, from a log that is read as it grows.
+
+    `middle` says that the first byte fed is not the log's first.  It may stand within a line
+    then, so that line is left out, since its rest could read like another.  And what is in
+    flight is unknown, so no chain is followed for the first minute of the log's time.
+    """
+
+    def __init__(self, middle: bool = False) -> None:
+        self._book = _Book()
+        self._earlier: DnsLog | None = None
+        self._text = b"\n"  # the end of the log so far, in lower case
+        self._read = 0  # where in it the newline is after the last line that was read
+        self._skipping = middle  # whether the rest of a line is to be left out
+        self._shown: dict[bytes, str] = {}
+        self._others: dict[tuple[bytes, bytes], _Others] = {}
+        self._chain: _Chain | None = None
+        self._prefix = b""  # `nov 23 23:05:50 dnsmasq[4711` of the latest line
+        self._program = b""  # `dnsmasq[4711`
+        self._at = ""  # `23:05:50`
+        self._latest = 0  # the latest time, in seconds of its month
+        self._elapsed = 0  # seconds since the first one
+        self._settled = IN_FLIGHT if middle else 0  # when all that is in flight is known
+
+    def earlier(self) -> DnsLog:
+        """A log to feed with what was written before this one's first byte; names of both are found."""
+        self._earlier = DnsLog()
+        return self._earlier
+
+    def names(self, address: str) -> list[Name]:
+        """The names of a canonical address, the one that was looked up last first."""
+        names = self._book.names(address.encode("ascii", "replace"))
+        found = [Name(name.name, name.via, name.at) for name in reversed(names)]
+        if self._earlier:
+            known = {name.name for name in found}
+            found += [name for name in self._earlier.names(address) if name.name not in known]
+        return found
+
+    def feed(self, data: bytes) -> set[str]:
+        """Take what the log holds next; the addresses that have a name more than before.
+
+        Less than a megabyte at a time keeps memory flat.
+        """
+        if not data:
+            return set()
+        changed: set[bytes] = set()
+        text = self._append(data)
+        end = text.rfind(b"\n")
+        for match in LINE.finditer(text, self._read, end + 1):
+            prefix, name, value, kind, asked = match.groups()
+            if prefix != self._prefix:
+                self._prefix = prefix
+                self._program = prefix[16:]
+                self._at = prefix[7:15].decode("ascii")
+                if not self._latest:
+                    self._now()
+            if kind:
+                self._ask_other(asked, kind)
+                continue
+            if self._chain and not self._goes_on(text, match.start()):
+                self._chain = None
+            names = self._book.young.get(value)
+            if names and not self._chain and not self._others and names[-1].name == self._shown.get(name):
+                names[-1].via = ""  # what most lines come to
+                names[-1].at = self._at
+            elif names or ADDRESS.fullmatch(value):
+                if self._answer(text, match.start(), name, value):
+                    changed.add(value)
+            elif value == b"<cname>":
+                self._alias(name)
+            else:
+                self._nothing(value)
+            if self._chain:
+                self._chain.then = match.end()
+        self._trim(text, end)
+        return {address.decode("ascii") for address in changed}
+
+    def _append(self, data: bytes) -> bytes:
+        if self._skipping:
+            data = data[data.find(b"\n") :] if b"\n" in data else b""
+            self._skipping = not data
+        return self._text + data.lower()
+
+    def _trim(self, text: bytes, end: int) -> None:
+        """Keep what a look back may need, and the line that has no end yet."""
+        if len(text) - end > MAX_UNFINISHED:
+            text = text[: end + MAX_UNFINISHED] + b" "  # matches nothing, whatever it was
+            self._skipping = True
+        start = max(0, end - ASKED_WITHIN)
+        self._text = text[start:]
+        self._read = end - start
+        if self._chain:
+            self._chain.then -= start
+
+    def _now(self) -> int:
+        """Seconds that went by in the log.
+
+        Never more than really did, unless its clock was set forward: a new month counts as none.
+        """
+        match = TIME.match(self._prefix)
+        if match:
+            day, hour, minute, second = map(int, match.groups())
+            latest = ((day * 24 + hour) * 60 + minute) * 60 + second
+            if latest > self._latest > 0:
+                self._elapsed += latest - self._latest
+            if not self._latest - IN_FLIGHT < latest < self._latest:  # else two processes, out of order
+                self._latest = latest
+        return self._elapsed
+
+    def _ask_other(self, name: bytes, kind: bytes) -> None:
+        """Note a query for anything but an address."""
+        now = self._now()
+        key = (self._program, name)
+        others = self._others.get(key)
+        if others is None:
+            if len(self._others) >= MAX_OTHERS:
+                self._forget_others(now)
+            others = self._others[key] = _Others()
+        elif others.latest < now - IN_FLIGHT:
+            others.count = 0
+        others.count += 1
+        others.latest = now
+        if kind == b"txt":
+            others.text = now
+
+    def _forget_others(self, now: int) -> None:
+        since = now - IN_FLIGHT
+        self._others = {key: others for key, others in self._others.items() if others.latest >= since}
+        if len(self._others) > MAX_OTHERS // 2:  # somebody is at it: no chain until all have landed
+            self._others.clear()
+            self._settled = now + IN_FLIGHT
+
+    def _goes_on(self, text: bytes, begin: int) -> bool:
+        """Whether the line at `begin` is the chain's next one."""
+        chain = self._chain
+        return (
+            chain is not None
+            and chain.program == self._program
+            and chain.then >= 0
+            and (chain.then == begin or BETWEEN.fullmatch(text, chain.then, begin) is not None)
+        )
+
+    def _alias(self, name: bytes) -> None:
+        """`reply NAME is <CNAME>`: a chain begins or goes on."""
+        chain = self._chain
+        if chain is None or chain.end:
+            self._chain = _Chain(self._program, name)
+            return
+        chain.aliases += 1
+        if chain.aliases == MAX_ALIASES:
+            self._chain = None
+
+    def _nothing(self, value: bytes) -> None:
+        """An answer without an address, NXDOMAIN or `<HTTPS>`: a chain ends there, if there is one."""
+        chain, self._chain = self._chain, None
+        # Only a query for something else has such an answer, and each has one such line behind
+        # its aliases.  So one of those queries is no longer in flight.
+        if chain and not chain.end and (value == b"nodata" or value[:1] == b"<"):
+            others = self._others.get((chain.program, chain.head))
+            if others and others.count:
+                others.count -= 1
+
+    def _answer(self, text: bytes, begin: int, owner: bytes, address: bytes) -> bool:
+        """An address is one of the name that was asked for, where that is certain, else of its owner."""
+        name, via = self._show(owner), ""
+        chain = self._chain
+        if chain and chain.end and chain.end != owner:
+            chain = self._chain = None
+        if chain:
+            if not chain.end:
+                chain.end = owner
+                chain.name = self._show(chain.head) if self._is_certain(text, begin, chain.head) else ""
+            if chain.name:
+                name, via = chain.name, name
+        elif self._others and self._is_text(text, begin, owner):
+            return False
+        return name != "" and self._book.enter(address, name, via, self._at)
+
+    def _is_certain(self, text: bytes, begin: int, head: bytes) -> bool:
+        """Whether a chain with this head can only answer a query for its address."""
+        others = self._others.get((self._program, head)) if self._others else None
+        if others and others.count and others.latest >= self._now() - IN_FLIGHT:
+            return False
+        if self._settled and self._now() < self._settled:
+            return False
+        return self._was_asked(text, begin, head)
+
+    def _is_text(self, text: bytes, begin: int, owner: bytes) -> bool:
+        """Whether this can only be the text of a TXT record."""
+        others = self._others.get((self._program, owner))
+        asked_text = others is not None and others.text >= self._now() - IN_FLIGHT
+        return asked_text and not self._was_asked(text, begin, owner)
+
+    def _was_asked(self, text: bytes, begin: int, name: bytes) -> bool:
+        """Whether this process was asked for an address of `name` not long before."""
+        asked = b"] %s from " % name
+        kinds = (self._program + b"]: query[a", self._program + b"]: query[aaaa")
+        since = max(0, begin - ASKED_WITHIN)
+        at = text.rfind(asked, since, begin)
+        while at >= 0 and not text.endswith(kinds, since, at):
+            at = text.rfind(asked, since, at)
+        return at >= 0
+
+    def _show(self, name: bytes) -> str:
+        """A name as text, if it may be shown, else ""."""
+        shown = self._shown.get(name)
+        if shown is None:
+            if len(self._shown) >= MAX_SHOWN:
+                self._shown.clear()
+            shown = name.decode("latin-1")
+            shown = self._shown[name] = shown if is_name(shown) else ""
+        return shown

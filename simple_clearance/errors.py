@@ -1,0 +1,28 @@
+"""The one error that a user is meant to read, and the exit codes."""
+
+from __future__ import annotations
+
+OK = 0
+HUB_ACTIVE = 1
+USAGE = 2
+CANNOT_START = 3
+READER_ENDED = 4
+INCOMPLETE = 5
+INTERNAL = 70  # EX_SOFTWARE of sysexits.h
+
+
+class Refused(Exception):
+    """Something that the user can mend: what is wrong, and how to mend it.
+
+    `code` is the exit code, `message` one line in lower case without a full stop, each of
+    `hints` a remedy, usually a command.  Only the command line prints it.
+    """
+
+    def __init__(self, code: int, message: str, *hints: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.hints = hints
+
+    def __repr__(self) -> str:
+        return "Refused(%d, %r, *%r)" % (self.code, self.message, self.hints)

@@ -1,0 +1,262 @@
+"""The containers under watch, and where their events come from.
+
+Owns what was found out about each container, its source of events, and its followed logs.
+Whatever comes in goes into the docket; the end of the last container, or of a source, is told
+to `ended`.
+"""
+
+from __future__ import annotations
+
+import os
+
+from . import audit, bridge, clocks, events, watched
+from .errors import OK, READER_ENDED
+from .names import NameBook
+from .shieldlog import ShieldLog
+from .source import AuditSource, ReaderSource
+from .watch import CONTENTS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable, Mapping, Tuple, Union
+
+    from .dnslog import Name
+    from .docket import Docket
+    from .hub import Hub
+    from .loop import Loop
+    from .moment import Now
+    from .options import Options
+    from .replay import ReplaySource
+    from .watch import Folders
+    from .watched import Watched
+
+    Source = Union[ReaderSource, AuditSource, ReplaySource]
+    Row = Tuple[str, str, str, Union[int, None]]
+
+
+class Fleet:
+    """All containers of one session.  `ended(code, words)` is called when there is nothing left to watch."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        docket: Docket,
+        options: Options,
+        trace: Callable[[str], None],
+        ended: Callable[..., None],
+        drain: Callable[[Now], None],
+    ) -> None:
+        self.containers: list[Watched] = []
+        self.sources: list[Source] = []
+        self._loop = loop
+        self._docket = docket
+        self._options = options
+        self._trace = trace
+        self._ended = ended
+        self._drain = drain
+        self._stopping = False
+        self._replay: ReplaySource | None = None
+        loop.deadlines.append(self._next_slice)
+
+    @property
+    def replays(self) -> bool:
+        """Whether a recording is still being read."""
+        return self._replay is not None and not self._replay.over
+
+    @property
+    def replayed(self) -> bool:
+        """Whether a recording has been read to its end."""
+        return self._replay is not None and self._replay.over
+
+    @property
+    def hubs(self) -> dict[str, Hub]:
+        """The look for a hub, by container."""
+        return {one.name: one.hub for one in self.containers if one.hub is not None}
+
+    def rows(self) -> list[Row]:
+        """Name, id, kind of source and bundle version of each container."""
+        return [
+            (source.watched.name, source.watched.id, source.kind, source.watched.version)
+            for source in self.sources
+        ]
+
+    def prepare(self, environ: Mapping[str, str]) -> None:
+        """Finds out all about every container.  Refused (3) when one can't be watched."""
+        for name in self._options.containers:
+            self.containers.append(watched.prepare(name, self._options, environ, os.getuid()))
+
+    def start(self, files: Folders) -> None:
+        """Starts every source; `listening` tells when all of them do."""
+        for one in self.containers:
+            self._docket.add_container(one.name, one.version, one.dossier)
+            self.sources.append(self._reader(one))
+            if one.pidfd >= 0:
+                self._watch_end(one)
+            one.book = NameBook(os.path.join(one.state_dir, "dnsmasq.log"))
+            one.log = ShieldLog(os.path.join(one.state_dir, "audit.jsonl"), one.started_at)
+            files.watch(one.state_dir, CONTENTS)
+            self._read_names(one, clocks.now())
+            one.state, one.blocked_before = one.log.history()
+            if one.state:
+                self._docket.shield(one.name, one.state, clocks.now())
+        self._docket.take()  # the greeting tells the shields' states
+
+    def start_replay(self) -> None:
+        """The same for a recording.  Refused when it can't be read, or holds several containers."""
+        from .replay import ReplayFile, ReplaySource
+
+        file = ReplayFile(self._options.replay or "", "".join(self._options.containers))
+        one = watched.Watched(file.recording.container)
+        one.id, one.version, one.dossier = file.recording.id, file.recording.version, file.recording.dossier
+        self.containers.append(one)
+        self._docket.add_container(one.name, one.version, one.dossier)
+        self._replay = ReplaySource(one, file, self._loop, self._replayed, self._replay_over)
+        self.sources.append(self._replay)
+
+    def listening(self) -> bool:
+        return all(source.started for source in self.sources)
+
+    def reap(self, now: Now) -> None:
+        """After SIGCHLD."""
+        for source in list(self.sources):
+            source.reap(now)
+
+    def read_files(self, now: Now) -> None:
+        """Something in a state directory has changed: a name was looked up, or the shield's state."""
+        for one in self.containers:
+            self._read_names(one, now)
+            for message in one.log.read() if one.log is not None else ():
+                if isinstance(message, audit.ShieldState):
+                    self._docket.shield(one.name, message.state, now)
+                elif any(source.watched is one and source.kind == "audit-log" for source in self.sources):
+                    self._docket.handle(one.name, message, one.names(message.dest), now)
+
+    def read_history(self, now: Now) -> None:
+        """One slice of each query log's history that has not been read yet."""
+        for one in self.containers:
+            if one.book is not None and one.book.behind:
+                for dest in one.book.catch_up():
+                    self._docket.learn(one.name, dest, one.book.names(dest), now)
+
+    def stop(self) -> None:
+        """The session ends: what ends from now on was meant to."""
+        self._stopping = True
+
+    def close(self) -> None:
+        for source in self.sources:
+            source.close()
+        for one in self.containers:
+            one.__exit__()
+
+    def bad_lines(self) -> int:
+        """Lines of the sources that meant nothing."""
+        return sum(source.bad_lines for source in self.sources)
+
+    # Names
+
+    def _read_names(self, one: Watched, now: Now) -> None:
+        """Brings the names up to date; those of waiting requests are told where they have changed."""
+        if one.book is not None:
+            for dest in one.book.look():
+                self._docket.learn(one.name, dest, one.book.names(dest), now)
+
+    def _next_slice(self) -> float | None:
+        """At once, while there is history to be read."""
+        return 0.0 if any(one.book is not None and one.book.behind for one in self.containers) else None
+
+    # Sources
+
+    def _reader(self, one: Watched) -> ReaderSource:
+        return ReaderSource(
+            one, self._loop, self._event, self._reader_gone, self._options.reader, self._trace
+        )
+
+    def _event(self, source: ReaderSource, message: events.Message, now: Now) -> None:
+        one = source.watched
+        names: tuple[Name, ...] = ()
+        if isinstance(message, events.Event) and message.kind == "pending":
+            self._read_names(one, now)
+            names = one.names(message.dest)
+        self._take(one, message, names, now)
+
+    def _take(self, one: Watched, message: object, names: tuple[Name, ...], now: Now) -> None:
+        if isinstance(message, events.Event):
+            self._docket.handle(one.name, message, names, now)
+        elif isinstance(message, events.Lost):
+            self._docket.lost(one.name, message.count, message.where)
+        elif isinstance(message, events.Exited) and message.reason == "poststop" and one.pidfd < 0:
+            self._container_ended(one, now)  # else the pidfd knows
+
+    def _reader_gone(self, source: ReaderSource, now: Now) -> None:
+        one = source.watched
+        if one.ended or self._stopping:
+            return
+        if not source.started:
+            self._not_started(source)
+        elif watched.ended(one):
+            self._container_ended(one, now)
+        else:
+            said = ": " + source.said[-1] if source.said else ""
+            words = f"{one.name}: the reader ended unexpectedly (exit code {source.child.status}){said}"
+            self._ended(READER_ENDED, words)
+
+    def _not_started(self, source: ReaderSource) -> None:
+        """Where the bridge reader holds the group: its audit log, or its end.  Refused otherwise."""
+        one = source.watched
+        found = bridge.find(one, source.holder, os.getuid()) if source.holder else None
+        if found is None:
+            raise source.refusal()
+        source.close()
+        if self._options.take_over:
+            try:
+                found.end()
+            finally:
+                found.close()
+            one.taken_over = found.head
+            self._replace(source, self._reader(one))
+        else:
+            self._replace(source, AuditSource(one, self._loop, found, self._bridge_gone))
+
+    def _bridge_gone(self, source: AuditSource, now: Now) -> None:
+        """The bridge reader has ended: the group is free, and we listen ourselves."""
+        one = source.watched
+        if one.ended or self._stopping or watched.ended(one):
+            return
+        self._docket.warn(f"{one.name}: terok-shield's reader has ended: the packet log is read directly now")
+        self._replace(source, self._reader(one))
+
+    def _replace(self, source: Source, other: Source) -> None:
+        self.sources[self.sources.index(source)] = other
+
+    def _watch_end(self, one: Watched) -> None:
+        def ended(_events: int, now: Now) -> None:
+            self._container_ended(one, now)
+
+        self._loop.add(one.pidfd, ended)
+
+    def _container_ended(self, one: Watched, now: Now) -> None:
+        if one.ended:
+            return
+        one.ended = True
+        one.close_namespace()  # or it would outlive the container
+        self._loop.remove(one.pidfd)
+        for source in self.sources:
+            if source.watched is one:
+                source.stop()
+        self._docket.stop(one.name, now)
+        if all(other.ended for other in self.containers):
+            self._ended(OK)
+
+    # Recordings
+
+    def _replayed(self, source: ReplaySource, message: object, now: Now) -> None:
+        dest = getattr(message, "dest", "")
+        if isinstance(message, (events.Event, events.Lost)):
+            self._take(source.watched, message, source.names(dest) if dest else (), now)
+        elif dest:  # `recording.Learnt`: more is known of an address
+            self._docket.learn(source.watched.name, dest, source.names(dest), now)
+        self._drain(now)
+
+    def _replay_over(self, source: ReplaySource, _now: Now) -> None:
+        for remark in source.file.remarks():
+            self._docket.warn(remark)

@@ -1,0 +1,90 @@
+"""Keeps watch for a clearance hub, over all containers of a session, without a tick when idle.
+
+Owns the hub looks' places in the loop: the bus connections to poll, the folders in which a
+hub's sockets would appear, and the schedule of looks after a folder's notice (which comes
+before the hub can be connected to).
+"""
+
+from __future__ import annotations
+
+from . import hub
+from .errors import Refused
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable
+
+    from .loop import Loop
+    from .moment import Now
+    from .watch import Folders
+
+
+class Guard:
+    """`appeared` is told of a hub that is active, or of a doubt that can't be settled, once."""
+
+    def __init__(self, loop: Loop, hubs: dict[str, hub.Hub], appeared: Callable[[Refused], None]) -> None:
+        self._loop = loop
+        self._hubs = hubs
+        self._appeared = appeared
+        self._looks: list[float] = []
+        self._polled: set[int] = set()
+        loop.deadlines.append(self._deadline)
+
+    def check(self) -> None:
+        """At the start.  Refused when a hub is active (1) or can't be asked (3)."""
+        for look in self._hubs.values():
+            active = look.look()
+            if active is not None:
+                raise active.refused()
+
+    def watch(self, folders: Folders) -> None:
+        """Has every place watched where a hub would appear."""
+        for look in self._hubs.values():
+            for folder in look.folders():
+                folders.watch(folder)
+        self._follow_buses()
+
+    def allows(self, container: str) -> Refused | None:
+        """One more look, right before a verdict: None when no hub answers for the container."""
+        look = self._hubs.get(container)
+        if look is None:
+            return None
+        try:
+            active = look.look()
+        except Refused as doubt:
+            return doubt
+        return active.refused() if active is not None else None
+
+    def noticed(self, now: Now) -> None:
+        """A watched folder has changed."""
+        self._looks = [now.mono + delay for delay in hub.LOOK_AGAIN]
+
+    def tick(self, now: Now) -> None:
+        if self._looks and self._looks[0] <= now.mono:
+            self._looks = [due for due in self._looks if due > now.mono]
+            self._look()
+
+    def _deadline(self) -> float | None:
+        return self._looks[0] if self._looks else None
+
+    def _bus_spoke(self, _events: int, _now: Now) -> None:
+        if any([look.on_readable() for look in self._hubs.values()]):  # all of them, not the first only
+            self._look()
+        self._follow_buses()
+
+    def _look(self) -> None:
+        for container in self._hubs:
+            refused = self.allows(container)
+            if refused is not None:
+                self._appeared(refused)
+                break
+        self._follow_buses()
+
+    def _follow_buses(self) -> None:
+        """The connections change with each look: one that broke is made anew."""
+        wanted = {fd for look in self._hubs.values() for fd in look.poll_fds()}
+        for fd in self._polled - wanted:
+            self._loop.remove(fd)
+        for fd in wanted:
+            self._loop.add(fd, self._bus_spoke)
+        self._polled = wanted

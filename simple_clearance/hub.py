@@ -1,0 +1,312 @@
+"""Whether a clearance hub is active: the one other program that runs verdicts for our container.
+
+Owns the connection to the session bus, and for a moment at a time a socket to try another with.
+
+The awkward facts.  A hub's socket file stays behind when the hub ends, so only connecting
+tells; a hub today has no name on any bus, and one of the first versions has nothing else; and
+it comes and goes while we run, without any lock between it and us.  So: look at the start,
+whenever `folders` or the bus give notice, and right before every verdict.  What can't be
+asked is not the same as "no hub".  Nothing is ever sent to a hub.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+import struct
+import time
+
+from . import bus, dbus
+from .errors import CANNOT_START, HUB_ACTIVE, Refused
+from .text import printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Iterator, Mapping
+
+NAME = "org.terok.Shield1"
+# A folder's notice comes at bind(), before connecting succeeds, and none comes at listen().
+LOOK_AGAIN = (0.0, 0.1, 0.5, 1.0, 2.0)  # seconds after a notice
+LARGEST_SIDECAR = 1 << 20
+
+CLIENT = "answer in the hub's own client: terok-clearance-hub clearance"
+STOP_SERVICE = "or stop the hub: systemctl --user stop terok-clearance-hub"
+IGNORE = "--ignore-hub, if you know that no hub runs for this container"
+
+_BUSY = (errno.EAGAIN, errno.EINPROGRESS, errno.ETIMEDOUT)  # somebody is, with a full backlog
+_OPEN_SAFELY = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_HEX = frozenset("0123456789abcdef")
+
+
+class Active:
+    """A hub that is active: `what` shows it, `hints` are the remedies, `pid` its process or 0."""
+
+    __slots__ = ("hints", "pid", "what")
+
+    def __init__(self, what: str, hints: tuple[str, ...], pid: int = 0) -> None:
+        self.what = what
+        self.hints = hints
+        self.pid = pid
+
+    def __repr__(self) -> str:
+        return "Active(%r, pid %d)" % (self.what, self.pid)
+
+    def refused(self) -> Refused:
+        """The error to end with."""
+        return Refused(HUB_ACTIVE, "the clearance hub is active: " + self.what, *self.hints)
+
+
+class Hub:
+    """Looks for a hub that answers for one container.
+
+    `container_id` are the 12 or 64 hex digits of the container's id, or None where only hubs
+    for all containers can be looked for; `sidecar` is the annotation `terok.sandbox.sidecar`;
+    `ignore` takes what can't be asked for "no hub", never a hub that is active.
+    """
+
+    def __init__(
+        self,
+        container_id: str | None,
+        sidecar: str | None,
+        environ: Mapping[str, str],
+        uid: int,
+        ignore: bool = False,
+        trace: bus.Trace | None = None,
+    ) -> None:
+        if container_id is not None and not (_HEX.issuperset(container_id) and len(container_id) >= 12):
+            raise ValueError("not a container's id: %r" % container_id)
+        self._sid = container_id[:12] if container_id else ""
+        self._sidecar = sidecar
+        self._environ = environ
+        self._uid = uid
+        self._ignore = ignore
+        self._trace = trace
+        self._names = [NAME] + ["%s.Container_%s" % (NAME, self._sid)] * bool(self._sid)
+        self._bus: bus.Bus | None = None
+
+    def __enter__(self) -> Hub:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._drop_bus()
+
+    def look(self, has_reader: bool | None = None) -> Active | None:
+        """The hub that is active now, or None.  Takes 1 ms, 0.5 s with a bus that hangs.
+
+        Refused (3) when a socket or the bus can't be asked, unless that is to be ignored.
+        `has_reader`: whether the bridge reader that feeds a hub runs, where that is known.
+        """
+        doubts = []
+        for finding in self._findings(has_reader):
+            if isinstance(finding, Active):
+                return finding
+            doubts.append(finding)
+        if doubts and not self._ignore:
+            raise Refused(CANNOT_START, "can't tell whether a clearance hub is active: " + doubts[0], IGNORE)
+        return None
+
+    def poll_fds(self) -> list[int]:
+        """What to poll for reading; `on_readable` when one of them is.  Changes with each look."""
+        return [self._bus.fileno()] if self._bus else []
+
+    def on_readable(self) -> bool:
+        """Take what the bus sent; whether that is a reason to look again."""
+        if self._bus is None:
+            return False
+        try:
+            return self._bus.take_changes()
+        except (OSError, dbus.ProtocolError):
+            self._drop_bus()  # the next look connects anew, and tells what is wrong if anything is
+            return True
+
+    def folders(self) -> list[str]:
+        """Where a hub, or the bus, would appear; some may not exist (yet)."""
+        paths = list(self._runtime_dirs())
+        for root in self._roots():
+            paths.append(root)
+            if self._sid:
+                for kind in ("clearance", "events"):
+                    paths += [os.path.join(root, kind), os.path.join(root, kind, self._sid)]
+        try:
+            for address in self._bus_addresses():
+                if isinstance(address, bytes) and address[0]:  # not an abstract one
+                    paths.append(os.fsdecode(os.path.dirname(address)))
+        except dbus.ProtocolError:
+            pass  # `look` tells
+        return list(dict.fromkeys(paths))
+
+    def _findings(self, has_reader: bool | None) -> Iterator[Active | str]:
+        """Each hub found, and as text each place that can't be asked."""
+        for path in self._container_sockets():
+            yield from self._probe(path, True, has_reader)
+        for folder in self._runtime_dirs():
+            for name in ("terok-clearance.sock", "terok-shield-events.sock"):
+                yield from self._probe(os.path.join(folder, name), False, has_reader)
+        try:
+            owned = self._owned_name()
+        except (OSError, dbus.ProtocolError) as error:
+            yield "the session bus can't be asked: " + printable(getattr(error, "strerror", None) or error)
+        else:
+            if owned:
+                yield Active("%s has an owner on the session bus" % owned, (CLIENT, STOP_SERVICE))
+
+    # -- where -----------------------------------------------------------------------------------
+
+    def _runtime_dirs(self) -> Iterator[str]:
+        given, usual = self._path("XDG_RUNTIME_DIR"), "/run/user/%d" % self._uid
+        if given:
+            yield given
+        if given != usual:
+            yield usual
+
+    def _roots(self) -> list[str]:
+        """Every folder that may be a hub's runtime root.
+
+        The sidecar file names the right one, but the annotation may be the image's: what it
+        names is looked at before the usual places, never instead of them.
+        """
+        named = _sidecar_runtime_dir(self._sidecar, self._uid)
+        roots = [os.path.dirname(named)] if named else []
+        sandbox = self._path("TEROK_SANDBOX_RUNTIME_DIR")
+        if sandbox:
+            roots += [os.path.dirname(sandbox), sandbox]
+        roots += [os.path.join(folder, "terok") for folder in self._runtime_dirs()]
+        if self._uid == 0:
+            roots.append("/run/terok")
+        home = self._path("HOME")
+        for state in (self._path("XDG_STATE_HOME"), home and os.path.join(home, ".local/state")):
+            if state:
+                roots.append(os.path.join(state, "terok"))
+        return list(dict.fromkeys(roots))
+
+    def _path(self, variable: str) -> str:
+        """A folder from the environment; a relative one is to be ignored (XDG base directories)."""
+        value = self._environ.get(variable, "")
+        return os.path.normpath(value) if value.startswith("/") else ""
+
+    def _container_sockets(self) -> Iterator[str]:
+        if not self._sid:
+            return
+        for root in self._roots():
+            yield "%s/clearance/%s/hub.sock" % (root, self._sid)
+            yield "%s/events/%s/ingester.sock" % (root, self._sid)
+            yield "%s/clearance/%s.sock" % (root, self._sid)  # before the folder for each container
+            yield "%s/events/%s.sock" % (root, self._sid)
+
+    def _bus_addresses(self) -> list[bytes | str]:
+        text = self._environ.get("DBUS_SESSION_BUS_ADDRESS", "")
+        if text:
+            return dbus.parse_addresses(text)
+        return [os.fsencode(folder + "/bus") for folder in self._runtime_dirs()]
+
+    # -- sockets ---------------------------------------------------------------------------------
+
+    def _probe(self, path: str, own: bool, has_reader: bool | None) -> Iterator[Active | str]:
+        """What connecting to a hub's socket tells; `own` when it is of a hub for this container alone."""
+        with bus.unix_socket() as probe:
+            try:
+                code = probe.connect_ex(path)
+            except (OSError, ValueError) as error:  # longer than sun_path, or a NUL in it
+                if os.path.lexists(path):
+                    yield "connect to %s: %s" % (printable(path), error)
+                return
+            if code in bus.ABSENT:
+                return
+            if code and code not in _BUSY:
+                yield "connect to %s: %s" % (printable(path), os.strerror(code))
+                return
+            pid = _peer_pid(probe) if code == 0 else 0
+        yield _active_socket(printable(path), pid, own, has_reader)
+
+    # -- the bus ---------------------------------------------------------------------------------
+
+    def _owned_name(self) -> str:
+        """The hub's name that has an owner on the bus, or an empty text.
+
+        Raises OSError or ProtocolError when there is a bus and it can't be asked.
+        """
+        deadline = time.monotonic() + bus.DEADLINE
+        if self._bus is not None:
+            try:
+                return self._bus.owned(deadline)
+            except (OSError, dbus.ProtocolError):
+                self._drop_bus()  # another may have taken its place since
+        connection = bus.connect(self._bus_addresses(), deadline)
+        if connection is None:
+            return ""
+        self._bus = bus.Bus(connection, self._names, self._trace)
+        try:
+            return self._bus.owned(deadline)
+        except (OSError, dbus.ProtocolError):
+            self._drop_bus()
+            raise
+
+    def _drop_bus(self) -> None:
+        if self._bus is not None:
+            self._bus.close()
+            self._bus = None
+
+
+def _active_socket(path: str, pid: int, own: bool, has_reader: bool | None) -> Active:
+    what = "its socket %s %s" % (path, "answers (pid %d)" % pid if pid else "is busy")
+    # Behind a socket that systemd opened the peer is systemd itself, which is not to be ended.
+    if pid > 1 and _comm(pid) != "systemd":
+        end = "kill -TERM %d" % pid
+    else:
+        end = "kill -TERM PID, with the pid that ss -xlp src %s tells" % path
+    if not own:
+        return Active(what, (CLIENT, STOP_SERVICE, "or, where it was started by hand: " + end), pid)
+    if has_reader is False:
+        what += ", though no reader feeds it"
+        return Active(what, ("end the hub of this container, which frees it: " + end,), pid)
+    return Active(what, (CLIENT, "or end the hub of this container alone: " + end), pid)
+
+
+def _peer_pid(connection: socket.socket) -> int:
+    """Who called listen(2), as seen from our pid namespace; 0 when not in it (unix(7), SO_PEERCRED)."""
+    pid: int = struct.unpack("iII", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+    return pid
+
+
+def _comm(pid: int) -> str:
+    try:
+        with open("/proc/%d/comm" % pid, "rb") as file:
+            return file.read().strip().decode("latin-1")
+    except OSError:
+        return ""  # gone, which the next look finds
+
+
+def _sidecar_runtime_dir(path: str | None, uid: int) -> str:
+    """`runtime_dir` of a sidecar file that only `uid` can have written; empty for any other."""
+    if not path or not path.startswith("/") or "\0" in path:
+        return ""
+    opened: list[int] = []
+    try:
+        opened.append(os.open(os.path.dirname(path), _OPEN_SAFELY | os.O_DIRECTORY))
+        opened.append(os.open(os.path.basename(path), _OPEN_SAFELY, dir_fd=opened[0]))
+        folder, file = map(os.fstat, opened)
+        if stat.S_ISREG(file.st_mode) and _only_ours(folder, uid) and _only_ours(file, uid):
+            return _runtime_dir(os.read(opened[1], LARGEST_SIDECAR))
+        return ""
+    except (OSError, UnicodeEncodeError):
+        return ""
+    finally:
+        for fd in opened:
+            os.close(fd)
+
+
+def _only_ours(status: os.stat_result, uid: int) -> bool:
+    return status.st_uid == uid and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def _runtime_dir(data: bytes) -> str:
+    import json  # 6 ms, and most containers have no sidecar
+
+    try:
+        named = os.path.normpath(json.loads(data)["runtime_dir"])
+        os.fsencode(named)  # JSON can spell texts that no path can be
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return ""
+    return named if named.startswith("/") and "\0" not in named else ""

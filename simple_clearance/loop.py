@@ -1,0 +1,57 @@
+"""The one place that waits: descriptors, and the moments at which somebody wants to be woken.
+
+Idle, it has no timeout at all.
+"""
+
+from __future__ import annotations
+
+import select
+
+from . import clocks
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable
+
+    from .moment import Now
+
+    Ready = Callable[[int, Now], None]
+
+READ, WRITE = select.POLLIN, select.POLLOUT
+
+
+class Loop:
+    """Calls back for descriptors that are ready.
+
+    A callback gets the poll(2) event mask and the moment, read once for a round.  `deadlines`
+    are asked in each round for the next moment (monotonic) at which the round should end.
+    """
+
+    def __init__(self) -> None:
+        self._poll = select.poll()
+        self._ready: dict[int, Ready] = {}
+        self.deadlines: list[Callable[[], float | None]] = []
+
+    def add(self, fd: int, ready: Ready, events: int = READ) -> None:
+        """Watches `fd`; a second call changes what for."""
+        self._poll.register(fd, events)
+        self._ready[fd] = ready
+
+    def remove(self, fd: int) -> None:
+        """Call it before `fd` is closed."""
+        if self._ready.pop(fd, None) is not None:
+            self._poll.unregister(fd)
+
+    def wait(self) -> Now:
+        """One round: waits, calls back, and returns its moment."""
+        due = [deadline for ask in self.deadlines if (deadline := ask()) is not None]
+        timeout = None
+        if due:
+            timeout = max(0.0, (min(due) - clocks.now().mono) * 1000 + 0.5)  # poll rounds down
+        found = self._poll.poll(timeout)
+        now = clocks.now()
+        for fd, events in found:
+            ready = self._ready.get(fd)
+            if ready is not None:  # else another callback of this round has removed it
+                ready(events, now)
+        return now

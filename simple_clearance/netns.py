@@ -1,0 +1,163 @@
+"""Other processes' namespaces, and giving up what it took to enter one.
+
+Owns the descriptors of processes (pidfds) and the calls that change what this process is.  The
+awkward fact: joining a user namespace takes a single-threaded process and can't be undone, so
+only the reader does it.  Python has `os.setns` since 3.12 and `os.pidfd_open` since 3.9; before
+that ctypes stands in, and where there is no ctypes either, the remedy is a newer Python.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from .errors import CANNOT_START, Refused
+
+# linux/sched.h
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWNET = 0x40000000
+# linux/nsfs.h: _IO(0xb7, 0x1), the user namespace that owns this one
+NS_GET_USERNS = 0xB701
+# asm-generic/unistd.h; the same on every architecture
+SYS_PIDFD_OPEN = 434
+# linux/capability.h
+_LINUX_CAPABILITY_VERSION_3 = 0x20080522
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable
+
+NOBODY = 65534
+EMPTY_FOLDER = "/proc/self/fdinfo"  # as a root: nothing in it but our own descriptors' flags
+
+
+def pidfd_open(pid: int) -> int:
+    """A descriptor that polls readable once process `pid` has ended (pidfd_open(2)); OSError."""
+    if hasattr(os, "pidfd_open"):
+        descriptor: int = os.pidfd_open(pid)
+        return descriptor
+    descriptor = libc_call("syscall", SYS_PIDFD_OPEN, pid, 0)
+    os.set_inheritable(descriptor, False)  # it is made close-on-exec already; Python's flag follows
+    return descriptor
+
+
+def setns(descriptor: int, kind: int) -> None:
+    """setns(2): join the namespace of this descriptor, of kind CLONE_NEW*; OSError."""
+    if hasattr(os, "setns"):
+        os.setns(descriptor, kind)
+    else:
+        libc_call("setns", descriptor, kind)
+
+
+def libc_call(name: str, *args: int) -> int:
+    try:
+        import ctypes
+    except ImportError as problem:
+        raise Refused(
+            CANNOT_START,
+            "this Python can't enter a container: it has neither os.setns nor ctypes",
+            "run it with Python 3.12 or later, or install libffi and build Python with ctypes",
+        ) from problem
+    function = getattr(ctypes.CDLL(None, use_errno=True), name)
+    result = int(function(*(ctypes.c_long(arg) for arg in args)))
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return result
+
+
+def enter(netns: int) -> None:
+    """Join the network namespace of descriptor `netns`, and before it its user namespace if need be.
+
+    Root joins it as it is.  An ordinary user joins the owning user namespace first, which works
+    for the containers of that user and gives every capability in there, none outside.
+    """
+    try:
+        setns(netns, CLONE_NEWNET)
+        return
+    except OSError as problem:
+        if problem.errno != errno.EPERM:
+            raise _refusal("join the network namespace", problem) from problem
+    import fcntl
+
+    try:
+        owner = fcntl.ioctl(netns, NS_GET_USERNS)
+    except OSError as problem:
+        raise _refusal("find the user namespace that owns it", problem) from problem
+    try:
+        setns(owner, CLONE_NEWUSER)
+        setns(netns, CLONE_NEWNET)
+    except OSError as problem:
+        raise _refusal("join the container's namespaces", problem) from problem
+    finally:
+        os.close(owner)
+
+
+def _refusal(operation: str, problem: OSError) -> Refused:
+    return Refused(
+        CANNOT_START,
+        f"can't {operation}: {problem.strerror}",
+        "run it as the user who owns the container (podman ps shows that user's), or as root",
+    )
+
+
+def drop_privileges() -> None:
+    """Keep the open descriptors and nothing else: no capability, no file, no socket, no signal to others.
+
+    Import everything first: afterwards no module can be found.  Single steps may be forbidden
+    where the rest works (`setgroups` in a namespace made without newgidmap), so each is taken
+    on its own; only keeping the uid of a real root would be an error (OSError).
+    """
+    import resource
+
+    uid, gid = _highest_mapped("/proc/self/uid_map"), _highest_mapped("/proc/self/gid_map")
+    capset = _capset() if uid in (0, os.getuid()) else None
+    limit = max(map(int, os.listdir("/proc/self/fd")))  # listdir's own is among them: one above ours
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    for step in (_become_root_inside, _hide_files, _leave_groups):
+        try:
+            step()
+        except OSError:
+            pass  # one wall less; those that follow stand by themselves
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)  # from 0 to another it takes every capability along
+    if capset is not None:
+        capset()
+    if hard == resource.RLIM_INFINITY or limit < hard:  # poll(2) refuses to watch more than that: not 0
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+
+
+def _become_root_inside() -> None:
+    """Where the namespace maps our own uid to an ordinary one (keep-id): only its root may do the rest."""
+    if os.getuid() != 0:
+        os.setresuid(0, 0, 0)
+
+
+def _hide_files() -> None:
+    os.chroot(EMPTY_FOLDER)
+    os.chdir("/")
+
+
+def _leave_groups() -> None:
+    os.setgroups([])
+
+
+def _highest_mapped(path: str) -> int:
+    """NOBODY if this namespace has it, else its highest id; lines are `inside outside count`."""
+    with open(path) as table:
+        ranges = [(int(line.split()[0]), int(line.split()[2])) for line in table]
+    if any(first <= NOBODY < first + count for first, count in ranges):
+        return NOBODY
+    return max((first + count - 1 for first, count in ranges), default=0)
+
+
+def _capset() -> Callable[[], object] | None:
+    """What clears all capabilities (capset(2)), for a namespace where there is nobody else to become."""
+    try:
+        import ctypes
+
+        capset = ctypes.CDLL(None).capset
+    except (ImportError, AttributeError, OSError):
+        return None  # they reach no further than the container, whose root has them too
+    header = (ctypes.c_uint32 * 2)(_LINUX_CAPABILITY_VERSION_3, 0)
+    return lambda: capset(header, (ctypes.c_uint32 * 6)())

@@ -1,0 +1,49 @@
+"""What a session was asked to do, as values; `cli` makes it from the command line."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    pass
+
+VERDICT_TIMEOUT = 30.0
+
+
+class Options:
+    """One session's options; the names are those of the command line."""
+
+    __slots__ = (
+        "answer", "bell", "containers", "count", "debug", "dry_run", "duration", "ignore_hub", "json", "log",
+        "netns", "policy", "reader", "replay", "role", "sandbox", "save_profile", "shield", "state_dir", "take_over", "verdict_timeout",
+    )  # fmt: skip
+
+    def __init__(self, containers: list[str]) -> None:
+        self.containers = containers
+        self.role: str | None = None  # "check", "demo" or None for a session
+        self.sandbox = 0  # the pid that keeps the demonstration's namespace: no podman, no hub to ask
+        self.state_dir: str | None = None
+        self.netns: str | None = None
+        self.shield: list[str] = ["terok-shield"]
+        self.reader: list[str] | None = None
+        self.take_over = False
+        self.verdict_timeout = VERDICT_TIMEOUT
+        self.policy: str | None = None
+        self.answer = ""
+        self.json = False
+        self.duration: float | None = None
+        self.count: int | None = None
+        self.log: str | None = None
+        self.save_profile: str | None = None
+        self.replay: str | None = None
+        self.dry_run = False
+        self.bell = False
+        self.ignore_hub = False
+        self.debug = False
+
+    @property
+    def shield_name(self) -> str:
+        """The verdict command, as messages call it."""
+        return "the demonstration" if self.sandbox else self.shield[0]
+
+    def __repr__(self) -> str:
+        return "Options({})".format(", ".join(f"{name}={getattr(self, name)!r}" for name in self.__slots__))

@@ -1,0 +1,180 @@
+"""A blocked connection, what was decided about it, and what a decision came to.  Pure.
+
+A request is one container, address, protocol and port.  Its states:
+
+    OPEN      waits for an answer
+    DECIDING  a verdict that would answer it waits or runs
+    SKIPPED   not now: a try after a minute opens it again, under a new id
+    MUTED     not in this session
+    FLOOR     told, not asked: the shield's floor refuses it above every allow
+    ANSWERED  a verdict was applied (or would have been, in a dry run)
+
+It is open in the first two, and closed in the others; `docket` moves it between them.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Optional, Tuple
+
+    from .events import Event
+    from .moment import Now
+
+    Key = Tuple[str, str, Optional[int], Optional[int]]
+
+OPEN, DECIDING, SKIPPED, MUTED, FLOOR, ANSWERED = "open", "deciding", "skipped", "muted", "floor", "answered"
+
+
+class Request:
+    """One request.  `first` and `last` are wall-clock seconds, `touched` and `changed` monotonic.
+
+    `failure` is what the last verdict on it came to when it did not help; `after_rule` is the
+    index of the policy's rule that was tried last, -1 before any.
+    """
+
+    __slots__ = (
+        "after_rule", "again_at", "changed", "container", "count", "dest", "failure", "first", "floor", "id",
+        "last", "port", "private", "proto", "reader_id", "state", "told", "touched", "uid",
+    )  # fmt: skip
+
+    def __init__(self, number: int, container: str, event: Event, now: Now) -> None:
+        self.id = "r%d" % number
+        self.container = container
+        self.dest = event.dest
+        self.port = event.port
+        self.proto = event.proto
+        self.private = event.private
+        self.uid = event.uid
+        self.reader_id = event.reader_id
+        self.floor = False
+        self.count = 0
+        self.first = self.last = now.wall
+        self.touched = self.changed = now.mono
+        self.state = OPEN
+        self.failure = ""
+        self.after_rule = -1
+        self.told = 0  # the count that was last reported
+        self.again_at = now.mono
+
+    @property
+    def key(self) -> Key:
+        return (self.container, self.dest, self.proto, self.port)
+
+    def __repr__(self) -> str:
+        return "Request(%s %s %s proto=%s port=%s x%d %s)" % (
+            self.id, self.container, self.dest, self.proto, self.port, self.count, self.state,
+        )  # fmt: skip
+
+    def facts(self) -> dict[str, Any]:
+        """The fields of a `pending` record that belong to the request itself."""
+        return {
+            "id": self.id,
+            "container": self.container,
+            "dest": self.dest,
+            "port": self.port,
+            "proto": self.proto,
+            "class": "private" if self.private else "default",
+            "floor": self.floor,
+            "uid": self.uid,
+            "count": self.count,
+            "reader_id": self.reader_id,
+        }
+
+
+class Job:
+    """A verdict: `action` (allow or deny) on `target`, an address or (`named`) a host name.
+
+    `ids` are the requests it was asked for, the first one foremost.  `state` goes queued,
+    running, perhaps late (its deadline has passed, it still runs), done.
+    """
+
+    __slots__ = (
+        "action", "by", "container", "ids", "named", "rule", "rule_index", "started", "state", "target", "undoes", "wall",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        container: str,
+        action: str,
+        target: str,
+        ids: list[str],
+        by: str,
+        *,
+        named: bool = False,
+        rule: str = "",
+        rule_index: int = -1,
+        undoes: Answer | None = None,
+    ) -> None:
+        self.container = container
+        self.action = action
+        self.target = target
+        self.named = named
+        self.ids = ids
+        self.by = by
+        self.rule = rule
+        self.rule_index = rule_index
+        self.undoes = undoes
+        self.state = "queued"
+        self.started = 0.0
+        self.wall = 0.0
+
+    def __repr__(self) -> str:
+        return "Job({} {} {} {} for {})".format(
+            self.action, self.container, self.target, self.state, ",".join(self.ids)
+        )
+
+
+class Answer:
+    """A line of the session's history: what was answered, when, and what came of it."""
+
+    __slots__ = ("action", "container", "keys", "named", "opened", "result", "target", "undone", "wall")
+
+    def __init__(
+        self,
+        container: str,
+        action: str,
+        target: str,
+        keys: tuple[Key, ...],
+        result: str,
+        wall: float,
+        *,
+        named: bool = False,
+        opened: tuple[str, ...] = (),
+    ) -> None:
+        self.container = container
+        self.action = action
+        self.target = target
+        self.keys = keys
+        self.result = result
+        self.wall = wall
+        self.named = named
+        self.opened = opened
+        self.undone = False
+
+    def __repr__(self) -> str:
+        return f"Answer({self.action} {self.container} {self.target} {self.result})"
+
+
+class Effect:
+    """What an applied verdict should have done to an address, held against the packets.
+
+    `since` is monotonic, `wall` the clock's; `blocked` counts packets blocked since.
+    """
+
+    __slots__ = (
+        "action", "blocked", "contradicted", "named", "passed", "rule_index", "since", "started", "told_at",
+        "wall",
+    )  # fmt: skip
+
+    def __init__(self, job: Job, now: Now) -> None:
+        self.action = job.action
+        self.named = job.named
+        self.rule_index = job.rule_index if job.by == "policy" else -1
+        self.started = job.started
+        self.since = now.mono
+        self.wall = now.wall
+        self.passed = False
+        self.contradicted = False
+        self.blocked = 0
+        self.told_at = 0.0

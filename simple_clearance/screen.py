@@ -1,0 +1,560 @@
+"""What the operator reads: a question, its details, the list, and what came of an answer.  Pure.
+
+Kernel truth comes first; text from outside stands behind a `|` and never at the start of a
+line; the keys come last.  Every function returns lines of printable ASCII no longer than
+`width`; none knows how they get to the screen.
+"""
+
+from __future__ import annotations
+
+from . import addresses
+from .groups import is_guarded, target_name
+from .text import clip_left, clip_right, count, printable, seconds
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Sequence
+
+    from .docket import Docket
+    from .fleet import Source
+    from .groups import Group
+    from .requests import Answer, Request
+
+    Clock = Callable[[float], str]
+
+NARROW = 60
+"""Columns below which a question takes a line more and says things shorter."""
+
+FLOOR_TEXT = "not asked: the shield keeps private ranges shut, whatever is allowed"
+
+
+def service_text(proto: int | None, port: int | None) -> str:
+    """`tcp 443 https`, `icmp`, `tcp, port unknown`."""
+    name = "protocol unknown" if proto is None else addresses.proto_name(proto)
+    if port is None:
+        return name + ", port unknown" if proto in (6, 17, 132, 33, 136) else name
+    known = addresses.service(port, proto)
+    return "%s %d %s" % (name, port, known) if known else "%s %d" % (name, port)
+
+
+def tries_text(number: int, uid: int | None) -> str:
+    """`4 tries, uid 1000`."""
+    text = count(number, "try", "tries")
+    return text if uid is None else "%s, uid %d" % (text, uid)
+
+
+def columns(left: str, right: str, width: int) -> str:
+    """`left` and, at the right margin, `right`; at least two blanks between them."""
+    room = width - len(right)
+    return clip_right(left, room - 2).ljust(room) + right if right and room > 4 else clip_right(left, width)
+
+
+def folded(text: str, width: int, first: str = "  ", rest: str = "    ") -> list[str]:
+    """`text` in lines of `width`; `first` and `rest` are what they begin with."""
+    if len(first) + len(text) <= width:
+        return [first + text]
+    import textwrap  # rarely needed
+
+    wide = max(8, width)
+    return textwrap.wrap(text, wide, initial_indent=first, subsequent_indent=rest)
+
+
+def refit(lines: list[str], width: int) -> list[str]:
+    """Lines that were made for a wider screen."""
+    fitted: list[str] = []
+    for line in lines:
+        if len(line) <= width:
+            fitted.append(line)
+        elif line.startswith("  | "):
+            fitted.append("  | " + clip_left(line[4:], width - 4))
+        else:
+            text = line.lstrip()
+            fitted.extend(folded(text, width, line[: len(line) - len(text)]))
+    return fitted
+
+
+def head(facts: dict[str, Any], width: int, when: str, place: str = "") -> list[str]:
+    """The first line or two: container, address, what for; when, how often, by whom.
+
+    `facts` are those of a request (`Request.facts`).  What it is about is never cut.
+    """
+    service, tries = service_text(facts["proto"], facts["port"]), tries_text(facts["count"], facts["uid"])
+    when = f"{place}  {when}" if place else when
+    left, right = f"{facts['container']}  {facts['dest']}  {service}", f"{when}   {tries}"
+    if len(left) + 2 + len(right) <= width:
+        return [columns(left, right, width)]
+    container = clip_right(facts["container"], max(8, width - len(service) - len(tries) - 4))
+    top = f"{container}  {service}"
+    fits = len(top) + 2 + len(tries) <= width
+    lines = [columns(top, tries, width)] if fits else folded(top, width, "", "  ")
+    if len(facts["dest"]) + len(when) + 6 <= width:
+        lines.append(columns("  " + facts["dest"], when, width - 2))
+    else:
+        lines.extend(folded(facts["dest"], width))
+    if not fits:
+        lines.extend(folded(tries, width))
+    return lines
+
+
+def name_lines(docket: Docket, group: Group, width: int) -> list[str]:
+    """The name, where it came from, and what else hangs on it."""
+    request = group.lead
+    names = docket.names(request)
+    if not names:
+        return ["  no name known"]
+    first = names[0]
+    name = printable(first.name, width - 5)
+    more = []
+    if first.via:
+        more.append("via " + printable(first.via, min(60, max(8, width - 9))))
+    if len(names) > 1:
+        more = ["and {} here: allowing opens all of them (i)".format(count(len(names) - 1, "more name"))]
+    elif first.at:
+        more.append("looked up " + printable(first.at, 8))
+    others = len(group.dests) - 1
+    if others > 0:
+        more.append("{} of its addresses wait{} too".format("%d more" % others, "s" if others == 1 else ""))
+    line = "  | {}   {}".format(name, "; ".join(more) if len(more) > 2 or others > 0 else ", ".join(more))
+    if len(line) <= width:
+        return [line.rstrip()]
+    lines = ["  | " + printable(first.name, width - 5)]
+    for text in more:
+        lines.extend(folded(text, width, "  | " if text.startswith("via ") else "    "))
+    return lines
+
+
+def warning(docket: Docket, request: Request) -> str:
+    """What allowing a guarded address would open; "" for an ordinary one."""
+    special = addresses.special(request.dest)
+    if special is not None:
+        return special
+    if request.private:
+        return "a private address: allowing opens every port of that machine near you"
+    return ""
+
+
+def other_ports(group: Group) -> str:
+    """The other ports of the same address that wait, too."""
+    rest = [r for r in group.requests[1:] if r.dest == group.lead.dest]
+    if not rest:
+        return ""
+    shown = ", ".join(service_text(r.proto, r.port) for r in rest[:3])
+    return "also on this address: {}{}".format(
+        shown, " and %d more" % (len(rest) - 3) if len(rest) > 3 else ""
+    )
+
+
+FAILURES = {
+    "elsewhere": "asked as an address: this host resolves the name to others",
+    "timeout": "the last answer had no outcome in time: it may or may not be open",
+    "ended": "the last answer's command was ended: it may or may not be open",
+    "quarantine": "the last answer failed: the shield is in quarantine",
+    "not-running": "the last answer failed: the container does not run",
+}
+
+
+def question(
+    docket: Docket, group: Group, width: int, height: int, clock: Clock, place: str = ""
+) -> list[str]:
+    """A question without its line of keys; as many lines as `height` has room for, the first ones first."""
+    request = group.lead
+    lines = head(request.facts(), width, clock(request.first), place)
+    must = len(lines)
+    warn = warning(docket, request)
+    if warn:
+        lines.extend(folded("! " + warn, width))
+    lines.extend(name_lines(docket, group, width) if docket.names(request) or not warn else [])
+    if request.failure:
+        lines.extend(
+            folded(
+                "! " + FAILURES.get(request.failure, "the last answer failed: it can be tried again"), width
+            )
+        )
+    ports = other_ports(group)
+    if ports:
+        lines.extend(folded(ports, width))
+    return lines[: max(must, height - len(key_line(docket, group, width + 1)))]
+
+
+def key_line(docket: Docket, group: Group, width: int) -> list[str]:
+    """The keys that count; only the last of these lines is ever rewritten."""
+    guarded = is_guarded(group.lead)
+    name = not guarded and target_name(docket, group.lead) != ""
+    if width >= 76:
+        left = "allow: a, then y" if guarded else "allow: a address%s" % ("  A name" if name else "")
+        return [columns(left + "   no: s not now  m this session  d deny", "i l ? q", width - 1)]
+    if width >= 38:
+        left = "allow: a, then y" if guarded else "allow: a address%s" % ("  A name" if name else "")
+        return [left, columns("no: s now  m session  d deny", "i l ? q", width - 1)]
+    return [clip_right("a %ss m d  i l ? q" % ("A " if name else ""), width - 1)]
+
+
+def floor_lines(record: dict[str, Any], width: int, when: str) -> list[str]:
+    """A request under the floor: told, not asked."""
+    return [*head(record, width, when), *folded("! " + FLOOR_TEXT, width)]
+
+
+def details(docket: Docket, group: Group, width: int, clock: Clock) -> list[str]:
+    """Everything known about one request; on a small screen its beginning is in the scrollback."""
+    request = group.lead
+    rows = [
+        ("container", request.container),
+        ("address", request.dest),
+        ("for", service_text(request.proto, request.port)),
+        ("tries", "%d, first %s, last %s" % (request.count, clock(request.first), clock(request.last))),
+        ("uid inside", "unknown" if request.uid is None else str(request.uid)),
+    ]
+    lines = [line for label, value in rows for line in folded(value, width, "  %-11s " % label, " " * 14)]
+    dossier = docket.dossier(request.container)
+    for key, value in sorted(dossier.items())[:4]:
+        lines.append("  | %-9s %s" % (printable(key, 9), printable(value, width - 16)))
+    for name in docket.names(request)[:6]:
+        via = "  via " + printable(name.via, 40) if name.via else ""
+        text = "{}{}{}".format(
+            printable(name.name, width - 16), via, "  at " + printable(name.at, 8) if name.at else ""
+        )
+        lines.extend(folded(text, width, "  | name      ", "  |           "))
+    more = len(docket.names(request)) - 6
+    if more > 0:
+        lines.append("    and {}".format(count(more, "more name")))
+    ports = other_ports(group)
+    if ports:
+        lines.extend(folded(ports, width))
+    if len(group.dests) > 1:
+        shown = ", ".join(group.dests[1:7])
+        lines.extend(
+            folded("its other addresses: {}{}".format(shown, ", .." if len(group.dests) > 7 else ""), width)
+        )
+    for text in consequences(docket, request):
+        lines.extend(folded(text, width, "  ", "    "))
+    return lines
+
+
+def consequences(docket: Docket, request: Request) -> list[str]:
+    """What each answer would do, in words that the shield keeps."""
+    texts = []
+    warn = warning(docket, request)
+    if warn:
+        texts.append("! " + warn)
+    others = len(docket.names(request)) - 1
+    texts.append(
+        "a opens every port of this address%s; recorded, for 30 minutes where the shield resolves live"
+        % (", for all %d names on it" % (others + 1) if others > 0 else "")
+    )
+    if target_name(docket, request):
+        texts.append(
+            "A opens what this host resolves the name to, and later answers where the shield resolves live"
+        )
+    old = docket.floor(request.container) is False
+    texts.append(
+        "d is recorded by the shield%s"
+        % (
+            "; it does not bite where an allow set holds the address"
+            if old
+            else ", until the container restarts"
+        )
+    )
+    return texts
+
+
+HELP = (
+    ("a", "allow the address (every port of it)"),
+    ("A", "allow the name, where one is known: tells what that opens, then y"),
+    ("s", "not now: asked again if it is tried again after a minute"),
+    ("m", "not in this session"),
+    ("d", "deny the address"),
+    ("u", "undo the last verdict: tells what that does, then y"),
+    ("l h", "the list of what waits, the history of what was answered"),
+    ("i ?", "everything known about this one, these keys"),
+    ("q", "stop    Ctrl-C stop now    Ctrl-Z suspend    Ctrl-L paint anew"),
+)
+
+
+def help_lines(width: int) -> list[str]:
+    lines: list[str] = []
+    for key, text in HELP:
+        lines.extend(folded(text, width, "  %-4s " % key, "       "))
+    lines.extend(
+        folded("A key that decides counts only alone, once the question has stood for a moment.", width)
+    )
+    return lines
+
+
+# The list and the history
+
+
+def group_label(docket: Docket, group: Group, width: int) -> str:
+    names = docket.names(group.lead)
+    label = names[0].name if names and group.key[1] == names[0].name else group.lead.dest
+    return printable(label, max(8, width))
+
+
+def list_row(docket: Docket, group: Group, digit: int, marked: bool, width: int, several: bool) -> str:
+    lead = group.lead
+    port = "{} {}".format(
+        addresses.proto_name(lead.proto) if lead.proto is not None else "?",
+        "?" if lead.port is None else lead.port,
+    )
+    start = "  %s  %d  %s%-9s  %-13s %-9s  " % (
+        "x" if marked else " ",
+        digit,
+        "%-10s  " % clip_right(lead.container, 10) if several else "",
+        port
+        if len({(r.proto, r.port) for r in group.requests}) == 1
+        else "%d ports" % len({(r.proto, r.port) for r in group.requests}),
+        count(len(group.dests), "address", "addresses"),
+        count(group.tries, "try", "tries"),
+    )
+    if width - len(start) < 16:
+        where = clip_right(lead.container, 8) + " " if several else ""
+        start = "{} {} {}".format("x" if marked else " ", digit, where)
+    return start + group_label(docket, group, width - len(start))
+
+
+def unheard_lines(docket: Docket, width: int) -> list[str]:
+    """What was counted but is not asked."""
+    words = {
+        "denied": "denied before",
+        "multicast": "multicast and the like",
+        "bypass": "let through while the shield was down",
+    }
+    floors = sum(1 for request in docket.all_requests() if request.floor)
+    muted = sum(1 for request in docket.all_requests() if request.state == "muted")
+    counts = dict.fromkeys(words, 0)
+    for (_, kind), number in docket.unheard.items():
+        counts[kind] += number
+    found = [f"{number} {words[kind]}" for kind, number in counts.items() if number]
+    if floors:
+        found.append("{} under the shield's floor".format(count(floors, "destination")))
+    if muted:
+        found.append("%d muted" % muted)
+    return folded("not asked: " + ", ".join(found), width) if found else []
+
+
+def history_row(answer: Answer, digit: int, width: int, clock: Clock) -> str:
+    how = "undone" if answer.undone else answer.result
+    start = "     %d  %s  %s  %s " % (
+        digit, clock(answer.wall), clip_right(answer.container, max(8, width - 44)), answer.action,
+    )  # fmt: skip
+    if width < NARROW:
+        where = clip_right(answer.container, 8) + " " if width >= 38 else ""
+        start = "%d %s%s " % (digit, where, answer.action)
+    end = "  " + how if how and width >= 38 else ""
+    return start + printable(answer.target, max(8, width - len(start) - len(end))) + end
+
+
+# The start and what came of it
+
+
+def greeting(container: str, dossier: dict[str, str], state: str, blocked: int, width: int) -> list[str]:
+    """What is watched from now on, and what was missed before."""
+    labels = [printable(value, 24) for _, value in sorted(dossier.items()) if value]
+    shown = f" ({', '.join(labels[:3])})" if labels else ""
+    text = f"watching {container}{shown}"
+    lines = [text + (": shield " + state if state else "")]
+    if state not in ("", "up"):
+        lines.extend(folded("! " + SHIELD_STATES[state], width))
+    if blocked:
+        times = "once" if blocked == 1 else "%d times" % blocked
+        lines.extend(folded(f"blocked {times} before this start: asked when it is tried again", width))
+    return lines
+
+
+def job_text(action: str, target: str, by: str, named: bool, undo: bool = False) -> str:
+    """`a allow 203.0.113.10`, `A allow www.example.com`, `policy: deny 192.0.2.1`."""
+    what = f"{action} {printable(target, 60)}"
+    if by != "operator":
+        return f"{by}: {what}"
+    key = "u" if undo else "A" if named and action == "allow" else action[0]
+    return f"{key} {what}"
+
+
+REASON_TEXT = {
+    "quarantine": "the shield is in quarantine: no allow works until it is up again",
+    "not-running": "the container does not run",
+    "no-container": "there is no such container any more",
+    "not-shielded": "the container is not shielded",
+    "no-address": "this host resolves the name to nothing",
+}
+
+
+def verdict_lines(record: dict[str, Any], width: int, named: bool, shield: str = "terok-shield") -> list[str]:
+    """The outcome of one verdict, from its record."""
+    start = (
+        "  "
+        + job_text(record["action"], record["target"], record["by"], named, record.get("undo", False))
+        + " ... "
+    )
+    took = seconds(record["seconds"])
+    result, reason = record["result"], record["reason"]
+    if result == "applied" and reason == "already-open":
+        return folded(start.strip() + " open already", width)
+    if result == "applied":
+        opened = record.get("opened", [])
+        text = f"done in {took}"
+        if named and record["action"] == "allow":
+            text += (
+                ": opened "
+                + (", ".join(opened[:4]) or "nothing")
+                + (" and %d more" % (len(opened) - 4) if len(opened) > 4 else "")
+            )
+        return folded(start.strip() + " " + text, width)
+    if result == "dry-run":
+        return folded(start.strip() + " dry run: nothing was run", width)
+    if reason == "timeout":
+        return folded(start.strip() + f" no answer in {took}: it may or may not be open", width)
+    if result == "unknown":
+        return folded(start.strip() + f" ended after {took}: it may or may not be open", width)
+    waiting = "" if record.get("undo") else ", still waiting"
+    lines = folded(start.strip() + f" FAILED after {took}{waiting}", width)
+    if reason in REASON_TEXT:
+        lines.extend(folded("! " + REASON_TEXT[reason], width))
+    elif record["action"] == "allow" and reason != "not-started":
+        lines.extend(folded("! it may have opened something all the same", width))
+    if record["error"]:
+        said = printable("{}: {}".format(shield, record["error"]), 3 * (width - 4))
+        lines.extend(folded(said, width, "  | ", "  | ")[-4:])
+    return lines
+
+
+def elsewhere_lines(dests: list[str], width: int) -> list[str]:
+    """An allow by name was applied, and these blocked addresses were not among those it opened."""
+    first, more = dests[0], len(dests) - 1
+    again = f"{first} is asked again, as an address"
+    if more:
+        again = "each is asked again, as an address"
+        first += " and %d more" % more
+    return [
+        *folded(
+            "! not {}, which {} blocked: this host resolves the name elsewhere".format(
+                first, "were" if more else "was"
+            ),
+            width,
+        ),
+        *folded(again, width, "    "),
+    ]
+
+
+STILL_REASONS = {
+    "floor": ": the shield keeps private ranges shut",
+    "denied": ": a deny stands above the allow",
+    "expired": ": the allow has expired",
+}
+
+
+def notice_lines(record: dict[str, Any], width: int, when: str) -> list[str]:
+    """What a record tells the operator beside questions; nothing for most."""
+    kind = record["type"]
+    if kind == "passed":
+        return folded(
+            "{}  {}: first packet let out {} later".format(
+                record["container"], record["dest"], seconds(record["seconds"])
+            ),
+            width,
+            "",
+            "  ",
+        )
+    if kind == "still_blocked":
+        text = "{}  {}: still blocked, {} since the allow{}".format(
+            record["container"], record["dest"], count(record["count"], "try", "tries"),
+            STILL_REASONS.get(record["reason"] or "", ""),
+        )  # fmt: skip
+        return folded(text, width, "! ", "  ")
+    if kind == "stopped":
+        return [clip_right("%s: the container has stopped" % record["container"], width)]
+    if kind == "shield":
+        return folded(
+            "{}: {}".format(
+                record["container"], SHIELD_STATES.get(record["state"], printable(record["state"], 60))
+            ),
+            width,
+            "! ",
+            "  ",
+        )
+    if kind == "error":
+        return folded(printable(record["message"], 400), width, "! ", "  ")
+    if kind == "pending" and record["floor"]:
+        return floor_lines(record, width, when)
+    return []
+
+
+def greetings(sources: Sequence[Source], width: int) -> list[str]:
+    """What is watched, one container after the other, and what is known to be missing."""
+    lines: list[str] = []
+    for source in sources:
+        one = source.watched
+        if source.kind == "replay":
+            lines.append(f"replaying a recording of {one.name}: no verdict is run")
+            continue
+        lines += greeting(one.name, one.dossier, one.state, one.blocked_before, width)
+        if source.held_by:
+            lines += audit_lines(one.name, source.held_by, width)
+        elif one.taken_over:
+            lines += taken_over_lines(one.name, one.taken_over, width)
+    return lines
+
+
+def audit_lines(container: str, pid: int, width: int) -> list[str]:
+    """What is missing where another reader holds the packet log."""
+    return [
+        *folded(
+            "%s: terok-shield's reader (pid %d) holds the packet log: questions come up to 1 s late, "
+            "retries within 30 s and what an answer did are not seen" % (container, pid),
+            width,
+        ),
+        *folded("--take-over ends that reader and shows all of it", width),
+    ]
+
+
+def taken_over_lines(container: str, pid: int, width: int) -> list[str]:
+    """What the container has lost by --take-over."""
+    return folded(
+        "%s: terok-shield's reader (pid %d) was ended. Until the container's next start its audit log "
+        "gets no blocked lines, and a hub would take it for stopped" % (container, pid),
+        width,
+    )
+
+
+SHIELD_STATES = {
+    "up": "the shield is up again",
+    "down": "the shield is down: connections are let through, only the floor and denies hold",
+    "disengaged": "the shield is disengaged: everything is let through",
+    "quarantine": "the shield is in quarantine: everything is blocked, an allow fails",
+}
+
+
+def lost_lines(number: int, where: str, width: int, when: str) -> list[str]:
+    """Loss is told in words, with what it means."""
+    why = {
+        "kernel": "kernel buffer full",
+        "reader": "our reader could not pass them on",
+        "table": "too many requests are open",
+        "stdout": "they were not read",
+    }.get(where, where)
+    packets = "1 packet was" if number == 1 else "%d packets were" % number
+    text = (
+        f"{packets} lost at {when} ({why}). A destination tried only then is not shown; "
+        "it will be when it is tried again. Exit code: 5"
+    )
+    return folded(text, width, "! ", "")
+
+
+def summary_lines(summary: dict[str, Any], width: int) -> list[str]:
+    """The end, in a line or two: everything that is not zero."""
+    words = (
+        ("allowed", "allowed"), ("denied", "denied"), ("skipped", "skipped"), ("muted", "muted"),
+        ("failed", "failed"), ("unknown", "unknown"), ("open", "left open"), ("lost", "lost"),
+        ("untold", "not asked"),
+    )  # fmt: skip
+    found = ["%d %s" % (summary[key], word) for key, word in words if summary[key]]
+    return folded("stopped: " + (", ".join(found) or "nothing was blocked"), width, "", "  ")
+
+
+def repeat_commands(history: Sequence[Answer], shield: str) -> list[str]:
+    """The commands that would repeat the applied verdicts, one each, the last word on a target only."""
+    last: dict[Any, str] = {}
+    for answer in history:
+        if answer.action in ("allow", "deny") and answer.result == "applied":
+            action = answer.action if not answer.undone else ("deny" if answer.action == "allow" else "allow")
+            last[answer.container, answer.target] = f"{shield} {action} {answer.container} {answer.target}"
+    return list(last.values())

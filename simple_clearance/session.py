@@ -1,0 +1,368 @@
+"""The session: the only place that knows both sides, the containers' and the operator's.
+
+One loop over readers, verdict commands, the containers' ends, the hub's signs, signals and the
+front.  Whatever happens goes into the docket; what comes out of it as records is shown and
+logged, and what comes out as jobs is run, each after one more look for a hub.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from . import __version__, children, clocks, coprocess, hub, screen, terminal, watched
+from .docket import Docket
+from .errors import HUB_ACTIVE, INCOMPLETE, OK, READER_ENDED, Refused
+from .fleet import Fleet
+from .front import TerminalFront
+from .guard import Guard
+from .loop import Loop
+from .options import Options
+from .runner import Runner
+from .verdict import DRY_RUN, FAILED, Outcome
+from .watch import Folders, Wakeups
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Mapping
+
+    from .docket import Record
+    from .front import Front
+    from .moment import Now
+    from .policyfile import PolicyFile
+    from .records import Log, Profile
+    from .requests import Job
+
+SIGNALS = (
+    signal.SIGCHLD, signal.SIGIO, signal.SIGURG, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT,
+    signal.SIGWINCH, signal.SIGTSTP, signal.SIGCONT,
+)  # fmt: skip
+
+INCOMPLETE_IF = ("failed", "unknown", "open", "lost")
+"""The counts of a summary that make an end incomplete."""
+
+
+class ClearanceSession:
+    """Drives the clearance loop of one container: its reader, the prompt and the verdicts.
+
+    It lives until the container or its reader ends, or the operator stops it.
+    """
+
+    def __init__(self, *, state_dir: os.PathLike[str] | str, container: str) -> None:
+        """Prepares the session; the reader is started by `run`.
+
+        `state_dir` is the container's own shield state directory.
+        """
+        self._options = Options([container])
+        self._options.state_dir = os.fspath(state_dir)
+
+    def run(self) -> int:
+        """Runs it to its end and returns its exit code: 0, 1, 4 or 5.
+
+        Raises `errors.Refused`, which names the remedy, when it can't start.  The main thread only.
+        """
+        return Session(self._options, os.environ).run()
+
+
+class Session:
+    """One session over any number of containers."""
+
+    def __init__(self, options: Options, environ: Mapping[str, str]) -> None:
+        self._options = options
+        self._environ = environ
+        self._loop = Loop()
+        self._docket = Docket(answer=options.answer)
+        self._fleet = Fleet(self._loop, self._docket, options, self._trace, self._end, self._drain)
+        self._runner = Runner(self._loop, self._docket, options.shield, options.verdict_timeout, self._trace)
+        self._guard = Guard(self._loop, {}, self._hub_appeared)
+        self._front: Front | None = None
+        self._policy: PolicyFile | None = None
+        self._log: Log | None = None
+        self._profile: Profile | None = None
+        self._until: float | None = None
+        self._ending: int | None = None
+        self._hurry = False
+        self._last_words: list[str] = []
+        self._loop.deadlines += [self._docket.deadline, lambda: self._until]
+
+    def run(self) -> int:
+        """Runs to the end; returns the exit code.  Raises Refused before anything was asked."""
+        if self._options.replay:
+            self._options.dry_run = True
+        elif not self._options.sandbox:
+            with hub.Hub(None, None, self._environ, os.getuid(), self._options.ignore_hub) as early:
+                Guard(Loop(), {"": early}, self._hub_appeared).check()
+        if self._options.policy is not None:
+            self._load_policy(self._options.policy)
+        term = self._terminal()
+        try:
+            if term is None:
+                return self._run_on(None)
+            with term:
+                return self._run_on(term)
+        finally:
+            self._close()
+
+    def _terminal(self) -> terminal.Terminal | None:
+        """The terminal to prompt on; None where nobody is prompted.  Refused (2) where there is none."""
+        if self._options.json or self._options.answer:
+            return None
+        try:
+            return terminal.find()
+        except Refused:
+            if self._options.replay:
+                return None
+            raise
+
+    def _run_on(self, term: terminal.Terminal | None) -> int:
+        self._open_records()
+        if term is None:
+            self._front = self._piped_front()
+        if not self._options.replay:
+            self._fleet.prepare(self._environ)
+            self._guard = Guard(self._loop, self._fleet.hubs, self._hub_appeared)
+            self._guard.check()
+            self._find_shield()
+        with Wakeups(*SIGNALS) as wakeups, Folders() as files, Folders(signal.SIGURG) as places:
+
+            def woken(_events: int, now: Now) -> None:
+                numbers = wakeups.take()
+                if signal.SIGURG in numbers:
+                    places.refresh()
+                    self._guard.noticed(now)
+                if signal.SIGIO in numbers:
+                    files.refresh()
+                    self._files_changed(now)
+                self._signals(numbers, now)
+
+            self._loop.add(wakeups.fd, woken)
+            try:
+                self._guard.watch(places)
+                self._start(files)
+                self._greet(term)
+                self._round(clocks.now())  # what came along with the readers' first line
+                while not self._over():
+                    self._round(self._loop.wait())
+                return self._finish(clocks.now())
+            finally:
+                if term is not None:
+                    term.restore()  # while no signal can end us before that
+
+    # Starting
+
+    def _load_policy(self, path: str) -> None:
+        from .policyfile import PolicyFile
+
+        self._policy = PolicyFile(path)
+        self._docket.policy = self._policy.load()
+
+    def _open_records(self) -> None:
+        from .records import Log, Profile
+
+        if self._options.log is not None:
+            self._log = Log(self._options.log, self._docket.warn)
+        if self._options.save_profile is not None:
+            self._profile = Profile(self._options.save_profile, self._docket.warn)
+        self._docket.report_again = self._options.json or self._log is not None
+
+    def _find_shield(self) -> None:
+        program = self._options.shield[0]
+        if not self._options.dry_run and not children.find(program, self._environ):
+            raise watched.no_shield(program)
+
+    def _start(self, files: Folders) -> None:
+        """Starts every source and waits until all of them listen."""
+        if self._policy is not None:
+            files.watch_file(self._policy.path)
+        if self._options.replay:
+            self._fleet.start_replay()
+        else:
+            self._fleet.start(files)
+        while not self._fleet.listening() and self._ending is None:
+            self._loop.wait()
+
+    def _piped_front(self) -> Front:
+        from . import piped
+
+        if not self._options.json:
+            return piped.QuietFront(self._loop, self._docket)
+        stdin = -1 if self._options.answer else 0
+        return piped.JsonFront(self._loop, self._docket, self._docket.warn, stdin=stdin)
+
+    def _greet(self, term: terminal.Terminal | None) -> None:
+        """All sources listen: from here on something may be asked."""
+        options = self._options
+        if options.duration is not None:
+            self._until = clocks.now().mono + options.duration
+        if term is not None:
+            term.raw()
+            self._front = TerminalFront(
+                term, self._loop, self._docket, self._environ, shield=options.shield_name, bell=options.bell
+            )
+        assert self._front is not None
+        self._show(coprocess.session(__version__, self._fleet.rows()), clocks.now())
+        self._front.greet(self._fleet.sources)
+
+    # One round
+
+    def _round(self, now: Now) -> None:
+        front = self._front
+        assert front is not None
+        self._runner.tick(now)
+        self._docket.tick(now)
+        self._fleet.read_history(now)
+        self._guard.tick(now)
+        self._drain(now)
+        front.refresh(now)
+        self._drain(now)
+        if front.ended and self._ending is None and not (front.ended == "input" and self._fleet.replays):
+            self._end(OK)
+        if self._fleet.replayed and (not front.asks or not self._docket.open_count()):
+            self._end(OK)
+        if self._until is not None and self._until <= now.mono:
+            self._until = None
+            self._end(OK)
+        if self._options.count is not None and self._docket.applied >= self._options.count:
+            self._end(OK)
+
+    def _drain(self, now: Now) -> None:
+        """Starts what is to be run and shows what is to be told, until there is neither.
+
+        Each thing replayed is drained at its own moment, so that it is told with its own time.
+        """
+        front = self._front
+        assert front is not None
+        while True:
+            for job in self._docket.runnable():
+                self._run(job, now)
+            records = self._docket.take()
+            if not records:
+                return
+            for record in records:
+                self._show(record, now)
+            front.refresh(now)
+
+    def _show(self, record: Record, now: Now) -> None:
+        if self._log is not None:
+            self._log.record(record, now)
+        if self._profile is not None and record["type"] == "verdict":
+            self._profile.record(record, self._docket.version(record["container"]))
+        if self._front is not None:
+            self._front.record(record, now)
+
+    def _run(self, job: Job, now: Now) -> None:
+        """Starts a verdict, unless it is too late for that or a hub is active."""
+        if self._ending is not None:
+            self._docket.finish(job, Outcome(FAILED, "not-started", "the session ended before"), now)
+            return
+        refused = None if self._options.dry_run else self._guard.allows(job.container)
+        self._docket.begin(job, now)
+        if refused is not None:
+            self._docket.finish(job, Outcome(FAILED, "not-started", refused.message), now)
+            self._hub_appeared(refused)
+        elif self._options.dry_run:
+            self._docket.finish(job, Outcome(DRY_RUN), now)
+        else:
+            if self._log is not None:
+                self._log.record(coprocess.deciding(job), now)
+            self._runner.start(job, now)
+
+    def _hub_appeared(self, refused: Refused) -> None:
+        if refused.code != HUB_ACTIVE:
+            self._docket.warn(refused.message + ": no verdict is run until it can be")
+            return
+        if self._ending != HUB_ACTIVE:
+            self._last_words += [refused.message, *("hint: " + hint for hint in refused.hints)]
+        self._end(HUB_ACTIVE)
+
+    # What happens
+
+    def _signals(self, numbers: set[int], now: Now) -> None:
+        if signal.SIGCHLD in numbers:
+            self._runner.reap(now)
+            self._fleet.reap(now)
+        if signal.SIGINT in numbers:
+            self._hurry = self._hurry or self._ending is not None
+            self._end(OK)
+        if numbers & {signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT}:
+            self._end(OK)
+        if self._front is not None:
+            self._job_control(numbers, self._front)
+
+    def _job_control(self, numbers: set[int], front: Front) -> None:
+        if signal.SIGTSTP in numbers:
+            front.suspend()
+            handler = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTSTP)  # stops here, until SIGCONT
+            signal.signal(signal.SIGTSTP, handler)
+        if numbers & {signal.SIGTSTP, signal.SIGCONT}:
+            front.resume()  # after a SIGSTOP, too, the shell's modes are on
+        elif signal.SIGWINCH in numbers:
+            front.resize()
+
+    def _files_changed(self, now: Now) -> None:
+        self._fleet.read_files(now)
+        if self._policy is None or not self._policy.changed():
+            return
+        try:
+            self._docket.set_policy(self._policy.load(), now)
+        except Refused as refused:
+            self._docket.warn(refused.message + ": the rules stay as they were")
+
+    # Ending
+
+    def _end(self, code: int, *words: str) -> None:
+        """Nothing more is asked or started; running verdicts are waited for.  The gravest code stands."""
+        ranks = (OK, READER_ENDED, HUB_ACTIVE)
+        self._last_words += words
+        self._fleet.stop()
+        if self._ending is None or ranks.index(code) > ranks.index(self._ending):
+            self._ending = code
+
+    def _over(self) -> bool:
+        if self._ending is None:
+            return False
+        return self._hurry or not any(job.state == "running" for job in self._runner.running)
+
+    def _finish(self, now: Now) -> int:
+        """Accounts for everything, and says the last words."""
+        for job in self._docket.jobs():
+            if job.state == "queued":
+                self._docket.finish(job, Outcome(FAILED, "not-started", "the session ended before"), now)
+        left = self._runner.abandon(now)
+        front = self._front
+        assert front is not None
+        self._docket.close_all()
+        self._drain(now)
+        front.close()
+        self._drain(now)  # what it lost
+        summary = coprocess.summary(self._docket.summary(), self._exit_code())
+        if self._log is not None:
+            self._log.record(summary, now)
+            summary["exit"] = self._exit_code()  # that may have been what could not be written
+        shield = "" if self._options.sandbox else " ".join(self._options.shield)
+        front.summary(summary, screen.repeat_commands(self._docket.history, shield) if shield else [])
+        while front.busy and not self._hurry:
+            self._loop.wait()
+        for line in [*self._last_words, *([front.failed] if front.failed else [])]:
+            terminal.diagnose(line if line.startswith("hint: ") else "simple-clearance: " + line)
+        for pid in left:
+            terminal.diagnose("simple-clearance: a verdict command still runs as pid %d" % pid)
+        return self._exit_code()
+
+    def _exit_code(self) -> int:
+        if self._ending:
+            return self._ending
+        counts = self._docket.summary()
+        unwritten = any(part.failed for part in (self._front, self._log, self._profile) if part is not None)
+        return INCOMPLETE if unwritten or any(counts[key] for key in INCOMPLETE_IF) else OK
+
+    def _close(self) -> None:
+        self._fleet.close()
+        for record in (self._log, self._profile):
+            if record is not None:
+                record.close()
+
+    def _trace(self, text: str) -> None:
+        if self._options.debug:
+            terminal.diagnose("simple-clearance: debug: " + text)

@@ -1,0 +1,89 @@
+"""The shield's audit log, followed: the shield's state, and what its bridge reader saw blocked.
+
+Owns the followed `audit.jsonl`.  The awkward fact: a container's start puts the shield up again
+and writes no line, so a state from before that start counts for nothing.
+"""
+
+from __future__ import annotations
+
+import os
+
+from . import audit, events
+from .follow import Follower
+
+TAIL = 64 * 1024
+
+
+class ShieldLog:
+    """Follows `path`; `started_at` is the container's start as podman tells it (RFC 3339), or ""."""
+
+    def __init__(self, path: str, started_at: str = "") -> None:
+        self._follower = Follower(path, tail=TAIL)
+        self._lines = events.Lines()
+        self._started_at = started_at
+        self.bad_lines = 0
+
+    def history(self) -> tuple[str, int]:
+        """At the start: the shield's state ("" when the log doesn't tell), and how many were blocked before.
+
+        Both since the container's start, as far as the log's end goes back.
+        """
+        state, blocked = "up" if os.access(self._follower.path, os.R_OK) else "", 0
+        data = self._follower.read(TAIL)
+        if self._follower.started_at:
+            data = data.partition(b"\n")[2]  # the first line is cut
+        for message in self._parse(data):
+            if _is_before(message.ts, self._started_at):
+                continue
+            if isinstance(message, audit.ShieldState):
+                state = message.state
+            else:
+                blocked += 1
+        return state, blocked
+
+    def read(self) -> list[events.Event | audit.ShieldState]:
+        """What has come since."""
+        found: list[events.Event | audit.ShieldState] = []
+        while True:
+            data = self._follower.read()
+            if not data:
+                return found
+            found += self._parse(data)
+
+    def close(self) -> None:
+        self._follower.close()
+
+    def _parse(self, data: bytes) -> list[events.Event | audit.ShieldState]:
+        found = []
+        for line in self._lines.feed(data):
+            try:
+                message = audit.parse(line) if line.strip() else None
+            except events.BadLine:
+                self.bad_lines += 1
+                continue
+            if message is not None:
+                found.append(message)
+        return found
+
+
+def _is_before(stamp: str, start: str) -> bool:
+    """Whether one RFC 3339 time is before another; False where that can't be told."""
+    from datetime import datetime  # only where the log has something to tell
+
+    try:
+        times = [datetime.strptime(text[:19], "%Y-%m-%dT%H:%M:%S") for text in (stamp, start)]
+        offsets = [_offset(text) for text in (stamp, start)]
+    except ValueError:
+        return False
+    return (times[0] - times[1]).total_seconds() - (offsets[0] - offsets[1]) < 0
+
+
+def _offset(text: str) -> int:
+    """Seconds that the time zone at the end of an RFC 3339 time is ahead of UTC."""
+    if text.endswith("Z"):
+        return 0
+    sign, zone = text[-6:-5], text[-5:]
+    if sign not in ("+", "-") or zone[2:3] != ":":
+        raise ValueError("no time zone")
+    seconds = int(zone[:2]) * 3600 + int(zone[3:]) * 60
+    return seconds if sign == "+" else -seconds

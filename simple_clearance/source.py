@@ -1,0 +1,232 @@
+"""Where a container's events come from: a reader process, ours or another program.
+
+Owns the reader process.  Its stdin is a pipe that nobody writes to: the reader ends when the
+other end closes, however that happens, so it never outlives us.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+from . import children, events
+from .errors import CANNOT_START, Refused
+from .text import printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable
+
+    from .bridge import Bridge
+    from .loop import Loop
+    from .moment import Now
+    from .watched import Watched
+
+    Sink = Callable[["ReaderSource", events.Message, Now], None]
+
+ERR_LIMIT = 8192
+CHUNKS = 16
+"""Reads in one round, of 64 KiB each: the keys and the others get their turn in a flood."""
+
+
+def own_command() -> list[str]:
+    """The command line that runs this program in another role: the same archive, or the same checkout."""
+    home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    start = [sys.executable or "python3", "-I", "-S"]
+    if os.path.isfile(home):
+        return [*start, home]
+    code = (
+        "import sys; sys.path.insert(0, sys.argv.pop(1)); from simple_clearance.__main__ import main; main()"
+    )
+    return [*start, "-c", code, home]
+
+
+class ReaderSource:
+    """A reader process for one container.  Gives its events to `sink`, and its end to `gone`.
+
+    `started` is true once it listens; `said` is the end of what it wrote to stderr.
+    """
+
+    kind = "nflog"
+    held_by = 0
+
+    def __init__(
+        self,
+        watched: Watched,
+        loop: Loop,
+        sink: Sink,
+        gone: Callable[[ReaderSource, Now], None],
+        command: list[str] | None,
+        trace: Callable[[str], None],
+    ) -> None:
+        self.watched = watched
+        self.started = False
+        self.bad_lines = 0
+        self.foreign = command is not None
+        if self.foreign:
+            self.kind = "reader"
+        self._loop = loop
+        self._sink = sink
+        self._gone = gone
+        self._trace = trace
+        self._lines = events.Lines()
+        self._said = bytearray()
+        self._over = False
+        argv = [*(command or [*own_command(), "--as-reader"]), watched.state_dir, watched.name, "--emit=json"]
+        inherit = []
+        if not self.foreign:
+            argv += ["--netns", "/proc/self/fd/%d" % watched.namespace]
+            inherit = [watched.namespace]
+        trace("start: " + " ".join(argv))
+        try:
+            self.child = children.spawn(argv, stdin_pipe=True, inherit=inherit)
+        except OSError as error:
+            raise Refused(
+                CANNOT_START, f"reader {argv[0]}: {error.strerror}", "--reader CMD names another"
+            ) from None
+        loop.add(self.child.out, self._read)
+        loop.add(self.child.err, self._listen)
+
+    def __repr__(self) -> str:
+        return f"ReaderSource({self.watched.name}, {self.child!r})"
+
+    @property
+    def said(self) -> list[str]:
+        """The lines of its stderr, the last ones."""
+        return printable_lines(bytes(self._said))
+
+    def refusal(self) -> Refused:
+        """Why it never listened, in its own words."""
+        said = self.said
+        message = next((line for line in said if line.startswith("simple-clearance: ")), "")
+        hints = [line[len("hint: ") :] for line in said if line.startswith("hint: ")]
+        if not message and self.foreign:
+            hints.append("--debug shows what it said")
+        text = message[len("simple-clearance: ") :] or "the reader ended before it listened%s" % (
+            ": " + said[-1] if said else f" (exit code {self.child.status})"
+        )
+        return Refused(CANNOT_START, text, *hints)
+
+    @property
+    def holder(self) -> int:
+        """The pid of whoever holds the packet log's group, when that is why it never listened; else 0."""
+        message = self.refusal().message
+        start = "NFLOG group 100 is held by pid "
+        digits = message[len(start) :].split(" ")[0] if message.startswith(start) else ""
+        return int(digits) if digits.isdigit() else 0
+
+    def stop(self) -> None:
+        """Tells it to end; a foreign one may need a signal for that."""
+        if self.foreign and self.child.status is None:
+            self.child.kill(signal.SIGTERM)
+        self.child.close_stdin()
+
+    def close(self) -> None:
+        """Ends it for good and forgets it."""
+        self.stop()
+        for fd in (self.child.out, self.child.err):
+            self._loop.remove(fd)
+        self.child.close()
+
+    def reap(self, now: Now) -> None:
+        """After SIGCHLD."""
+        if not self._over and self.child.reap():
+            self._read(0, now)
+            self._finish(now)
+
+    def _read(self, _events: int, now: Now) -> None:
+        for _ in range(CHUNKS):
+            data = children.read(self.child.out) if self.child.out >= 0 else None
+            if data is None:
+                return
+            if not data:
+                self._loop.remove(self.child.out)
+                if self.child.reap():
+                    self._finish(now)
+                return
+            for line in self._lines.feed(data):
+                self._line(line, now)
+
+    def _line(self, line: bytes, now: Now) -> None:
+        if not line.strip():
+            return
+        try:
+            message = events.parse(line)
+        except events.BadLine as error:
+            self.bad_lines += 1
+            self._trace(f"reader: {error}: {printable(line, 200)}")
+            return
+        if isinstance(message, events.Started):
+            self.started = True
+        if message is not None:
+            self._sink(self, message, now)
+
+    def _listen(self, _events: int, _now: Now) -> None:
+        data = children.read(self.child.err)
+        if data == b"":
+            self._loop.remove(self.child.err)
+        elif data:
+            self._said += data
+            del self._said[:-ERR_LIMIT]
+            for line in printable_lines(data):
+                self._trace("reader says: " + line)
+
+    def _finish(self, now: Now) -> None:
+        if self._over:
+            return
+        self._over = True
+        if self.child.err >= 0:
+            self._listen(0, now)
+        self._lines.finish()
+        self.bad_lines += self._lines.dropped
+        self._gone(self, now)
+
+
+class AuditSource:
+    """The events that terok-shield's bridge reader writes to the audit log while it holds the group.
+
+    Who reads the log hands them on; here is only the end of that reader, told to `gone`.
+    """
+
+    kind = "audit-log"
+    foreign = False
+    bad_lines = 0
+    started = True
+
+    def __init__(
+        self, watched: Watched, loop: Loop, bridge: Bridge, gone: Callable[[AuditSource, Now], None]
+    ) -> None:
+        self.watched = watched
+        self.bridge = bridge
+        self.held_by = bridge.head
+        self._loop = loop
+        self._gone = gone
+        for fd in bridge.pidfds:
+            loop.add(fd, self._ended)
+
+    def stop(self) -> None:
+        """Nothing of it is ours to end."""
+
+    def close(self) -> None:
+        for fd in self.bridge.pidfds:
+            self._loop.remove(fd)
+        self.bridge.close()
+
+    def reap(self, now: Now) -> None:
+        """It is no child of ours."""
+
+    def _ended(self, _events: int, now: Now) -> None:
+        if self.bridge.ended():
+            self.close()
+            self._gone(self, now)
+        else:
+            for fd in self.bridge.pidfds:  # one of the two: wait for the other, not in circles
+                self._loop.remove(fd)
+            for fd in self.bridge.pidfds:
+                if not self.bridge.has_ended(fd):
+                    self._loop.add(fd, self._ended)
+
+
+def printable_lines(data: bytes) -> list[str]:
+    return [printable(line, 1000) for line in data.splitlines() if line.strip()]

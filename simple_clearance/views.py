@@ -1,0 +1,492 @@
+"""The views of the prompt: a question, a second thought, the list, the history.  Pure.
+
+Each is painted once for the ids it holds.  `deciding` keys count only alone and after a
+while (`keys`), `working` ones at any time; every other key changes nothing and says so.
+"""
+
+from __future__ import annotations
+
+from . import screen
+from .groups import Group, groups, is_guarded, target_name
+from .requests import OPEN
+from .text import count, printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable
+
+    from .prompt import Prompt
+    from .requests import Answer, Request
+
+EVERYWHERE = "lh?iq\x0c"
+PAGE = 9
+
+
+class View:
+    """What stands on the screen: `lines` above, `key_lines` last."""
+
+    deciding = ""
+    working = EVERYWHERE
+
+    def __init__(self, prompt: Prompt) -> None:
+        self.prompt = prompt
+        self.ids: tuple[str, ...] = ()
+
+    @property
+    def width(self) -> int:
+        return self.prompt.painter.width - 1
+
+    @property
+    def height(self) -> int:
+        return self.prompt.painter.height
+
+    def lines(self) -> list[str]:
+        return []
+
+    def key_lines(self) -> list[str]:
+        return []
+
+    def vanished(self) -> bool:
+        """Whether what is asked has been answered otherwise."""
+        return False
+
+    def press(self, key: str) -> None:
+        prompt = self.prompt
+        if key == "q":
+            self._quit()
+        elif key == "l":
+            prompt.show(Listing(prompt), True)
+        elif key == "h":
+            prompt.show(History(prompt), True)
+        elif key == "?":
+            prompt.painter.lines(screen.help_lines(self.width))
+            prompt.show(self, True)
+        elif key == "i":
+            self.inform()
+        elif key == "u":
+            self._undo()
+
+    def inform(self) -> None:
+        self.prompt.grumble("nothing is asked at the moment")
+
+    def unknown(self, key: str) -> None:
+        self.prompt.grumble(f"{key_name(key)} is no key here: ? shows the keys")
+
+    def _quit(self) -> None:
+        waiting = self.prompt.docket.open_count()
+        if not waiting:
+            self.prompt.quit = True
+            return
+        text = "{}: stopping leaves {} unanswered".format(
+            count(waiting, "request is open", "requests are open"),
+            "it" if waiting == 1 else "them",
+        )
+
+        def leave() -> None:
+            self.prompt.quit = True
+
+        self.prompt.show(Confirming(self.prompt, text, "q", "stop", leave, self.ids), True)
+
+    def _undo(self) -> None:
+        answer = self.prompt.docket.last_verdict()
+        if answer is None:
+            self.prompt.grumble("there is no verdict to undo")
+            return
+        undo = answer
+        action = "deny" if undo.action == "allow" else "allow"
+
+        def carry_out() -> None:
+            self.prompt.docket.undo(undo, "operator")
+            job = self.prompt.docket.jobs(undo.container)[-1]
+            self.prompt.decided(f"  u {action} {printable(undo.target, 60)} ...", job)
+
+        when, why = self.prompt.clock(undo.wall), UNDO[undo.action, undo.named]
+        text = f"u undoes `{undo.action} {printable(undo.target, 60)}` of {when}: {why}"
+        what = f"{action} {printable(undo.target, 40)}"
+        self.prompt.show(Confirming(self.prompt, text, "y", what, carry_out, self.ids), True)
+
+
+UNDO = {
+    (
+        "allow",
+        False,
+    ): "there is no neutral un-allow, so the address is denied; connections that stand are not cut",
+    ("allow", True): "every address the host resolves now is denied and the name answers NXDOMAIN; "
+    "what opened live since then stays open until it expires",
+    ("deny", False): "the address is allowed, which opens what was merely blocked before",
+    ("deny", True): "the name is allowed, which opens what was merely blocked before",
+}
+
+
+def key_name(key: str) -> str:
+    names = {"\r": "Enter", "\n": "Enter", " ": "space", "\t": "Tab", "\x7f": "Backspace", "\x04": "Ctrl-D"}
+    if key in names:
+        return names[key]
+    return "Ctrl-" + chr(ord(key) + 64) if len(key) == 1 and ord(key) < 32 else printable(key)
+
+
+class Idle(View):
+    """Nothing is asked."""
+
+    deciding = "u"
+
+    def unknown(self, key: str) -> None:
+        self.prompt.grumble(f"nothing is asked: {key_name(key)} does nothing (? keys, q stop)")
+
+
+class Asking(View):
+    """One question, about one group."""
+
+    def __init__(self, prompt: Prompt, group: Group, place: str) -> None:
+        super().__init__(prompt)
+        self.group = group
+        self.ids = group.ids
+        self.guarded = is_guarded(group.lead)
+        self._painted_for = (0, 0)
+        self._place = place
+        self._fit()
+
+    def lines(self) -> list[str]:
+        self._fit()
+        return self._lines
+
+    def key_lines(self) -> list[str]:
+        self._fit()
+        return self._keys
+
+    def _fit(self) -> None:
+        """A new size, or being painted anew after the list, may show the present counts."""
+        if self._painted_for != (self.width, self.height):
+            self._painted_for = (self.width, self.height)
+            docket = self.prompt.docket
+            self.name = "" if self.guarded else target_name(docket, self.group.lead)
+            self.deciding = "asmdu" + ("A" if self.name else "")
+            self._lines = screen.question(
+                docket, self.group, self.width, self.height, self.prompt.clock, self._place
+            )
+            self._keys = screen.key_line(docket, self.group, self.width + 1)
+
+    def vanished(self) -> bool:
+        return not self._waits(self.ids[0])
+
+    def inform(self) -> None:
+        prompt = self.prompt
+        prompt.painter.lines(screen.details(prompt.docket, self.group, self.width, prompt.clock))
+        prompt.show(self, True)
+
+    def press(self, key: str) -> None:
+        prompt, lead = self.prompt, self.group.lead
+        if key == "a" and self.guarded:
+            text = "! " + screen.warning(prompt.docket, lead)
+            prompt.show(
+                Confirming(
+                    prompt, text, "y", "allow " + lead.dest, lambda: self._verdict("allow", ""), self.ids
+                ),
+                True,
+            )
+        elif key == "a":
+            self._verdict("allow", "")
+        elif key == "d":
+            self._verdict("deny", "")
+        elif key == "A":
+            text = (
+                "A opens what this host resolves the name to now, every port; "
+                "where the shield resolves live, also whatever it and its subdomains answer from now on"
+            )
+            name = self.name
+            what = "allow " + printable(name, max(10, self.width - 12))
+            prompt.show(
+                Confirming(prompt, text, "y", what, lambda: self._verdict("allow", name), self.ids),
+                True,
+            )
+        elif key in "sm":
+            action = "skip" if key == "s" else "mute"
+            ids = [request_id for request_id in self.ids if self._waits(request_id)]
+            if not prompt.docket.answer(action, ids, prompt.now, "operator"):
+                return  # it has just been answered otherwise, and is about to vanish
+            text = "s not now" if key == "s" else "m not in this session"
+            prompt.decided(
+                "  {}{}".format(text, " ({})".format(count(len(ids), "request")) if len(ids) > 1 else "")
+            )
+        else:
+            super().press(key)
+
+    def _waits(self, request_id: str) -> bool:
+        request = self.prompt.docket.request(request_id)
+        return request is not None and request.state == OPEN
+
+    def _verdict(self, action: str, name: str) -> None:
+        prompt, asked = self.prompt, self.ids[0]
+        ids = [request_id for request_id in self.ids if self._waits(request_id)] if name else [asked]
+        if not prompt.docket.answer(action, ids, prompt.now, "operator", name=name):
+            return
+        jobs = prompt.docket.jobs(self.group.lead.container)
+        job = next(job for job in jobs if asked in job.ids and job.state != "late")
+        prompt.decided("  {} ...".format(screen.job_text(action, job.target, "operator", job.named)), job)
+
+
+class Confirming(View):
+    """A second thought: one key does it, any other is a no."""
+
+    working = ""
+
+    def __init__(
+        self,
+        prompt: Prompt,
+        text: str,
+        key: str,
+        what: str,
+        action: Callable[[], None],
+        ids: tuple[str, ...],
+    ) -> None:
+        super().__init__(prompt)
+        self.ids = ids
+        self.deciding = key
+        self.working = "".join(other for other in EVERYWHERE if other != key)
+        self._text = text
+        self._what = what
+        self._action = action
+
+    def lines(self) -> list[str]:
+        return screen.folded(self._text, self.width)
+
+    def key_lines(self) -> list[str]:
+        text = f"{self.deciding} {self._what}   any other key: no"
+        return screen.folded(text, self.width, "", "")
+
+    def vanished(self) -> bool:
+        request = self.prompt.docket.request(self.ids[0]) if self.ids else None
+        return bool(self.ids) and (request is None or request.state != OPEN)
+
+    def press(self, key: str) -> None:
+        if key == self.deciding:
+            self._action()
+        else:
+            self.unknown(key)
+
+    def unknown(self, key: str) -> None:
+        if self.ids:
+            self.prompt.prefer(self.ids[0])
+        self.prompt.painter.lines(["  no"])
+        self.prompt.back()
+
+
+class Listing(View):
+    """What waits, a page at a time; the marked ones are answered together."""
+
+    working = EVERYWHERE + "123456789* \r\n"
+
+    def __init__(self, prompt: Prompt) -> None:
+        super().__init__(prompt)
+        self._groups = groups(prompt.docket)
+        self._ids = [group.ids for group in self._groups]
+        self._marked: list[int] = []
+        self._page = 0
+
+    @property
+    def _size(self) -> int:
+        return max(1, min(PAGE, self.height - 4))
+
+    def lines(self) -> list[str]:
+        docket = self.prompt.docket
+        if self._page * self._size >= len(self._groups):
+            self._page = 0  # more fit on a page than before
+        shown = self._groups[self._page * self._size :][: self._size]
+        several = len({group.lead.container for group in self._groups}) > 1
+        where = "" if several or not self._groups else " for " + self._groups[0].lead.container
+        hint = (
+            "a digit marks, * all, space: next page"
+            if len(self._groups) > self._size
+            else "a digit marks, * all"
+        )
+        lines = [
+            screen.columns(
+                "%d waiting%s" % (len(self._groups), where), hint if self._groups else "", self.width
+            )
+        ]
+        first = self._page * self._size
+        for offset, group in enumerate(shown):
+            lines.append(
+                screen.list_row(
+                    docket, group, offset + 1, first + offset in self._marked, self.width, several
+                )
+            )
+        more = len(self._groups) - first - len(shown)
+        if more > 0:
+            lines.append("        ... %d more" % more)
+        if first == 0:
+            room = max(0, self.height - len(lines) - len(self.key_lines()))
+            lines.extend(screen.unheard_lines(docket, self.width)[:room])
+        return lines
+
+    def key_lines(self) -> list[str]:
+        self.deciding = "asm" if self._marked else ""
+        if not self._groups:
+            return ["l back"]
+        if not self._marked:
+            return ["Enter asks the first   l back"]
+        if self.width < screen.NARROW:
+            return ["%d marked: a s m  Enter  l back" % len(self._marked)]
+        text = "%d marked: a allow  s not now  m this session    Enter asks it   l back"
+        return [text % len(self._marked)]
+
+    def press(self, key: str) -> None:
+        prompt = self.prompt
+        if key == "l":
+            prompt.back()
+        elif key.isdigit() or key in "* ":
+            self._mark(key)
+            prompt.show(self, True)
+        elif key in "\r\n":
+            chosen = self._marked[0] if self._marked else 0
+            if self._groups:
+                prompt.prefer(self._groups[chosen].lead.id)
+            prompt.back()
+        elif key in "sm":
+            ids = [request.id for request in self._marked_requests()]
+            if not prompt.docket.answer("skip" if key == "s" else "mute", ids, prompt.now, "operator"):
+                prompt.grumble(NOTHING_MARKED)
+                return
+            text = "s not now" if key == "s" else "m not in this session"
+            prompt.decided("  {} ({})".format(text, count(len(ids), "request")))
+        elif key == "a":
+            self._allow()
+        else:
+            super().press(key)
+
+    def _mark(self, key: str) -> None:
+        first = self._page * self._size
+        if key == " ":
+            self._page = self._page + 1 if first + self._size < len(self._groups) else 0
+        elif key == "*":
+            every = list(range(len(self._groups)))
+            self._marked = [] if self._marked == every else every
+        elif int(key) <= self._size and first + int(key) <= len(self._groups):
+            index = first + int(key) - 1
+            self._marked = sorted(set(self._marked) ^ {index})
+
+    def _marked_requests(self) -> list[Request]:
+        docket = self.prompt.docket
+        held = [docket.request(request_id) for index in self._marked for request_id in self._ids[index]]
+        return [request for request in held if request is not None and request.state == OPEN]
+
+    def _allow(self) -> None:
+        requests = self._marked_requests()
+        ids = list({(r.container, r.dest): r.id for r in reversed(requests) if not is_guarded(r)}.values())[
+            ::-1
+        ]
+        guarded = len({r.dest for r in requests if is_guarded(r)})
+        text = ""
+        if guarded:
+            text = "! {} left out: allow each by its own question".format(
+                count(guarded, "private address is", "private addresses are")
+            )
+        if not ids:
+            self.prompt.grumble(text or NOTHING_MARKED)
+            return
+        self.prompt.show(Counting(self.prompt, text, ids), True)
+
+
+NOTHING_MARKED = "nothing marked waits any more"
+
+
+class Counting(View):
+    """Allowing many: the number of addresses is typed, then Enter."""
+
+    working = "0123456789\x7f\x08"
+    deciding = "\r\n"
+
+    def __init__(self, prompt: Prompt, warning: str, ids: list[str]) -> None:
+        super().__init__(prompt)
+        self._requests = ids
+        self._warning = warning
+        self._typed = ""
+
+    def lines(self) -> list[str]:
+        number = len(self._requests)
+        text = "a opens %s, every port of %s: type %d, then Enter" % (
+            count(number, "address", "addresses"), "it" if number == 1 else "each", number,
+        )  # fmt: skip
+        warned = screen.folded(self._warning, self.width) if self._warning else []
+        return [*warned, *screen.folded(text, self.width)]
+
+    def key_lines(self) -> list[str]:
+        return [f"  number: {self._typed}"]
+
+    def press(self, key: str) -> None:
+        prompt = self.prompt
+        if key in "\r\n":
+            self._confirm()
+            return
+        if key in "\x7f\x08":
+            self._typed = self._typed[:-1]
+        elif len(self._typed) < 6:
+            self._typed += key
+        prompt.painter.keys(self.key_lines()[-1])
+
+    def _confirm(self) -> None:
+        prompt, docket = self.prompt, self.prompt.docket
+        if self._typed != str(len(self._requests)):
+            prompt.painter.lines(screen.folded("not that number: nothing is allowed", self.width))
+            prompt.back()
+            return
+        ids = [i for i in self._requests if (r := docket.request(i)) is not None and r.state == OPEN]
+        allowed = [i for i in ids if docket.answer("allow", [i], prompt.now, "operator")]
+        prompt.decided("  a allow {} ...".format(count(len(allowed), "address", "addresses")))
+
+    def unknown(self, key: str) -> None:
+        self.prompt.painter.lines(["  no"])
+        self.prompt.back()
+
+
+class History(View):
+    """What was answered in this session, newest first."""
+
+    working = EVERYWHERE + "123456789 "
+
+    def __init__(self, prompt: Prompt) -> None:
+        super().__init__(prompt)
+        self._answers: list[Answer] = list(reversed(prompt.docket.history))
+        self._page = 0
+
+    @property
+    def _size(self) -> int:
+        return max(1, min(PAGE, self.height - 4))
+
+    @property
+    def _shown(self) -> list[Answer]:
+        return self._answers[self._page * self._size :][: self._size]
+
+    def lines(self) -> list[str]:
+        if not self._answers:
+            return screen.folded("nothing was answered in this session", self.width, "", "  ")
+        if self._page * self._size >= len(self._answers):
+            self._page = 0  # more fit on a page than before
+        top = screen.columns("%d answered" % len(self._answers), "newest first, space: older", self.width)
+        return [top, *(
+            screen.history_row(answer, number + 1, self.width, self.prompt.clock)
+            for number, answer in enumerate(self._shown)
+        )]  # fmt: skip
+
+    def key_lines(self) -> list[str]:
+        return ["a digit asks that one again   h back" if self._answers else "h back"]
+
+    def press(self, key: str) -> None:
+        prompt = self.prompt
+        if key == "h":
+            prompt.back()
+        elif key == " ":
+            self._page = self._page + 1 if (self._page + 1) * self._size < len(self._answers) else 0
+            prompt.show(self, True)
+        elif key.isdigit():
+            shown = self._shown
+            request = (
+                prompt.docket.ask_again(shown[int(key) - 1], prompt.now) if int(key) <= len(shown) else None
+            )
+            if request is None:
+                prompt.grumble("that one can't be asked again")
+                return
+            prompt.prefer(request.id)
+            prompt.back()
+        else:
+            super().press(key)

@@ -1,0 +1,196 @@
+"""Signals as bytes on a descriptor, and notices from folders as signals.
+
+Owns the process's wake-up descriptor, its handlers for the signals named, and a descriptor
+for each watched folder.  Nothing here runs on a timer: idle costs nothing.
+
+The awkward facts.  A folder's notice (dnotify, fcntl(2) F_NOTIFY) is a bare signal: it tells
+that something changed, not what and not where.  SIGIO, its usual one, kills a process that
+has no handler, so `Wakeups` goes around `Folders`; SIGURG, for notices to be told apart from
+the first kind, is ignored by default.  Changes made on another host (NFS) give no notice.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import Any
+
+ENTRIES = fcntl.DN_CREATE | fcntl.DN_DELETE | fcntl.DN_RENAME | fcntl.DN_ATTRIB  # who is in it
+CONTENTS = ENTRIES | fcntl.DN_MODIFY  # and what they hold: appends and truncations
+
+_OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+class Wakeups:
+    """Catches the given signals; `fd` polls readable when `take` has something to tell.
+
+    A context manager for the main thread (RuntimeError elsewhere).  On the way out every
+    handler and the wake-up descriptor are what they were.
+    """
+
+    def __init__(self, *numbers: int) -> None:
+        self.fd = -1
+        self._numbers = numbers
+        self._alarm = -1
+        self._caught: set[int] = set()
+        self._former: list[tuple[int, Any]] = []
+        self._former_fd = -1
+
+    def __repr__(self) -> str:
+        return "Wakeups(%s)" % ", ".join(str(int(number)) for number in self._numbers)
+
+    def __enter__(self) -> Wakeups:
+        self.fd, self._alarm = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            self._former_fd = signal.set_wakeup_fd(self._alarm, warn_on_full_buffer=False)
+        except ValueError:
+            self._close_pipe()
+            raise RuntimeError("signals can be caught in the main thread only") from None
+        try:
+            for number in self._numbers:
+                self._former.append((number, signal.signal(number, self._catch)))
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        while self._former:
+            number, handler = self._former.pop()
+            if number == signal.SIGIO:  # a last notice may be pending: drop it, its default kills
+                signal.signal(number, signal.SIG_IGN)
+            # None: set by something other than Python, which can't be put back from here
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        signal.set_wakeup_fd(self._former_fd)
+        self._close_pipe()
+
+    def take(self) -> set[int]:
+        """The signals caught since the last call; each is told once.
+
+        The pipe only wakes: it may be full of notices when a SIGTERM comes, so which signals
+        there were is what the handlers saw.
+        """
+        try:
+            while len(os.read(self.fd, 4096)) == 4096:
+                pass
+        except BlockingIOError:
+            pass  # a false alarm
+        signal.pthread_sigmask(signal.SIG_BLOCK, ())  # runs the handlers that are due
+        caught, self._caught = self._caught, set()
+        return caught
+
+    def _catch(self, number: int, _frame: FrameType | None) -> None:
+        self._caught.add(number)
+
+    def _close_pipe(self) -> None:
+        os.close(self.fd)
+        os.close(self._alarm)
+        self.fd = self._alarm = -1
+
+
+class Folders:
+    """Has `number` sent to this process whenever something changes in a watched folder.
+
+    The signal needs a handler before the first `watch` where its default is to kill.  Many
+    changes may come as one signal.  A folder that is missing is waited for in its nearest
+    existing ancestor: `refresh` after each notice, then look at what matters.
+    """
+
+    def __init__(self, number: int = signal.SIGIO) -> None:
+        self._number = number
+        self._wanted: dict[str, int] = {}  # path -> DN_ mask
+        self._armed: dict[tuple[int, int], tuple[int, int]] = {}  # (device, inode) -> (fd, mask)
+
+    def __repr__(self) -> str:
+        return "<Folders: %d wanted, %d armed>" % (len(self._wanted), len(self._armed))
+
+    def __enter__(self) -> Folders:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.close()
+
+    def watch(self, path: str, events: int = ENTRIES) -> bool:
+        """Watch the folder `path`, through symbolic links; False where that can't be had.
+
+        That is: the folder may not be read, or its file system or the kernel has no notices.
+        """
+        if signal.getsignal(self._number) in (signal.SIG_DFL, None) and self._number != signal.SIGURG:
+            raise RuntimeError("a notice would kill this process: catch signal %d first" % self._number)
+        path = os.path.abspath(path)
+        self._wanted[path] = self._wanted.get(path, 0) | events
+        return self._arm(path, self._wanted[path]) is not None
+
+    def watch_file(self, path: str) -> bool:
+        """Watch one file for appends, truncation and replacement, behind a symbolic link too."""
+        link, real = os.path.dirname(os.path.abspath(path)), os.path.dirname(os.path.realpath(path))
+        return self.watch(real, CONTENTS) and (link == real or self.watch(link, ENTRIES))
+
+    def forget(self, path: str) -> None:
+        """Watch this folder no longer."""
+        self._wanted.pop(os.path.abspath(path), None)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Follow folders that appeared, went away or were replaced since."""
+        needed = {self._arm(path, events) for path, events in self._wanted.items()}
+        for key in set(self._armed) - needed:
+            os.close(self._armed.pop(key)[0])
+
+    def close(self) -> None:
+        """No notice comes from here any more."""
+        self._wanted.clear()
+        self.refresh()
+
+    def _arm(self, path: str, events: int) -> tuple[int, int] | None:
+        """Have notices from `path`, or from its nearest existing ancestor; which folder that is."""
+        armed = None
+        while True:
+            try:
+                folder, fd = _open_nearest(path)
+            except OSError:
+                return None
+            status = os.fstat(fd)
+            key = (status.st_dev, status.st_ino)
+            if key == armed:
+                os.close(fd)
+                return key
+            if not self._notify(key, fd, events if folder == path else ENTRIES):
+                return None
+            if folder == path:
+                return key
+            armed = key  # what we wait for may have come before the notices began: once more
+
+    def _notify(self, key: tuple[int, int], fd: int, events: int) -> bool:
+        """Take over `fd`, an open folder, for these events beside those it has already."""
+        known, mask = self._armed.get(key, (-1, 0))
+        if known >= 0:
+            os.close(fd)
+            fd = known
+        if mask | events == mask:
+            return True
+        try:
+            fcntl.fcntl(fd, fcntl.F_SETSIG, self._number)
+            fcntl.fcntl(fd, fcntl.F_NOTIFY, fcntl.DN_MULTISHOT | mask | events)
+        except OSError:
+            if known < 0:
+                os.close(fd)
+            return False
+        self._armed[key] = (fd, mask | events)
+        return True
+
+
+def _open_nearest(path: str) -> tuple[str, int]:
+    """The nearest existing folder at or above `path`, opened."""
+    while True:
+        try:
+            return path, os.open(path, _OPEN_FOLDER)
+        except (FileNotFoundError, NotADirectoryError):
+            if path == os.path.dirname(path):
+                raise
+            path = os.path.dirname(path)

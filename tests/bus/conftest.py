@@ -1,0 +1,166 @@
+"""A private message bus, hubs to find, and a look with another user's eyes."""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import socket
+import subprocess
+import tempfile
+
+import pytest
+from support import need
+
+from simple_clearance import dbus
+from simple_clearance.hub import Hub
+
+SID = "0123456789ab"
+NOBODY = 65534  # a uid that every system knows, without a /run/user of its own
+
+
+class Place:
+    """A folder with a runtime root in it, short enough for the path of a socket, and what runs there."""
+
+    def __init__(self):
+        self.path = tempfile.mkdtemp(prefix="hub")
+        os.chmod(self.path, 0o755)
+        self.root = self.path + "/terok"
+        self._closing = []
+
+    def close(self):
+        for close in reversed(self._closing):
+            close()
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def environ(self, **more):
+        return dict({"XDG_RUNTIME_DIR": self.path, "HOME": self.path + "/home"}, **more)
+
+    def hub(self, sidecar=None, uid=NOBODY, ignore=False, container_id=SID, **environ):
+        """Our side: what is being tested."""
+        hub = Hub(container_id, sidecar, self.environ(**environ), uid, ignore)
+        self._closing.append(hub.__exit__)
+        return hub
+
+    def listen(self, path, backlog=5, kind=socket.SOCK_STREAM):
+        """Their side: a socket that accepts nobody, which is all that a hub shows of itself."""
+        path = os.path.join(self.path, path)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        listener = socket.socket(socket.AF_UNIX, kind)
+        self._closing.append(listener.close)
+        listener.bind(path)
+        if kind == socket.SOCK_STREAM and backlog >= 0:
+            listener.listen(backlog)
+        return listener
+
+    def fill(self, listener):
+        """Connect until the backlog is full."""
+        while True:
+            client = socket.socket(socket.AF_UNIX)
+            self._closing.append(client.close)
+            client.setblocking(False)
+            if client.connect_ex(listener.getsockname()):
+                return
+
+    def bus(self, path="bus", address="", before=()):
+        """A message bus, run by way of the command `before`; `.terminate()` and `.wait()` end it."""
+        address = address or "unix:path=%s/%s" % (self.path, path)
+        argv = ["dbus-daemon", "--session", "--nofork", "--nopidfile", "--print-address"]
+        daemon = subprocess.Popen(
+            [*before, *argv, "--address=" + address], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        self._closing += [daemon.stdout.close, daemon.wait, daemon.kill]
+        assert daemon.stdout.readline().startswith(b"unix:")
+        return daemon
+
+    def client(self, path="bus"):
+        client = Client(path if path[0] == "\0" else os.path.join(self.path, path))
+        self._closing.append(client.close)
+        return client
+
+
+class Client:
+    """Another program on the bus: one that can own names."""
+
+    def __init__(self, path):
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.settimeout(5)
+        self._socket.connect(path)
+        self._protocol = dbus.Connection()
+
+    def close(self):
+        self._socket.close()
+
+    def call(self, member, *arguments):
+        serial = self._protocol.call(member, *arguments)
+        while True:
+            self._socket.sendall(self._protocol.data_to_send())
+            for event in self._protocol.feed(self._socket.recv(65536)):
+                if getattr(event, "serial", 0) == serial:
+                    assert isinstance(event, dbus.Answer), event
+                    return event.values
+
+    def own(self, name):
+        assert self.call("RequestName", name, 0) == (1,)  # DBUS_REQUEST_NAME_REPLY_PRIMARY_OWNER
+
+    def release(self, name):
+        assert self.call("ReleaseName", name) == (1,)
+
+
+@pytest.fixture
+def place():
+    place = Place()
+    yield place
+    place.close()
+
+
+@pytest.fixture
+def bus(place):
+    need("dbus-daemon")
+    return place.bus()
+
+
+@pytest.fixture
+def descriptors():
+    """How many descriptors this process has open."""
+    return lambda: len(os.listdir("/proc/self/fd"))
+
+
+@pytest.fixture
+def as_ordinary_user():
+    return _as_ordinary_user
+
+
+def _as_ordinary_user(function):
+    """What `function` returns, as text, in a process that root's rights don't help."""
+    if os.getuid() != 0:
+        return str(function())
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setgroups([])
+            os.setresgid(NOBODY, NOBODY, NOBODY)
+            os.setresuid(NOBODY, NOBODY, NOBODY)
+            os.write(writing, str(function()).encode())
+        except BaseException as error:
+            os.write(writing, repr(error).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with open(reading, "rb") as pipe:
+        told = pipe.read().decode()
+    os.waitpid(pid, 0)
+    return told
+
+
+@pytest.fixture
+def readable():
+    """`readable(fd, within=0)`: whether there is something to read, now or soon."""
+
+    def ask(fd, within=0.0):
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        return bool(poll.poll(within * 1000))
+
+    return ask

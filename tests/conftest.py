@@ -1,0 +1,119 @@
+"""Fixtures that every test may ask for; what they are made of is in `support` and `host`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import Any, Callable, Iterator
+
+import pytest
+from host import Host
+from support import (
+    ALL_PYTHONS,
+    OLD_PYTHONS,
+    PYTHONS,
+    ROOT,
+    Python,
+    eventually,
+    need,
+    not_exercised,
+)
+from terminal_driver import Session, shell
+
+__all__ = ["eventually", "need"]
+
+
+@pytest.fixture(name="need")
+def _need() -> Callable[..., None]:
+    return need
+
+
+@pytest.fixture(scope="session")
+def pyz(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The path of the archive, built once with the Python that runs the tests; readable by all."""
+    folder = tmp_path_factory.mktemp("archive")
+    path = str(folder / "simple-clearance.pyz")
+    subprocess.run([sys.executable, os.path.join(ROOT, "build_zipapp.py"), "-o", path], check=True)
+    return path
+
+
+@pytest.fixture(scope="session")
+def pythons() -> list[Python]:
+    """Every Python found that the project supports, oldest first."""
+    return PYTHONS
+
+
+@pytest.fixture(params=PYTHONS, ids=lambda python: python.name)
+def every_python(request: pytest.FixtureRequest) -> Python:
+    """The test runs once for each Python found that the project supports."""
+    python: Python = request.param
+    return python
+
+
+@pytest.fixture(params=OLD_PYTHONS, ids=lambda python: python.name)
+def old_python(request: pytest.FixtureRequest) -> Python:
+    """The test runs once for each Python found that is too old, 2.7 among them; skipped without any."""
+    python: Python = request.param
+    return python
+
+
+@pytest.fixture
+def terminal() -> Iterator[Callable[..., Session]]:
+    """`terminal(argv, env=…)`: a program on a pty of its own; all of them end with the test."""
+    need("pty")
+    opened: list[Session] = []
+
+    def start(argv: list[str], **options: Any) -> Session:
+        opened.append(Session(argv, **options))
+        return opened[-1]
+
+    yield start
+    for session in opened:
+        session.close()
+
+
+@pytest.fixture
+def interactive_shell() -> Iterator[Callable[..., Session]]:
+    """`interactive_shell(env=…)`: bash with job control on a pty, to try Ctrl-Z and `fg`."""
+    need("pty")
+    need("bash")
+    opened: list[Session] = []
+
+    def start(**options: Any) -> Session:
+        opened.append(shell(**options))
+        return opened[-1]
+
+    yield start
+    for session in opened:
+        session.close()
+
+
+@pytest.fixture
+def host(tmp_path: Any) -> Iterator[Host]:
+    """A host with stand-ins for podman and terok-shield; see `host.Host`."""
+    with Host(str(tmp_path / "host")) as it:
+        yield it
+
+
+@pytest.fixture
+def lab(need: Callable[..., None]) -> Iterator[Any]:
+    """A shielded network namespace with the rules of today's bundle, owned by whoever runs the tests."""
+    need("nft")
+    from lab import Lab
+
+    with Lab() as it:
+        yield it
+
+
+def pytest_report_header() -> str:
+    return "pythons: " + ", ".join(python.name for python in ALL_PYTHONS)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """What this machine could not show, in its own words."""
+    if not not_exercised:
+        return
+    terminalreporter.section("not exercised on this machine")
+    for name, (reason, tests) in sorted(not_exercised.items()):
+        terminalreporter.write_line("%s: %s (%d tests)" % (name, reason, len(tests)))

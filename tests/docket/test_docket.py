@@ -1,0 +1,870 @@
+"""Requests, verdicts and what is told of them: each sentence of the interface."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from stage import Bench, name
+
+from simple_clearance import docket as docket_module
+from simple_clearance.docket import AUTOMATIC_LIMIT, REMEMBERED
+from simple_clearance.policy import parse
+
+
+@pytest.fixture
+def bench():
+    return Bench(report_again=True)
+
+
+def rules(text):
+    return parse(text.encode(), "rules")
+
+
+def kinds(records):
+    return [record["type"] for record in records]
+
+
+# --- a request is one container, address, protocol and port
+
+
+def test_a_blocked_connection_is_told_with_all_that_is_known(bench):
+    bench.docket.add_container("c1", 18, {"project": "demo"})
+    bench.blocked("203.0.113.10", names=["www.example.com", "example.com"], uid=1000, reader_id="c1:1")
+    assert bench.take() == [
+        {
+            "type": "pending",
+            "id": "r1",
+            "container": "c1",
+            "dest": "203.0.113.10",
+            "port": 443,
+            "proto": 6,
+            "class": "default",
+            "floor": False,
+            "names": ["www.example.com", "example.com"],
+            "uid": 1000,
+            "count": 1,
+            "dossier": {"project": "demo"},
+            "reader_id": "c1:1",
+        }
+    ]
+
+
+def test_another_port_protocol_address_or_container_is_another_request(bench):
+    bench.docket.add_container("c2", 18, {})
+    for _ in range(3):
+        bench.blocked("203.0.113.10", 443)
+        bench.blocked("203.0.113.10", 80)
+        bench.blocked("203.0.113.10", 443, proto=17)
+        bench.blocked("203.0.113.11", 443)
+        bench.blocked("203.0.113.10", 443, container="c2")
+        bench.blocked("203.0.113.10", None, proto=None)
+    assert len(bench.ids()) == len(set(bench.ids())) == 6
+    assert kinds(bench.take()) == ["pending"] * 6
+
+
+def test_order_is_that_of_the_first_packet(bench):
+    for last in (5, 3, 9, 3, 5, 1):
+        bench.blocked(f"203.0.113.{last}")
+    assert [request.dest for request in bench.docket.waiting()] == [f"203.0.113.{n}" for n in (5, 3, 9, 1)]
+
+
+def test_ids_have_no_spaces_and_are_never_used_again(bench):
+    seen = []
+    for minute in range(5):
+        bench.blocked("203.0.113.10")
+        bench.blocked(f"203.0.113.{20 + minute}")
+        seen += [record["id"] for record in bench.take("pending")]
+        bench.answer("skip", *bench.ids())
+        bench.mono += 61
+    assert len(seen) == len(set(seen)) == 10
+    assert all(one.isalnum() for one in seen)
+
+
+# --- again
+
+
+def test_retries_are_told_at_most_once_a_second(bench):
+    bench.blocked()
+    bench.take()
+    told = []
+    for step in range(100):
+        bench.mono += 0.05
+        bench.blocked()
+        bench.docket.tick(bench.now)
+        told += [(step, record["count"]) for record in bench.take("again")]
+    assert 4 <= len(told) <= 5
+    assert all(later[0] - earlier[0] >= 20 for earlier, later in zip(told, told[1:]))
+    bench.mono += 2
+    bench.docket.tick(bench.now)
+    assert [record["count"] for record in bench.take("again")] == [101]
+
+
+def test_a_retry_that_is_held_back_asks_to_be_woken(bench):
+    bench.blocked()
+    assert bench.docket.deadline() is None
+    bench.mono += 0.2
+    bench.blocked()
+    due = bench.docket.deadline()
+    assert bench.mono < due <= bench.mono + 1
+    bench.mono = due
+    bench.docket.tick(bench.now)
+    assert [record["count"] for record in bench.take("again")] == [2]
+    assert bench.docket.deadline() is None
+
+
+def test_no_again_comes_after_closed(bench):
+    bench.blocked()
+    bench.mono += 0.2
+    bench.blocked()
+    bench.answer("mute", "r1")
+    for _ in range(5):
+        bench.mono += 1
+        bench.blocked()
+        bench.docket.tick(bench.now)
+    records = bench.take()
+    assert kinds(records)[-1] == "closed"
+    assert bench.docket.deadline() is None
+
+
+# --- names
+
+
+def test_names_learnt_later_are_told_all_of_them(bench):
+    bench.blocked()
+    bench.take()
+    bench.docket.learn("c1", "203.0.113.10", (name("www.example.com"),), bench.now)
+    bench.docket.learn("c1", "203.0.113.10", (name("api.example.com"), name("www.example.com")), bench.now)
+    assert bench.take() == [
+        {"type": "names", "id": "r1", "names": ["www.example.com"]},
+        {"type": "names", "id": "r1", "names": ["api.example.com", "www.example.com"]},
+    ]
+
+
+def test_names_that_come_with_a_retry_are_told_too(bench):
+    bench.blocked()
+    bench.take()
+    bench.blocked(names=["www.example.com"])
+    assert bench.take("names") == [{"type": "names", "id": "r1", "names": ["www.example.com"]}]
+    bench.docket.learn("c1", "203.0.113.10", (name("www.example.com"),), bench.now)
+    assert bench.take() == []
+
+
+def test_a_name_looked_up_again_is_not_told_again(bench):
+    bench.blocked(names=["a.example.com", "b.example.com"])
+    bench.take()
+    for first, second in (("b", "a"), ("a", "b")) * 10:
+        bench.docket.learn(
+            "c1", "203.0.113.10", (name(f"{first}.example.com"), name(f"{second}.example.com")), bench.now
+        )
+    assert bench.take() == []
+    assert [one.name for one in bench.docket.names(bench.docket.request("r1"))] == [
+        "a.example.com",
+        "b.example.com",
+    ]
+
+
+def test_nothing_is_told_of_names_of_an_address_that_nobody_asks_about(bench):
+    bench.docket.learn("c1", "203.0.113.10", (name("www.example.com"),), bench.now)
+    bench.blocked()
+    bench.answer("skip", "r1")
+    bench.take()
+    bench.docket.learn("c1", "203.0.113.10", (name("www.example.com"),), bench.now)
+    assert bench.take() == []
+
+
+# --- skip and mute
+
+
+def test_skip_covers_what_it_names_and_no_more(bench):
+    bench.blocked(port=443)
+    bench.blocked(port=80)
+    assert bench.answer("skip", "r1")
+    assert bench.take("closed") == [{"type": "closed", "id": "r1", "why": "skipped"}]
+    assert bench.ids() == ["r2"]
+
+
+def test_a_skipped_one_is_asked_again_when_it_is_tried_after_a_minute_and_its_count_kept(bench):
+    bench.blocked(count=2)
+    bench.answer("skip", "r1")
+    bench.take()
+    for seconds in (0.5, 20, 39):
+        bench.mono += seconds
+        bench.blocked()
+        assert bench.take() == []
+    bench.mono += 0.6
+    assert bench.docket.waiting() == [], "only when it is tried"
+    bench.blocked()
+    (record,) = bench.take()
+    assert (record["type"], record["id"], record["count"]) == ("pending", "r2", 6)
+
+
+def test_a_muted_one_is_never_asked_again_but_still_counted(bench):
+    bench.blocked()
+    bench.answer("mute", "r1")
+    bench.take()
+    for _ in range(10):
+        bench.mono += 3600
+        bench.blocked(count=5)
+    assert bench.take() == []
+    assert sum(request.count for request in bench.docket.all_requests()) == 51
+
+
+def test_mute_remembers_container_address_protocol_and_port(bench):
+    bench.docket.add_container("c2", 18, {})
+    bench.blocked()
+    bench.answer("mute", "r1")
+    bench.mono += 61
+    for other in ({"port": 80}, {"proto": 17}, {"dest": "203.0.113.11"}, {"container": "c2"}):
+        bench.blocked(**{"dest": "203.0.113.10", **other})
+    assert len(bench.ids()) == 4
+
+
+# --- verdicts
+
+
+def test_a_verdict_acts_on_the_address_and_covers_its_requests_on_all_ports(bench):
+    for port in (443, 80, 22):
+        bench.blocked(port=port)
+    bench.blocked("203.0.113.11")
+    bench.answer("deny", "r2")
+    assert bench.run() == ["deny c1 203.0.113.10"]
+    (verdict,) = bench.take("verdict")
+    assert (verdict["id"], sorted(verdict["ids"])) == ("r2", ["r1", "r2", "r3"])
+    closed = {record["id"]: record["why"] for record in bench.records if record["type"] == "closed"}
+    assert closed == dict.fromkeys(["r1", "r2", "r3"], "applied")
+    assert bench.ids() == ["r4"]
+
+
+def test_the_verdict_record_has_all_of_it(bench):
+    bench.blocked()
+    bench.answer("allow", "r1", by="script")
+    bench.run()
+    verdict, closed = bench.take()[1:]
+    wanted = {
+        "id": "r1",
+        "ids": ["r1"],
+        "container": "c1",
+        "action": "allow",
+        "target": "203.0.113.10",
+        "by": "script",
+        "rule": None,
+        "result": "applied",
+        "reason": None,
+        "error": None,
+        "seconds": 0.3,
+    }
+    assert {key: verdict[key] for key in wanted} == wanted
+    assert closed == {"type": "closed", "id": "r1", "why": "applied"}
+
+
+@pytest.mark.parametrize("result, reason", [("failed", "no-address"), ("unknown", "ended")])
+def test_after_a_failed_or_unknown_verdict_the_request_stays_open_under_its_id(bench, result, reason):
+    bench.blocked()
+    bench.answer("allow", "r1")
+    bench.run(result, reason=reason, error="Error: No IPs allowed for c1")
+    assert kinds(bench.take()) == ["pending", "verdict"]
+    assert bench.ids() == ["r1"]
+    assert bench.answer("allow", "r1"), "and can be answered again"
+    bench.run()
+    assert [record["why"] for record in bench.take("closed")] == ["applied"]
+
+
+def test_one_verdict_at_a_time_for_a_container_and_side_by_side_for_two(bench):
+    bench.docket.add_container("c2", 18, {})
+    for container in ("c1", "c2"):
+        for last in (1, 2, 3):
+            bench.blocked(f"203.0.113.{last}", container=container)
+    bench.answer("allow", *bench.ids())
+    first = bench.start()
+    assert [(job.container, job.target) for job in first] == [("c1", "203.0.113.1"), ("c2", "203.0.113.1")]
+    assert bench.start() == []
+    bench.finish(first[0])
+    assert [(job.container, job.target) for job in bench.start()] == [("c1", "203.0.113.2")]
+
+
+def test_a_verdict_past_its_deadline_keeps_its_container_busy_until_it_ends(bench):
+    bench.blocked("203.0.113.1")
+    bench.blocked("203.0.113.2")
+    bench.answer("allow", "r1")
+    (job,) = bench.start()
+    bench.mono += 30
+    bench.docket.overdue(job, bench.now)
+    (verdict,) = bench.take("verdict")
+    assert (verdict["result"], verdict["reason"], verdict["seconds"]) == ("unknown", "timeout", 30)
+    assert bench.ids() == ["r1", "r2"]
+    bench.answer("allow", "r2")
+    assert bench.start() == []
+    bench.mono += 5
+    bench.finish(job)
+    assert [record["result"] for record in bench.take("verdict")] == ["applied"]
+    assert [job.target for job in bench.start()] == ["203.0.113.2"]
+
+
+def test_an_outcome_after_the_deadline_makes_good_what_was_unknown(bench):
+    bench.blocked()
+    bench.answer("allow", "r1")
+    (job,) = bench.start()
+    bench.mono += 30
+    bench.docket.overdue(job, bench.now)
+    assert bench.docket.summary()["unknown"] == 1
+    bench.finish(job)
+    assert bench.docket.summary()["unknown"] == 0
+    assert bench.take("closed") == [{"type": "closed", "id": "r1", "why": "applied"}]
+
+
+def test_the_same_verdict_twice_is_run_once(bench):
+    bench.blocked(port=443)
+    bench.blocked(port=80)
+    assert bench.answer("allow", "r1")
+    assert not bench.answer("allow", "r2"), "the first covers it: it waits for that one's outcome"
+    assert bench.run() == ["allow c1 203.0.113.10"]
+
+
+def test_a_request_that_comes_while_its_address_is_decided_joins(bench):
+    bench.blocked(port=443)
+    bench.answer("allow", "r1")
+    bench.blocked(port=80)
+    bench.start()
+    bench.blocked(port=22)
+    assert bench.ids() == []
+    (job,) = bench.docket.jobs()
+    bench.finish(job)
+    (verdict,) = bench.take("verdict")
+    assert verdict["ids"] == ["r1", "r2", "r3"]
+    assert bench.docket.open_count() == 0
+
+
+def test_what_joined_a_verdict_that_fails_waits_again(bench):
+    bench.blocked(port=443)
+    bench.answer("deny", "r1")
+    (job,) = bench.start()
+    bench.blocked(port=80)
+    bench.finish(job, "failed", reason="exit")
+    assert bench.ids() == ["r1", "r2"]
+
+
+def test_an_answer_to_what_is_decided_closed_or_unknown_changes_nothing(bench):
+    bench.blocked("203.0.113.1")
+    bench.blocked("203.0.113.2")
+    bench.blocked("203.0.113.3")
+    bench.answer("skip", "r1")
+    bench.answer("allow", "r2")
+    bench.take()
+    for ids in (["r1"], ["r2"], ["r99"], ["r3", "r2"], ["r3", "r1"], [""], []):
+        assert not bench.answer("allow", *ids)
+        assert not bench.answer("mute", *ids)
+    assert bench.take() == []
+    assert bench.ids() == ["r3"]
+    assert bench.run() == ["allow c1 203.0.113.2"]
+
+
+def test_an_id_named_twice_is_answered_once(bench):
+    bench.blocked()
+    assert bench.answer("skip", "r1", "r1")
+    assert bench.docket.summary()["skipped"] == 1
+    assert len(bench.take("closed")) == 1
+
+
+# --- by name
+
+
+def test_a_verdict_by_name_closes_what_it_opened(bench):
+    bench.blocked("203.0.113.10", names=["www.example.com"])
+    bench.blocked("203.0.113.11", names=["www.example.com"])
+    bench.blocked("203.0.113.12", names=["www.example.com"])
+    bench.answer("allow", "r1", name="www.example.com")
+    assert bench.run(opened=["203.0.113.10", "203.0.113.11"]) == ["allow c1 www.example.com"]
+    assert [(record["id"], record["why"]) for record in bench.take("closed")] == [
+        ("r1", "applied"),
+        ("r2", "covered"),
+    ]
+    assert bench.ids() == ["r3"]
+
+
+def test_a_name_that_leads_elsewhere_leaves_the_request_open(bench):
+    bench.blocked("203.0.113.10", names=["www.example.com"])
+    bench.answer("allow", "r1", name="www.example.com")
+    bench.run(opened=["203.0.113.77"])
+    assert [record["result"] for record in bench.take("verdict")] == ["applied"]
+    assert bench.ids() == ["r1"]
+    assert bench.docket.request("r1").failure == "elsewhere"
+    assert bench.docket.summary()["failed"] == 0
+
+
+# --- closed: exactly one for each pending
+
+
+def test_a_floor_request_is_told_and_closed_at_once(bench):
+    bench.blocked("10.1.2.3", private=True)
+    pending, closed = bench.take()
+    assert pending["floor"] and pending["class"] == "private"
+    assert closed == {"type": "closed", "id": "r1", "why": "floor"}
+    bench.mono += 3600
+    bench.blocked("10.1.2.3", private=True)
+    assert bench.take() == [] and bench.docket.open_count() == 0
+
+
+@pytest.mark.parametrize("version", [14, None])
+def test_a_private_address_without_a_floor_above_the_allow_is_asked(bench, version):
+    bench.docket.add_container("c7", version, {})
+    bench.blocked("10.1.2.3", private=True, container="c7")
+    (pending,) = bench.take()
+    assert (pending["class"], pending["floor"]) == ("private", False)
+
+
+def test_a_floor_stands_for_what_the_shield_logged_not_for_the_range(bench):
+    bench.blocked("10.1.2.3", private=False)
+    assert not bench.take()[0]["floor"], "an override given at the launch opens one"
+
+
+def test_multicast_is_never_asked_whatever_the_reader_calls_it(bench):
+    for dest in ("224.0.0.251", "ff02::1", "255.255.255.255"):
+        bench.blocked(dest)
+    assert bench.take() == []
+    assert bench.docket.summary()["untold"] == 3
+
+
+def test_the_end_closes_what_is_open_and_counts_it(bench):
+    bench.blocked("203.0.113.1")
+    bench.blocked("203.0.113.2")
+    bench.answer("skip", "r2")
+    bench.take()
+    bench.docket.close_all()
+    assert bench.take() == [{"type": "closed", "id": "r1", "why": "stopped"}]
+    assert bench.docket.summary()["open"] == 1
+
+
+def test_a_container_that_stops_takes_its_questions_along_and_no_others(bench):
+    bench.docket.add_container("c2", 18, {})
+    bench.blocked("203.0.113.1")
+    bench.blocked("203.0.113.2")
+    bench.blocked("203.0.113.1", container="c2")
+    bench.answer("allow", "r2")
+    bench.take()
+    bench.docket.stop("c1", bench.now)
+    records = bench.take("verdict", "closed")
+    assert [(r["result"], r["reason"]) for r in records if r["type"] == "verdict"] == [
+        ("failed", "not-started")
+    ]
+    assert sorted((r["id"], r["why"]) for r in records if r["type"] == "closed") == [
+        ("r1", "stopped"),
+        ("r2", "stopped"),
+    ]
+    assert bench.ids() == ["r3"]
+    assert bench.docket.runnable() == []
+    assert bench.docket.summary()["open"] == 3
+    bench.docket.close_all()
+    assert [record["id"] for record in bench.take("closed")] == ["r3"]
+
+
+def test_the_last_words_of_a_stopped_containers_reader_ask_nothing(bench):
+    bench.docket.stop("c1", bench.now)
+    bench.take()
+    bench.blocked(count=3)
+    assert bench.take() == []
+    assert bench.docket.summary()["untold"] == 3
+
+
+def test_a_verdict_that_runs_when_its_container_stops_still_has_its_outcome(bench):
+    bench.blocked()
+    bench.answer("allow", "r1")
+    (job,) = bench.start()
+    bench.docket.stop("c1", bench.now)
+    bench.finish(job, "failed", reason="not-running")
+    assert [record["result"] for record in bench.take("verdict")] == ["failed"]
+    assert [record["why"] for record in bench.records if record["type"] == "closed"] == ["stopped"]
+    assert bench.docket.open_count() == 0
+
+
+# --- proof: passed and still_blocked
+
+
+def allowed(bench, dest="203.0.113.10"):
+    bench.blocked(dest)
+    bench.answer("allow", bench.ids()[0])
+    bench.run()
+    bench.take()
+
+
+def test_the_first_packet_let_out_proves_an_allow_once(bench):
+    allowed(bench)
+    bench.mono += 1.2
+    bench.event("allowed", "203.0.113.10", 443)
+    bench.event("allowed", "203.0.113.10", 443)
+    bench.event("allowed", "203.0.113.10", 80)
+    assert bench.take() == [
+        {"type": "passed", "container": "c1", "dest": "203.0.113.10", "port": 443, "proto": 6, "seconds": 1.2}
+    ]
+
+
+def test_a_packet_let_out_before_the_command_has_ended_is_proof_too(bench):
+    bench.blocked()
+    bench.answer("allow", "r1")
+    (job,) = bench.start()
+    bench.mono += 0.2
+    bench.event("allowed", "203.0.113.10")
+    bench.mono += 0.1
+    bench.finish(job)
+    assert [record["seconds"] for record in bench.take("passed")] == [0.0]
+
+
+def test_a_packet_let_out_before_the_verdict_began_is_no_proof(bench):
+    bench.blocked("203.0.113.1")
+    bench.answer("allow", "r1")
+    (job,) = bench.start()
+    bench.event("allowed", "203.0.113.10")
+    bench.blocked("203.0.113.10")
+    bench.answer("allow", "r2")
+    bench.finish(job)
+    bench.mono += 1
+    bench.run()
+    assert bench.take("passed") == []
+
+
+def test_one_containers_end_of_verdict_does_not_lose_anothers_proof(bench):
+    bench.docket.add_container("c2", 18, {})
+    bench.blocked(container="c1")
+    bench.blocked(container="c2")
+    bench.answer("allow", "r1", "r2")
+    first, second = bench.start()
+    bench.event("allowed", "203.0.113.10", container="c2")
+    bench.finish(first)
+    bench.finish(second)
+    assert [record["container"] for record in bench.take("passed")] == ["c2"]
+
+
+def test_blocked_again_after_an_allow_is_told_with_a_count(bench):
+    allowed(bench)
+    bench.mono += 1
+    bench.blocked(count=2)
+    bench.blocked(port=80)
+    assert bench.take() == [
+        {"type": "still_blocked", "container": "c1", "dest": "203.0.113.10", "count": 2, "reason": None}
+    ]
+    bench.mono += 11
+    bench.blocked()
+    assert [record["count"] for record in bench.take("still_blocked")] == [4]
+
+
+def test_packets_gathered_before_the_verdict_are_not_held_against_it(bench):
+    allowed(bench)
+    bench.mono += 0.3
+    bench.blocked(count=40)
+    assert bench.take() == []
+
+
+def test_a_denied_packet_after_an_allow_is_told_as_still_blocked(bench):
+    allowed(bench)
+    bench.mono += 1
+    bench.event("denied", "203.0.113.10")
+    assert [(record["count"], record["reason"]) for record in bench.take("still_blocked")] == [(1, "denied")]
+
+
+def test_an_allowed_address_that_stays_blocked_is_asked_again_after_a_minute(bench):
+    allowed(bench)
+    bench.mono += 30
+    bench.blocked()
+    assert bench.ids() == []
+    bench.mono += 31
+    bench.blocked()
+    assert bench.ids() == ["r2"]
+    (pending,) = bench.take("pending")
+    assert pending["count"] == 3, "what came after `closed` goes into the next pending's count"
+
+
+def test_an_allow_that_has_expired_is_told_so(bench):
+    allowed(bench)
+    bench.mono += 1801
+    bench.blocked()
+    assert [record["reason"] for record in bench.take("still_blocked")] == ["expired"]
+    assert bench.ids() == ["r2"]
+
+
+def test_a_denied_address_that_is_let_out_is_told(bench):
+    bench.blocked()
+    bench.answer("deny", "r1")
+    bench.run()
+    bench.take()
+    bench.mono += 1
+    bench.event("allowed", "203.0.113.10")
+    bench.event("allowed", "203.0.113.10")
+    assert kinds(bench.take()) == ["error"]
+
+
+def test_what_somebody_else_allowed_is_closed_unless_it_is_looked_at(bench):
+    bench.blocked("203.0.113.10")
+    bench.blocked("203.0.113.11")
+    bench.docket.set_painted(["r2"], bench.now)
+    bench.mono += 1
+    bench.event("allowed", "203.0.113.10")
+    bench.event("allowed", "203.0.113.11")
+    assert [(record["id"], record["why"]) for record in bench.take("closed")] == [("r1", "covered")]
+    assert bench.ids() == ["r2"]
+
+
+# --- undo and asking again
+
+
+def test_undo_of_an_allow_is_a_deny_and_of_a_deny_an_allow(bench):
+    for action, opposite in (("allow", "deny"), ("deny", "allow")):
+        bench.mono += 100
+        bench.blocked()
+        bench.answer(action, bench.ids()[0])
+        bench.run()
+        bench.docket.undo(bench.docket.last_verdict(), "operator")
+        assert bench.run() == [f"{opposite} c1 203.0.113.10"]
+        assert bench.docket.last_verdict() is None
+        bench.take()
+
+
+def test_undo_goes_back_one_verdict_at_a_time(bench):
+    for last in (1, 2, 3):
+        allowed(bench, f"203.0.113.{last}")
+    bench.blocked("203.0.113.4")
+    bench.answer("allow", bench.ids()[0])
+    bench.run("failed")
+    bench.answer("skip", bench.ids()[0])
+    for last in (3, 2, 1):
+        bench.docket.undo(bench.docket.last_verdict(), "operator")
+        assert bench.run() == [f"deny c1 203.0.113.{last}"]
+    assert bench.docket.last_verdict() is None
+
+
+def test_undo_of_an_allow_by_name_is_a_deny_of_the_name(bench):
+    bench.blocked(names=["www.example.com"])
+    bench.answer("allow", "r1", name="www.example.com")
+    bench.run(opened=["203.0.113.10"])
+    bench.docket.undo(bench.docket.last_verdict(), "operator")
+    assert bench.run() == ["deny c1 www.example.com"]
+    bench.take()
+    bench.mono += 1
+    bench.event("denied", "203.0.113.10")
+    assert bench.take("still_blocked") == [], "that is what was wanted"
+
+
+@pytest.mark.parametrize("result", ["failed", "unknown"])
+def test_an_undo_that_failed_can_be_tried_again_and_made_good(bench, result):
+    allowed(bench)
+    bench.docket.undo(bench.docket.last_verdict(), "operator")
+    bench.run(result)
+    assert bench.docket.summary()[result] == 1
+    answer = bench.docket.last_verdict()
+    assert answer is not None and not answer.undone
+    bench.docket.undo(answer, "operator")
+    bench.run()
+    assert bench.docket.summary()[result] == 0
+    assert answer.undone
+
+
+def test_an_undo_covers_requests_on_its_address(bench):
+    allowed(bench)
+    bench.mono += 61
+    bench.blocked(port=80)
+    bench.docket.undo(bench.docket.last_verdict(), "operator")
+    bench.run()
+    assert [record["why"] for record in bench.take("closed")] == ["applied"]
+
+
+def test_asking_again_opens_it_under_a_new_id_with_its_count(bench):
+    bench.blocked(count=3)
+    bench.answer("mute", "r1")
+    bench.take()
+    request = bench.docket.ask_again(bench.docket.history[-1], bench.now)
+    assert (request.id, bench.ids()) == ("r2", ["r2"])
+    assert [record["count"] for record in bench.take("pending")] == [3]
+    assert bench.docket.ask_again(bench.docket.history[-1], bench.now).id == "r2", "it is open already"
+
+
+def test_what_the_operator_asks_again_no_rule_decides(bench):
+    bench.docket.set_policy(rules("skip * port 25"), bench.now)
+    bench.blocked(port=25)
+    assert bench.ids() == []
+    bench.docket.ask_again(bench.docket.history[-1], bench.now)
+    assert len(bench.ids()) == 1
+
+
+# --- the summary adds up
+
+
+def test_verdicts_are_counted_once_applied_and_failures_until_made_good(bench):
+    for last in (1, 2, 3, 4):
+        bench.blocked(f"203.0.113.{last}")
+    bench.answer("allow", "r1")
+    bench.run()
+    bench.answer("deny", "r2")
+    bench.run()
+    bench.answer("allow", "r3")
+    bench.run("failed")
+    bench.answer("allow", "r4")
+    bench.run("unknown")
+    summary = bench.docket.summary()
+    assert {key: summary[key] for key in ("allowed", "denied", "failed", "unknown", "open")} == {
+        **{"allowed": 1, "denied": 1, "failed": 1, "unknown": 1, "open": 2}
+    }
+    bench.answer("deny", "r3", "r4")
+    bench.run()
+    summary = bench.docket.summary()
+    assert (summary["failed"], summary["unknown"], summary["open"], summary["denied"]) == (0, 0, 0, 3)
+
+
+def test_a_failure_on_one_port_is_made_good_on_another(bench):
+    bench.blocked(port=443)
+    bench.answer("allow", "r1")
+    bench.run("failed")
+    bench.answer("skip", "r1")
+    assert bench.docket.summary()["failed"] == 1, "setting it aside does not make it good"
+    bench.blocked(port=80)
+    bench.answer("allow", "r2")
+    bench.run()
+    assert bench.docket.summary()["failed"] == 0
+
+
+def test_a_failure_by_name_is_made_good_by_its_address(bench):
+    bench.blocked(names=["www.example.com"])
+    bench.answer("allow", "r1", name="www.example.com")
+    bench.run("failed")
+    assert bench.docket.summary()["failed"] == 1
+    bench.answer("allow", "r1")
+    bench.run()
+    assert bench.docket.summary()["failed"] == 0
+
+
+def test_a_failed_verdict_on_many_ports_is_one_failure(bench):
+    for port in range(1, 50):
+        bench.blocked(port=port)
+    bench.answer("allow", "r1")
+    bench.run("failed")
+    assert bench.docket.summary()["failed"] == 1
+
+
+# --- limits
+
+
+def test_the_table_has_an_end_and_what_goes_beyond_is_told_as_lost(bench, monkeypatch):
+    monkeypatch.setattr(docket_module, "REMEMBERED", 50)
+    for number in range(60):
+        bench.blocked(f"203.0.113.{number}", count=2)
+    records = bench.take()
+    assert len([r for r in records if r["type"] == "pending"]) == 50
+    assert [r for r in records if r["type"] == "lost"] == [{"type": "lost", "count": 20, "where": "table"}]
+    assert bench.docket.summary()["lost"] == 20
+    bench.answer("skip", "r7")
+    bench.blocked("203.0.113.59")
+    assert [r["dest"] for r in bench.take("pending")] == ["203.0.113.59"], "there is room again"
+    assert bench.take("lost") == [], "told once"
+
+
+def test_what_was_closed_first_is_forgotten_first_and_a_muted_one_never(bench, monkeypatch):
+    monkeypatch.setattr(docket_module, "REMEMBERED", 3)
+    for last in (1, 2, 3):
+        bench.blocked(f"203.0.113.{last}")
+    bench.answer("mute", "r1")
+    bench.answer("skip", "r3")
+    bench.answer("skip", "r2")
+    bench.blocked("203.0.113.4")
+    assert sorted(request.dest for request in bench.docket.all_requests()) == [
+        f"203.0.113.{n}" for n in (1, 2, 4)
+    ]
+    bench.blocked("203.0.113.5")
+    assert sorted(request.dest for request in bench.docket.all_requests()) == [
+        f"203.0.113.{n}" for n in (1, 4, 5)
+    ]
+    bench.blocked("203.0.113.1")
+    assert bench.ids() == ["r4", "r5"]
+
+
+def test_twenty_thousand_are_remembered():
+    assert REMEMBERED == 20_000
+
+
+def flood(bench, number, **fields):
+    for n in range(number):
+        bench.blocked(
+            f"198.51.{n >> 8 & 255}.{n & 255}", 1024 + (n >> 16), names=["x%d.example.com" % n], **fields
+        )
+        if n % 1000 == 0:
+            bench.mono += 0.1
+            bench.take()
+
+
+def sizes(docket):
+    return {
+        key: len(value)
+        for key, value in vars(docket).items()
+        if isinstance(value, (dict, list, tuple)) and key != "_records"
+    }
+
+
+@pytest.mark.parametrize(
+    "case", ["asked", "skipped by --answer", "skipped by a rule", "floor", "denied by --answer"]
+)
+def test_memory_has_a_bound_however_many_destinations_there_are(case, monkeypatch):
+    monkeypatch.setattr(docket_module, "REMEMBERED", 500)
+    monkeypatch.setattr(docket_module, "HISTORY", 200)
+    bench = Bench(answer={"skipped by --answer": "skip", "denied by --answer": "deny"}.get(case, ""))
+    if case == "skipped by a rule":
+        bench.docket.set_policy(rules("skip *"), bench.now)
+    flood(bench, 3000, private=case == "floor")
+    bench.take()
+    assert {key: size for key, size in sizes(bench.docket).items() if size > 501} == {}
+
+
+def test_names_of_what_is_not_remembered_are_not_either(bench, monkeypatch):
+    monkeypatch.setattr(docket_module, "REMEMBERED", 10)
+    flood(bench, 100)
+    allowed_at = bench.mono
+    assert len(bench.docket._names) <= 10
+    assert bench.mono == allowed_at
+
+
+def test_packets_let_out_while_a_verdict_runs_are_not_all_remembered(bench):
+    bench.blocked()
+    bench.answer("allow", "r1")
+    bench.start()
+    for n in range(5000):
+        bench.event("allowed", f"198.51.{n >> 8}.{n & 255}")
+    assert sum(len(early) for early in bench.docket._early.values()) <= docket_module.EARLY_LIMIT
+
+
+def test_an_address_with_thousands_of_ports_costs_no_more_than_as_many_addresses():
+    """Quadratic work here would let whoever is inside freeze the prompt."""
+    bench = Bench(report_again=True)
+    started = time.process_time()
+    for port in range(12_000):
+        bench.blocked(port=port)
+    bench.docket.set_painted(bench.ids(), bench.now)
+    bench.docket.set_painted(bench.ids(), bench.now)
+    for port in range(12_000):
+        bench.blocked(port=port)
+    bench.answer("allow", "r1")
+    bench.run("failed")
+    bench.answer("allow", "r5")
+    bench.run()
+    assert bench.docket.open_count() == 0
+    assert time.process_time() - started < 2
+
+
+def test_loss_in_the_reader_is_told_where_it_was(bench):
+    bench.docket.lost("c1", 7, "kernel")
+    bench.docket.lost("c1", 2, "reader")
+    assert [(r["count"], r["where"]) for r in bench.take("lost")] == [(7, "kernel"), (2, "reader")]
+    assert bench.docket.summary()["lost"] == 9
+
+
+def test_denied_and_multicast_are_counted_and_not_told(bench):
+    bench.event("denied", "203.0.113.9", count=4)
+    bench.event("multicast", "ff02::1", count=3)
+    assert bench.take() == []
+    assert bench.docket.summary()["untold"] == 7
+    assert bench.docket.unheard == {("c1", "denied"): 4, ("c1", "multicast"): 3}
+
+
+def test_automatic_verdicts_have_a_limit_of_their_own():
+    assert AUTOMATIC_LIMIT == 64
+    bench = Bench(answer="deny")
+    for last in range(200):
+        bench.blocked(f"203.0.113.{last}")
+    assert len(bench.docket.jobs()) == 64
+    assert len(bench.ids()) == 136
+    assert kinds(bench.take("error")) == ["error"], "told once"

@@ -1,0 +1,277 @@
+"""What is decided without asking, by a policy or by `--answer`, and what never is."""
+
+from __future__ import annotations
+
+import pytest
+from stage import Bench, name
+
+from simple_clearance.policy import parse
+
+
+def bench_with(text="", **options):
+    bench = Bench(**options)
+    if text:
+        bench.docket.set_policy(parse(text.encode(), "rules"), bench.now)
+    return bench
+
+
+def set_rules(bench, text):
+    bench.docket.set_policy(parse(text.encode(), "rules"), bench.now)
+
+
+# --- a policy
+
+
+def test_a_rule_decides_and_its_words_stand_in_the_record():
+    bench = bench_with("allow 203.0.113.0/24 port 443   # the mirror\n")
+    bench.blocked("203.0.113.10")
+    bench.blocked("198.51.100.1")
+    assert bench.run() == ["allow c1 203.0.113.10"]
+    (verdict,) = bench.take("verdict")
+    assert (verdict["by"], verdict["rule"]) == ("policy", "allow 203.0.113.0/24 port 443")
+    assert bench.ids() == ["r2"], "what nothing matches is asked"
+
+
+def test_an_allow_by_network_covers_all_ports_of_the_address():
+    bench = bench_with("allow 203.0.113.0/24 port 443")
+    bench.blocked(port=80)
+    bench.blocked(port=443)
+    assert bench.run() == ["allow c1 203.0.113.10"]
+    assert bench.ids() == []
+
+
+def test_skip_by_a_rule_is_an_answer_of_its_own():
+    bench = bench_with("skip * port 25-26 tcp")
+    bench.blocked(port=25)
+    bench.blocked(port=27)
+    assert [(record["id"], record["why"]) for record in bench.take("closed")] == [("r1", "skipped")]
+    assert bench.ids() == ["r2"]
+
+
+def test_a_name_rule_runs_the_name_and_never_the_address():
+    bench = bench_with("allow *.example.com")
+    bench.blocked(names=["www.example.com"])
+    assert bench.run(opened=["203.0.113.10"]) == ["allow c1 www.example.com"]
+    assert [record["why"] for record in bench.take("closed")] == ["applied"]
+
+
+def test_when_the_name_leads_elsewhere_the_request_goes_on_to_the_next_rule():
+    bench = bench_with("allow *.example.com\ndeny 203.0.113.0/24")
+    bench.blocked(names=["www.example.com"])
+    assert bench.run(opened=["198.51.100.7"]) == ["allow c1 www.example.com", "deny c1 203.0.113.10"]
+
+
+def test_when_the_name_leads_elsewhere_and_no_rule_is_left_it_is_asked():
+    bench = bench_with("allow *.example.com")
+    bench.blocked(names=["www.example.com"])
+    assert bench.run(opened=["198.51.100.7"]) == ["allow c1 www.example.com"]
+    assert bench.ids() == ["r1"]
+    for _ in range(20):
+        bench.mono += 1
+        bench.blocked()
+    assert bench.run() == [], "and not by the same rule over and over"
+
+
+def test_blocked_again_after_an_allow_by_name_goes_on_to_the_next_rule():
+    bench = bench_with("allow *.example.com\nskip *")
+    bench.blocked(names=["www.example.com"])
+    assert bench.run(opened=["203.0.113.10"]) == ["allow c1 www.example.com"]
+    bench.take()
+    bench.mono += 1
+    bench.blocked(names=["www.example.com"])
+    records = bench.take()
+    assert [record["type"] for record in records] == ["still_blocked", "pending", "closed"]
+    assert records[-1]["why"] == "skipped"
+    assert bench.run() == []
+
+
+@pytest.mark.parametrize("port", [443, 80])
+def test_blocked_again_after_an_allow_by_name_is_asked_when_no_rule_is_left(port):
+    bench = bench_with("allow *.example.com")
+    bench.blocked(names=["www.example.com"])
+    bench.run(opened=["203.0.113.10"])
+    commands = []
+    for _ in range(20):
+        bench.mono += 1
+        bench.blocked(port=port, names=["www.example.com"])
+        commands += bench.run(opened=["203.0.113.10"])
+    assert commands == [], "the rule has had its turn"
+    assert len(bench.ids()) == 1
+
+
+def test_what_was_skipped_stays_skipped_though_a_name_rule_opened_its_address():
+    bench = bench_with("skip * port 25\nallow *.example.com")
+    bench.blocked(port=25, names=["www.example.com"])
+    bench.blocked(port=443, names=["www.example.com"])
+    bench.run(opened=["203.0.113.10"])
+    bench.take()
+    bench.mono += 1
+    bench.blocked(port=25, names=["www.example.com"])
+    assert bench.take("pending") == []
+
+
+def test_names_learnt_later_are_held_against_the_rules():
+    bench = bench_with("allow *.example.com")
+    bench.blocked()
+    assert bench.run() == []
+    bench.docket.learn("c1", "203.0.113.10", (name("www.example.com"),), bench.now)
+    assert bench.run(opened=["203.0.113.10"]) == ["allow c1 www.example.com"]
+
+
+def test_a_name_that_may_be_shown_but_not_handed_on_matches_no_allow():
+    bench = bench_with("allow *.example.com")
+    bench.blocked(names=["_under.example.com"])
+    assert bench.run() == []
+    assert bench.ids() == ["r1"]
+
+
+def test_an_automatic_verdict_that_failed_is_not_tried_over_and_over():
+    bench = bench_with("deny 203.0.113.0/24")
+    bench.blocked()
+    assert len(bench.run("failed", reason="exit")) == 1
+    for step in range(50):
+        bench.mono += 1
+        bench.blocked()
+        bench.docket.learn("c1", "203.0.113.10", (name("n%d.example.org" % step),), bench.now)
+    assert bench.run("failed", took=0) == []
+    assert bench.ids() == ["r1"]
+    bench.mono += 20
+    bench.blocked()
+    assert len(bench.run()) == 1
+
+
+def test_what_is_painted_no_rule_decides_until_it_is_let_go_of():
+    bench = bench_with()
+    bench.blocked("203.0.113.1")
+    bench.blocked("203.0.113.2")
+    bench.docket.set_painted(["r1"], bench.now)
+    set_rules(bench, "deny 203.0.113.0/24")
+    bench.blocked("203.0.113.1")
+    bench.docket.learn("c1", "203.0.113.1", (name("www.example.com"),), bench.now)
+    assert bench.run() == ["deny c1 203.0.113.2"]
+    bench.docket.set_painted((), bench.now)
+    assert bench.run() == ["deny c1 203.0.113.1"]
+
+
+def test_a_changed_file_decides_what_waits():
+    bench = bench_with("ask *")
+    bench.blocked("203.0.113.1")
+    bench.blocked("203.0.113.2")
+    assert bench.run() == []
+    set_rules(bench, "skip 203.0.113.2\nallow 203.0.113.1")
+    assert bench.run() == ["allow c1 203.0.113.1"]
+    assert bench.ids() == []
+
+
+def test_a_rule_that_the_floor_defeats_is_told_once():
+    bench = bench_with("allow 10.0.0.0/8")
+    for last in range(5):
+        bench.blocked(f"10.0.0.{last}", private=True)
+    records = bench.take()
+    assert len([record for record in records if record["type"] == "error"]) == 1
+    assert [record["why"] for record in records if record["type"] == "closed"] == ["floor"] * 5
+    assert bench.run() == []
+
+
+def test_at_most_64_verdicts_wait_and_more_stay_open():
+    bench = bench_with("deny 198.51.100.0/24")
+    for last in range(100):
+        bench.blocked(f"198.51.100.{last}")
+    assert len(bench.docket.jobs()) == 64
+    assert len(bench.take("error")) == 1
+    assert len(bench.ids()) == 36
+    bench.run()
+    assert len(bench.ids()) == 36
+    for last in range(100):
+        bench.blocked(f"198.51.100.{last}")
+    assert len(bench.run()) == 36, "they are decided when they are tried again"
+
+
+def test_the_limit_is_each_containers_own_and_not_the_operators():
+    bench = bench_with("deny 198.51.100.0/24")
+    for last in range(80):
+        bench.blocked(f"198.51.100.{last}")
+        bench.blocked(f"198.51.100.{last}", container="c2")
+    assert len(bench.docket.jobs("c1")) == len(bench.docket.jobs("c2")) == 64
+    bench.blocked("203.0.113.1")
+    assert bench.answer("allow", bench.ids()[-1])
+    assert len(bench.docket.jobs("c1")) == 65
+
+
+def test_while_the_limit_is_reached_it_is_not_told_for_each_packet():
+    bench = bench_with("deny 198.51.100.0/24")
+    for last in range(250):
+        bench.blocked(f"198.51.100.{last}")
+        if last % 3 == 0:
+            for job in bench.start():
+                bench.finish(job)
+    assert len(bench.take("error")) == 1
+
+
+# --- --answer
+
+
+@pytest.mark.parametrize("answer", ["allow", "deny"])
+def test_the_answer_is_given_to_whatever_the_policy_leaves_open(answer):
+    bench = bench_with("skip * port 25\nask 203.0.113.9", answer=answer)
+    for dest, port in (("203.0.113.10", 443), ("203.0.113.9", 443), ("203.0.113.11", 25)):
+        bench.blocked(dest, port)
+    assert bench.run() == [f"{answer} c1 203.0.113.10", f"{answer} c1 203.0.113.9"], "`ask` takes the answer"
+    assert {record["by"] for record in bench.take("verdict")} == {"answer"}
+    assert bench.docket.open_count() == 0
+
+
+def test_skip_as_the_answer_closes_everything_and_runs_nothing():
+    bench = bench_with(answer="skip")
+    for last in range(10):
+        bench.blocked(f"203.0.113.{last}")
+    assert bench.run() == []
+    assert [record["why"] for record in bench.take("closed")] == ["skipped"] * 10
+    assert bench.docket.summary()["open"] == 0
+
+
+@pytest.mark.parametrize(
+    "dest", ["10.1.2.3", "169.254.1.2", "169.254.169.254", "10.0.2.2", "fd00::2", "fd00:ec2::254"]
+)
+def test_the_answer_allows_no_private_address(dest):
+    bench = bench_with(answer="allow")
+    bench.docket.add_container("c7", 14, {})
+    bench.blocked(dest, private=True, container="c7")
+    assert bench.run() == []
+    assert len(bench.take("error")) == 1
+    assert bench.docket.summary()["open"] == 1
+
+
+def test_a_flood_of_private_addresses_is_no_flood_of_messages():
+    bench = bench_with(answer="allow")
+    bench.docket.add_container("c7", 14, {})
+    for n in range(1000):
+        bench.blocked(f"10.0.{n >> 8}.{n & 255}", private=True, container="c7")
+    assert len(bench.take("error")) <= 64
+
+
+def test_the_answer_is_given_again_to_what_is_blocked_after_a_minute():
+    bench = bench_with(answer="deny")
+    bench.blocked()
+    assert len(bench.run()) == 1
+    bench.mono += 61
+    bench.blocked()
+    assert len(bench.run()) == 1
+
+
+# --- a dry run
+
+
+def test_a_dry_run_tells_what_it_would_do_and_closes_it():
+    bench = bench_with("allow *.example.com\ndeny *", answer="")
+    bench.blocked("203.0.113.10", names=["www.example.com"])
+    bench.blocked("203.0.113.11")
+    bench.run("dry-run", opened=())
+    records = bench.take("verdict", "closed")
+    assert [(r["action"], r["target"], r["result"]) for r in records if r["type"] == "verdict"] == [
+        ("allow", "www.example.com", "dry-run"),
+        ("deny", "203.0.113.11", "dry-run"),
+    ]
+    assert [r["why"] for r in records if r["type"] == "closed"] == ["dry-run"] * 2
+    summary = bench.docket.summary()
+    assert (summary["allowed"], summary["denied"], summary["open"]) == (0, 0, 0)

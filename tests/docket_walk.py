@@ -1,0 +1,274 @@
+"""A docket under everything that can happen to it, in any order, and what must hold after each step.
+
+- exactly one `closed` for each `pending`; ids are unique and never used again; nothing is told
+  of an id before its `pending` or after its `closed`
+- requests wait in the order in which they came
+- at most one verdict runs for a container, and none is begun for one that has stopped
+- a request is `deciding` exactly while a verdict for it waits or runs
+- no rule decides what is painted
+- every packet is accounted for: in the count of a request, in `untold`, or in `lost`
+- the summary is the sum of the records
+"""
+
+from __future__ import annotations
+
+import random
+
+from stage import Bench, name
+
+from simple_clearance import docket as docket_module
+from simple_clearance.policy import parse
+from simple_clearance.requests import DECIDING, OPEN
+
+DESTS = ["203.0.113.%d" % n for n in range(1, 9)] + ["2001:db8::%d" % n for n in range(1, 4)]
+PRIVATE = ["10.0.0.1", "169.254.1.2", "192.168.7.7"]
+NAMES = ["www.example.com", "api.example.com", "cdn.example.net", "_odd.example.com", "evil.example"]
+POLICIES = [
+    "",
+    "ask *",
+    "skip * port 25",
+    "allow *.example.com\ndeny 203.0.113.4\nallow 203.0.113.0/29 port 443",
+    "allow *.example.com\nallow 10.0.0.0/8\nskip *",
+    "deny *",
+]
+CONTAINERS = ["c1", "c2", "c3"]
+
+
+class Ledger:
+    """What was told, held against the rules."""
+
+    def __init__(self):
+        self.pending = {}
+        self.closed = {}
+        self.verdicts = []
+        self.sums = dict.fromkeys(("lost", "table"), 0)
+
+    def read(self, records):
+        for record in records:
+            kind = record["type"]
+            if kind == "pending":
+                assert record["id"] not in self.pending, "an id is never used again"
+                self.pending[record["id"]] = record
+            elif kind == "closed":
+                assert record["id"] in self.pending and record["id"] not in self.closed
+                self.closed[record["id"]] = record["why"]
+            elif kind in ("again", "names"):
+                assert record["id"] in self.pending and record["id"] not in self.closed, record
+                if kind == "again":
+                    assert record["count"] > self.pending[record["id"]]["count"]
+            elif kind == "verdict":
+                assert set(record["ids"]) <= set(self.pending) - set(self.closed), record
+                self.verdicts.append(record)
+            elif kind == "lost":
+                self.sums["lost"] += record["count"]
+                self.sums["table"] += record["count"] if record["where"] == "table" else 0
+
+
+class Walk:
+    """One walk: `step` does something at random and looks at everything."""
+
+    def __init__(self, seed, bench=None, **options):
+        self.rng = random.Random(seed)
+        self.bench = bench or Bench(report_again=self.rng.random() < 0.8, **options)
+        self.docket = self.bench.docket
+        for container, version in zip(CONTAINERS, (18, 14, None)):
+            self.docket.add_container(container, version, {"task": container})
+        self.ledger = Ledger()
+        self.blocked = 0
+        self.requests = {}
+        self.known_jobs = set()
+        self.painted_before = {}
+        self.unheard = 0
+        self.jobs_seen = []
+
+    # What happens
+
+    def one_of(self, things):
+        return self.rng.choice(list(things)) if things else None
+
+    def some_names(self):
+        return [name(one) for one in self.rng.sample(NAMES, self.rng.randrange(3))]
+
+    def do_blocked(self):
+        private = self.rng.random() < 0.2
+        count = self.rng.choice([1, 1, 1, 2, 50])
+        self.blocked += count
+        self.bench.event(
+            "pending",
+            self.rng.choice(PRIVATE if private else DESTS),
+            self.rng.choice([443, 443, 80, 25, None]),
+            self.rng.choice([6, 6, 17]),
+            self.rng.choice(CONTAINERS),
+            count,
+            self.some_names(),
+            private=private,
+            uid=self.rng.choice([None, 0, 1000]),
+        )
+
+    def do_others(self):
+        kind = self.rng.choice(["allowed", "allowed", "denied", "multicast", "bypass"])
+        dest, container = self.rng.choice(DESTS + PRIVATE), self.rng.choice(CONTAINERS)
+        count = self.rng.randrange(1, 9)
+        if kind in ("denied", "multicast"):
+            self.unheard += count
+        self.bench.event(kind, dest, self.rng.choice([443, 80]), 6, container, count)
+
+    def do_answer(self):
+        action = self.rng.choice(["allow", "allow", "deny", "skip", "mute"])
+        waiting = self.docket.waiting()
+        chosen = self.rng.sample(waiting, min(len(waiting), self.rng.choice([1, 1, 1, 2, 5])))
+        ids = [request.id for request in chosen]
+        if self.rng.random() < 0.15:
+            ids.append(self.rng.choice(["r1", "r999999", "", "nonsense", *self.ledger.pending][-9:]))
+        if action == "allow" and len(ids) == 1 and chosen and self.rng.random() < 0.4:
+            self.bench.answer("allow", *ids, name=self.rng.choice(NAMES[:3]))
+        else:
+            self.bench.answer(action, *ids)
+
+    def do_start(self):
+        for job in self.bench.start():
+            self.jobs_seen.append(job)
+
+    def do_finish(self):
+        running = [job for job in self.docket.jobs() if job.state in ("running", "late")]
+        job = self.one_of(running)
+        if job is not None:
+            self.finish(job)
+
+    def finish(self, job):
+        result = self.rng.choice(["applied", "applied", "applied", "failed", "unknown", "dry-run"])
+        opened = ()
+        if result == "applied" and job.action == "allow":
+            opened = self.rng.sample(DESTS, self.rng.randrange(3)) if job.named else (job.target,)
+        self.bench.finish(
+            job, result, reason=self.rng.choice(["", "exit", "quarantine"]), error="x", opened=opened
+        )
+
+    def do_overdue(self):
+        job = self.one_of([job for job in self.docket.jobs() if job.state == "running"])
+        if job is not None:
+            self.docket.overdue(job, self.bench.now)
+
+    def do_time(self):
+        self.bench.mono += self.rng.choice([0.01, 0.2, 0.5, 1.1, 11, 61, 2000])
+        self.docket.tick(self.bench.now)
+
+    def do_paint(self):
+        waiting = self.docket.waiting()
+        ids = [request.id for request in self.rng.sample(waiting, min(len(waiting), self.rng.randrange(3)))]
+        self.docket.set_painted(ids, self.bench.now)
+
+    def do_learn(self):
+        self.docket.learn(
+            self.rng.choice(CONTAINERS), self.rng.choice(DESTS), tuple(self.some_names()), self.bench.now
+        )
+
+    def do_policy(self):
+        if self.rng.random() < 0.3:
+            text = self.rng.choice(POLICIES)
+            self.docket.set_policy(parse(text.encode(), "rules"), self.bench.now)
+
+    def do_undo(self):
+        answer = self.docket.last_verdict()
+        if answer is not None and self.rng.random() < 0.5:
+            self.docket.undo(answer, "operator")
+
+    def do_ask_again(self):
+        answer = self.one_of(self.docket.history[-20:])
+        if answer is not None:
+            self.docket.ask_again(answer, self.bench.now)
+
+    def do_lost(self):
+        self.docket.lost("c1", self.rng.randrange(1, 100), self.rng.choice(["kernel", "reader"]))
+
+    def do_stop(self):
+        if self.rng.random() < 0.01:
+            self.docket.stop(self.rng.choice(CONTAINERS[1:]), self.bench.now)
+
+    WEIGHTS = (
+        (do_blocked, 40), (do_others, 12), (do_answer, 14), (do_start, 16), (do_finish, 14), (do_overdue, 2),
+        (do_time, 14), (do_paint, 5), (do_learn, 5), (do_policy, 2), (do_undo, 2), (do_ask_again, 3), (do_lost, 1),
+        (do_stop, 1),
+    )  # fmt: skip
+
+    def step(self):
+        action = self.rng.choices([one for one, _ in self.WEIGHTS], [weight for _, weight in self.WEIGHTS])[0]
+        painted = dict(self.docket.painted)
+        action(self)
+        self.look(painted if action not in (Walk.do_paint, Walk.do_answer, Walk.do_ask_again) else {})
+        return action
+
+    # What must hold
+
+    def read_told(self):
+        self.ledger.read(self.bench.take())
+
+    def look(self, painted):
+        self.read_told()
+        docket, ledger = self.docket, self.ledger
+        waiting = docket.waiting()
+        numbers = [int(request.id[1:]) for request in waiting]
+        assert numbers == sorted(numbers), "order is kept"
+        open_now = {one for one in ledger.pending if one not in ledger.closed}
+        assert open_now == set(docket._open)
+        assert docket.open_count() == len(open_now)
+        at = [request for requests in docket._at.values() for request in requests]
+        assert {request.id for request in at} == open_now and len(at) == len(open_now)
+        jobs = docket.jobs()
+        promised = {one for job in jobs if job.state != "late" for one in job.ids}
+        for request in docket._open.values():
+            assert request.state in (OPEN, DECIDING)
+            assert (request.state == DECIDING) == (request.id in promised), (request, jobs)
+            told = ledger.pending[request.id]
+            assert (told["container"], told["dest"], told["proto"], told["port"]) == request.key
+        for container in CONTAINERS:
+            states = [job.state for job in docket.jobs(container)]
+            assert all(state == "queued" for state in states[1:])
+        for job in jobs:
+            if id(job) not in self.known_jobs:
+                self.known_jobs.add(id(job))
+                self.jobs_seen.append(job)  # keeps it alive, so that its id stands for it alone
+                if job.by in ("policy", "answer"):
+                    assert not set(job.ids[:1]) & set(painted), "no rule decides what is painted"
+        self.account()
+
+    def account(self):
+        for request in self.docket.all_requests():
+            self.requests[id(request)] = request
+        untold = self.docket.counts["untold"] - self.unheard
+        assert self.docket.counts["lost"] == self.ledger.sums["lost"], "loss is told"
+        kept = sum(request.count for request in self.requests.values())
+        assert self.blocked == kept + untold + self.ledger.sums["table"]
+
+    def end(self):
+        for job in self.docket.jobs():
+            if job.state == "queued":
+                self.bench.finish(job, "failed", reason="not-started")
+        self.docket.close_all()
+        self.read_told()
+        assert set(self.ledger.closed) == set(self.ledger.pending), "one `closed` for each `pending`"
+        summary, why = self.docket.summary(), list(self.ledger.closed.values())
+        assert set(why) <= {"applied", "covered", "skipped", "muted", "floor", "dry-run", "stopped"}
+        for word, action in (("allowed", "allow"), ("denied", "deny")):
+            applied = [v for v in self.ledger.verdicts if v["result"] == "applied" and v["action"] == action]
+            assert summary[word] == len(applied)
+        assert summary["skipped"] == why.count("skipped")
+        assert summary["muted"] == why.count("muted")
+        assert summary["open"] == why.count("stopped")
+        assert summary["lost"] == self.ledger.sums["lost"]
+
+
+def walk(seed, steps, **options):
+    """The walk to its end; how many requests and verdicts there were."""
+    one = Walk(seed, **options)
+    for _ in range(steps):
+        one.step()
+    one.end()
+    return len(one.ledger.pending), len(one.ledger.verdicts)
+
+
+def small_tables(monkeypatch):
+    """Limits that a walk reaches."""
+    monkeypatch.setattr(docket_module, "REMEMBERED", 25)
+    monkeypatch.setattr(docket_module, "AUTOMATIC_LIMIT", 3)
+    monkeypatch.setattr(docket_module, "HISTORY", 30)

@@ -1,0 +1,150 @@
+"""The whole of it: the archive on a pty, a shielded namespace, stand-ins for podman and terok-shield.
+
+    def test_…(desk):
+        t = desk.sit()                        # watching c1
+        asked = desk.block("203.0.113.10")    # a program inside is refused; the question is painted
+        desk.press("a", asked)                # once keys count
+
+`desk` is a fixture; a module takes it with `desk = endtoend.desk`.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import termios
+import time
+from typing import TYPE_CHECKING, Any, Callable, Iterator
+
+import pytest
+from support import eventually
+
+if TYPE_CHECKING:
+    from host import Host
+    from lab import Lab
+    from terminal_driver import Found, Session
+
+KEYS = "i l ? q"  # how the line of keys of a question ends
+ARMED = 1.0  # seconds after which keys count for a question that came by itself
+ARMED_OWN = 0.4  # the same for one that the operator's own key brought up
+MARGIN = 0.1
+
+
+class Desk:
+    """One operator, one container `c1` in a lab, and the archive."""
+
+    def __init__(self, host: Host, lab: Lab, terminal: Callable[..., Session], pyz: str) -> None:
+        self.host, self.lab, self.terminal, self.pyz = host, lab, terminal, pyz
+        self.python = sys.executable
+        self.prefix: list[str] = []
+        self.c1 = host.container("c1", lab)
+        self.env = host.env()
+        self.t: Any = None
+
+    def argv(self, *words: str) -> list[str]:
+        return [*self.prefix, self.python, "-W", "error", self.pyz, *words]
+
+    def start(self, *words: str, env: dict[str, str] | None = None, **options: Any) -> Session:
+        """The archive on a pty of its own, with these arguments."""
+        self.t = self.terminal(self.argv(*words), env=dict(self.env, **(env or {})), **options)
+        return self.t  # type: ignore[no-any-return]
+
+    def sit(self, *words: str, **options: Any) -> Session:
+        """The same for `c1`, once it watches."""
+        t = self.start(*words, "c1", **options)
+        t.expect("watching c1", timeout=10)
+        return t
+
+    def block(self, address: str = "203.0.113.10", port: int = 443, proto: str = "tcp") -> Found:
+        """A program inside is refused this connection: its question, once it is painted whole."""
+        assert self.lab.connect(address, port, proto) != "connected"
+        self.t.expect(address)
+        return self.t.expect(KEYS)  # type: ignore[no-any-return]
+
+    def wait_for_keys(self, painted: Found, own: bool = False) -> None:
+        """Wait until keys count for what was painted then: only the time tells."""
+        due = painted.at + (ARMED_OWN if own else ARMED) + MARGIN
+        time.sleep(max(0.0, due - time.monotonic()))
+
+    def press(self, key: str, painted: Found, own: bool = False) -> float:
+        """Press a key as soon as it counts."""
+        self.wait_for_keys(painted, own)
+        return self.t.send(key)  # type: ignore[no-any-return]
+
+    def run(self, *words: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
+        """The archive without any terminal, to its end."""
+        options.setdefault("env", self.env)
+        return subprocess.run(
+            self.argv(*words),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            timeout=20,
+            check=False,
+            **options,
+        )
+
+    # --- its end, and what is left of it
+
+    def ends(self, code: int, timeout: float = 5.0) -> str:
+        """It ends with this code, nothing of it is left, the terminal is as it was; all it ever wrote."""
+        t = self.t
+        ended = t.wait(timeout)
+        assert ended == code, "it ended with %d: %s" % (ended, t.text())
+        assert t.termios() == as_opened()
+        self.nothing_is_left()
+        text: str = t.text()
+        assert "Traceback" not in text and "internal error" not in text, text
+        return text
+
+    def quit(self, code: int = 0) -> str:
+        """`q`, where nothing is open."""
+        self.t.send("q")
+        return self.ends(code)
+
+    def processes(self, role: str = "") -> list[int]:
+        """The processes of the archive that run: all, or `session` or `reader`."""
+        return [pid for pid, argv in processes(self.pyz) if role in ("", "reader" if "--as-reader" in argv else "session")]
+
+    def reader(self) -> int:
+        (pid,) = self.processes("reader")
+        return pid
+
+    def nothing_is_left(self) -> None:
+        """No process of ours runs, and the NFLOG group is free."""
+        eventually(lambda: not self.processes(), what="no process of ours is left")
+        if os.path.exists("/proc/%d/net" % self.lab.pid):
+            eventually(lambda: self.lab.holder() == 0, what="the NFLOG group is free")
+
+
+def as_opened() -> list[object]:
+    """The settings of a pseudo-terminal that nobody has changed."""
+    master, slave = os.openpty()
+    try:
+        return list(termios.tcgetattr(slave))
+    finally:
+        os.close(master)
+        os.close(slave)
+
+
+def processes(word: str) -> Iterator[tuple[int, list[str]]]:
+    """(pid, argv) of each process, zombies left out, with this word in its command line."""
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        try:
+            with open("/proc/%s/cmdline" % entry, "rb") as f:
+                argv = f.read().decode("latin-1").split("\0")
+        except OSError:
+            continue
+        if word in argv:
+            yield int(entry), argv
+
+
+def _desk(host: Host, lab: Lab, terminal: Callable[..., Session], pyz: str) -> Desk:
+    return Desk(host, lab, terminal, pyz)
+
+
+desk = pytest.fixture(_desk)

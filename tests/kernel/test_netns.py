@@ -1,0 +1,166 @@
+"""Joining namespaces and giving up privilege, under the id maps that rootless containers have."""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import pytest
+from lab import Lab, as_user, reachable_python
+from reading import code
+from support import PYTHONS, ROOT, need
+
+from simple_clearance import netns
+
+ORDINARY = 1000
+
+# A process in a user namespace of its own that waits to be mapped, then gives up privilege.
+DROPPING = """
+import ctypes, os, sys
+sys.path.insert(0, sys.argv[1])
+from simple_clearance import netns
+alive, leave = os.pipe()
+neighbour = os.fork()
+if not neighbour:
+    os.close(leave)
+    os.read(alive, 1)
+    os._exit(0)
+if ctypes.CDLL(None, use_errno=True).unshare(0x10000000 | 0x40000000):
+    sys.exit(os.strerror(ctypes.get_errno()))
+print("made", flush=True)
+sys.stdin.readline()
+netns.drop_privileges()
+def refused(what, *args):
+    try:
+        what(*args)
+    except OSError:
+        return True
+walls = [refused(os.open, "/etc/passwd", 0), refused(os.listdir, "/proc"), refused(os.setuid, 0),
+         refused(os.dup, 0), refused(os.kill, neighbour, 0)]
+print(*map(int, map(bool, walls)), flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.fixture(scope="module", name="home")
+def _home():
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        shutil.copytree(os.path.join(ROOT, "simple_clearance"), os.path.join(folder, "simple_clearance"))
+        yield folder
+
+
+@pytest.mark.parametrize(
+    "ids, uid, walls",
+    [
+        pytest.param("0 1000 1\n1 100000 65535\n", 65534, "1 1 1 1 1", id="podman's default"),
+        pytest.param("0 100000 1000\n1000 1000 1\n1001 101000 64535\n", 65534, "1 1 1 1 1", id="keep-id"),
+        pytest.param("0 100000 65536\n", 65534, "1 1 1 1 1", id="nomap"),
+        pytest.param("0 1000 1\n1 100000 99\n", 99, "1 1 1 1 1", id="few ids"),
+        pytest.param("0 1000 1\n", 0, "1 1 0 1 0", id="one id, which is root"),
+        pytest.param("1000 1000 1\n", 1000, "1 1 1 1 0", id="one id, which is not"),
+    ],
+)
+def test_every_id_map_ends_without_a_capability(home, ids, uid, walls):
+    need("root")
+    need("userns")
+    argv = [*as_user(ORDINARY), reachable_python(ORDINARY), "-I", "-c", DROPPING, home]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None and process.stdout is not None
+        assert process.stdout.readline() == b"made\n"
+        for kind in ("uid", "gid"):
+            with open("/proc/%d/%s_map" % (process.pid, kind), "w") as table:
+                table.write(ids)
+        process.stdin.write(b"go\n")
+        process.stdin.flush()
+        assert process.stdout.readline().decode().strip() == walls
+        with open("/proc/%d/status" % process.pid) as status:
+            found = dict(line.rstrip("\n").split(":\t", 1) for line in status if ":\t" in line)
+        for name in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
+            assert int(found[name], 16) == 0, name
+        outside = {int(a) + i: int(b) + i for a, b, n in map(str.split, ids.splitlines()) for i in range(int(n))}
+        assert found["Uid"].split() == [str(outside[uid])] * 4
+        assert found["Gid"].split() == [str(outside[uid])] * 4
+
+
+def test_a_pidfd_tells_the_end_of_a_process(every_python):
+    script = (
+        "import select, sys; sys.path.insert(0, %r)\n"
+        "from simple_clearance import netns\n"
+        "fd = netns.pidfd_open(int(sys.argv[1])); p = select.poll(); p.register(fd, select.POLLIN)\n"
+        "print(len(p.poll(0)), flush=True); print(len(p.poll(5000)), flush=True)\n" % ROOT
+    )
+    with subprocess.Popen(["sleep", "60"]) as other:
+        argv = [every_python.path, "-I", "-S", "-c", script, str(other.pid)]
+        with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"0\n"
+            other.kill()
+            assert process.stdout.readline() == b"1\n"
+
+
+def test_a_pidfd_of_nobody_is_an_error():
+    with pytest.raises(ProcessLookupError):
+        netns.pidfd_open(0x3FFFFFFF)
+
+
+def test_a_pidfd_is_not_inherited():
+    fd = netns.pidfd_open(os.getpid())
+    try:
+        assert not os.get_inheritable(fd)
+        assert select.select([fd], [], [], 0)[0] == []
+    finally:
+        os.close(fd)
+
+
+@pytest.mark.parametrize("python", [p for p in PYTHONS if p.version < (3, 12)], ids=lambda p: p.name)
+def test_a_python_without_ctypes_says_what_would_do(python):
+    need("netns")
+    script = "import sys; sys.modules['ctypes'] = None\n" + code()
+    argv = [python.path, "-I", "-S", "-c", script, "/proc/self/ns/net"]
+    done = subprocess.run(argv, capture_output=True, stdin=subprocess.DEVNULL, check=False)
+    assert done.returncode == 3
+    assert done.stdout == b""
+    message, hint = done.stderr.decode().splitlines()
+    assert message == "simple-clearance: this Python can't enter a container: it has neither os.setns nor ctypes"
+    assert "3.12" in hint
+
+
+def test_a_process_that_has_threads_is_refused_with_a_reason(home):
+    """Joining a user namespace takes a single thread: the reader is a process of its own for that."""
+    need("nft")
+    need("userns")
+    script = (
+        "import os, sys, threading; sys.path.insert(0, sys.argv[2])\n"
+        "from simple_clearance import netns\n"
+        "from simple_clearance.errors import Refused\n"
+        "threading.Thread(target=sys.stdin.read, daemon=True).start()\n"
+        "fd = os.open(sys.argv[1], os.O_RDONLY)\n"
+        "try: netns.enter(fd)\n"
+        "except Refused as e: print(e.code, e.message, flush=True)\n"
+        "os._exit(0)\n"
+    )
+    with Lab(user=ORDINARY if os.getuid() == 0 else 0) as lab:
+        argv = [*as_user(ORDINARY), reachable_python(ORDINARY), "-I", "-S", "-c", script, lab.netns, home]
+        with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            assert process.stdout.read().startswith(b"3 can't join the container's namespaces: ")
+
+
+def test_entering_leaves_no_descriptor_open():
+    need("netns")
+    need("root")
+    script = (
+        "import os, sys; sys.path.insert(0, %r)\n"
+        "from simple_clearance import netns\n"
+        "fd = os.open('/proc/self/ns/net', os.O_RDONLY); before = os.listdir('/proc/self/fd')\n"
+        "netns.enter(fd); print(before == os.listdir('/proc/self/fd'))\n" % ROOT
+    )
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", script], stdout=subprocess.PIPE, check=True)
+    assert done.stdout == b"True\n"
+
+

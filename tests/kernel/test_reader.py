@@ -1,0 +1,480 @@
+"""The reader on real packets: what it tells, when it ends, and that it waits for nobody."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+import pytest
+from lab import Lab, as_user, reachable_python
+from reading import Reader, code, flags
+from support import ROOT, eventually, need
+
+ORDINARY = 1000
+
+
+@pytest.fixture(scope="module", name="lab")
+def _lab():
+    need("nft")
+    with Lab() as it:
+        it.listen(443)
+        it.listen(443, "udp")
+        it.add("allow", "198.51.100.200")
+        it.add("allow", "2001:db8:a::1")
+        it.add("deny", "198.51.100.201")
+        it.nft("add element inet terok_shield bypass_window_v4 { 198.51.100.202 }")
+        yield it
+
+
+@pytest.fixture(name="reader")
+def _reader(lab):
+    with Reader(lab) as it:
+        yield it
+
+
+# --- what it tells
+
+
+def test_a_blocked_connection_is_told_at_once_with_all_that_is_known(lab, reader):
+    assert lab.connect("198.51.100.1", 443) == "EHOSTUNREACH"
+    line = reader.expect(type="pending")
+    stamp = line.pop("ts")
+    assert abs(time.mktime(time.strptime(stamp[:19], "%Y-%m-%dT%H:%M:%S")) - time.mktime(time.gmtime())) < 60
+    assert stamp[19] == "." and stamp.endswith("+00:00") and len(stamp) == 29
+    assert line == {
+        "type": "pending",
+        "container": "c1",
+        "id": "c1:1",
+        "dest": "198.51.100.1",
+        "port": 443,
+        "proto": 6,
+        "domain": "",
+        "dossier": {},
+        "class": "default",
+        "uid": 0,  # as the container sees it
+    }
+
+
+@pytest.mark.parametrize(
+    "address, proto, expected, fields",
+    [
+        pytest.param("198.51.100.9", "udp", "EPERM", {"type": "pending", "proto": 17}, id="udp"),
+        pytest.param("2001:db8::9", "udp", "EPERM", {"type": "pending", "class": "default"}, id="ipv6"),
+        pytest.param(
+            "10.0.2.2", "tcp", "EHOSTUNREACH", {"type": "pending", "class": "private"}, id="private"
+        ),
+        pytest.param(
+            "169.254.1.2", "tcp", "EHOSTUNREACH", {"type": "pending", "class": "private"}, id="link-local"
+        ),
+        pytest.param("fd00::2", "udp", "EPERM", {"type": "pending", "class": "private"}, id="private ipv6"),
+        pytest.param("198.51.100.200", "tcp", "connected", {"type": "allowed", "proto": 6}, id="allowed"),
+        pytest.param("2001:db8:a::1", "tcp", "connected", {"type": "allowed", "proto": 6}, id="allowed ipv6"),
+        pytest.param("198.51.100.201", "tcp", "EHOSTUNREACH", {"type": "denied"}, id="denied"),
+        pytest.param("198.51.100.202", "udp", "sent", {"type": "bypass"}, id="bypass"),
+    ],
+)
+def test_every_kind_of_packet_is_told_as_what_it_is(lab, reader, address, proto, expected, fields):
+    assert lab.connect(address, 443, proto) == expected
+    line = reader.expect(dest=address)
+    assert {name: line.get(name) for name in fields} == fields
+    assert line["port"] == 443
+
+
+def test_multicast_is_told_apart(lab, reader):
+    lab.python(
+        "import socket\ns = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)\n"
+        "try: s.sendto(b'?', ('ff02::fb', 5353, 0, socket.if_nametoindex('lo')))\n"
+        "except OSError as e: result = str(e)\n"
+    )
+    assert reader.expect(dest="ff02::fb")["type"] == "multicast"
+
+
+def test_a_ping_has_no_port(lab, reader):
+    lab.python(
+        "import socket\ns = socket.socket(socket.AF_INET, socket.SOCK_RAW, 1)\n"
+        "try: s.sendto(b'\\x08\\0\\xf7\\xff' + bytes(4), ('198.51.100.30', 0))\n"
+        "except OSError: pass\n"
+    )
+    line = reader.expect(dest="198.51.100.30")
+    assert (line["proto"], line["port"]) == (1, None)
+
+
+def test_the_port_behind_a_routing_header_is_unknown(lab, reader):
+    """RFC 8754: the first address is what the rules see, the packet goes on to another."""
+    result = lab.python(
+        "import socket\n"
+        "s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)\n"
+        "hop, end = (socket.inet_pton(socket.AF_INET6, a) for a in ('2001:db8::a', '2001:db8::b'))\n"
+        "header = bytes((0, 4, 4, 1, 1, 0, 0, 0)) + end + hop\n"
+        "try:\n"
+        "    s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RTHDR, header)\n"
+        "    s.sendto(b'?', ('2001:db8::b', 443))\n"
+        "except OSError as e: result = '%s: %s' % (type(e).__name__, e)\n"
+    )
+    if result is not None and not str(result).startswith("PermissionError"):
+        pytest.skip("this kernel sends no segment routing header: %s" % result)
+    line = reader.expect(dest="2001:db8::a")
+    assert (line["proto"], line["port"]) == (17, None)
+
+
+def test_retries_are_told_as_a_count(lab, reader):
+    for _ in range(20):
+        lab.connect("198.51.100.2", 443)
+    first = reader.expect(type="pending", dest="198.51.100.2")
+    counts = []
+    while sum(counts) < 19:
+        line = reader.expect(type="again", of="pending", dest="198.51.100.2", port=443, proto=6)
+        assert line["id"] == first["id"]
+        assert line["class"] == "default"
+        counts.append(line["count"])
+    assert sum(counts) == 19
+
+
+def test_other_ports_and_protocols_are_requests_of_their_own(lab, reader):
+    for port, proto in ((443, "tcp"), (80, "tcp"), (443, "udp")):
+        lab.connect("198.51.100.3", port, proto)
+        reader.expect(type="pending", dest="198.51.100.3", port=port, proto=6 if proto == "tcp" else 17)
+
+
+def test_labels_are_passed_on(lab):
+    with Reader(lab, call="main('/nowhere', 'c1', sys.argv[1], None, {'project': 'de\"mo\\x1b'})") as reader:
+        lab.connect("198.51.100.4", 443)
+        assert reader.expect(type="pending")["dossier"] == {"project": 'de"mo\x1b'}
+
+
+def test_a_flood_is_accounted_for_to_the_last_packet(lab, reader):
+    lab.flood(50000)
+    reader.until_accounted(50000)
+    assert reader.accounted("pending") + reader.accounted("lost") <= 50000
+    lab.flood(30000, same=True, first="198.51.100.77")
+    reader.until_accounted(80000)
+    assert (
+        sum(line.get("dest") == "198.51.100.77" and line["type"] == "pending" for line in reader.lines) == 1
+    )
+
+
+def test_two_floods_at_once_are_accounted_for(lab, reader):
+    code_ = (
+        "import socket\ns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
+        "for i in range(5000):\n"
+        "  for to in ('198.51.100.5', '198.51.100.202', '203.0.113.%d' % (i % 250)):\n"
+        "    try: s.sendto(b'?' * (1 + i % 3), (to, 4444))\n"
+        "    except OSError: pass\n"
+    )
+    lab.python(code_)
+    reader.expect(type="pending", dest="198.51.100.5")
+    reader.expect(type="bypass", dest="198.51.100.202")
+    reader.until_accounted(15000 - 2)
+
+
+def test_what_the_kernel_had_to_drop_is_counted(lab, reader):
+    os.kill(reader.pid, signal.SIGSTOP)
+    lab.flood(300000, same=True, first="198.51.100.6")
+    os.kill(reader.pid, signal.SIGCONT)
+    while reader.read(1):  # until it has caught up: the next packet must find room
+        pass
+    assert reader.accounted("lost") == 1  # some were, at the end; the next packet's number tells how many
+    lab.connect("198.51.100.6", 443, "udp")
+    reader.until_accounted(300001)
+    assert {line["where"] for line in reader.lines if line["type"] == "lost"} == {"kernel"}
+
+
+# --- it waits for nobody
+
+
+def test_a_stdout_that_nobody_reads_stops_nothing_and_what_is_lost_is_counted(lab, reader):
+    lab.flood(60000)
+    lab.flood(20000, first="198.19.0.0")
+    reader.until_accounted(80000)
+    assert reader.accounted("lost") > 0  # 80,000 lines are more than its backlog and the pipe hold
+    assert {line["where"] for line in reader.lines if line["type"] == "lost"} == {"reader"}
+    lab.connect("198.51.100.8", 443)
+    reader.expect(type="pending", dest="198.51.100.8")
+
+
+def test_no_flag_is_set_on_a_descriptor_that_others_share(lab):
+    pairs = [os.pipe(), pty.openpty(), [end.detach() for end in socket.socketpair()]]
+    for ours, theirs in pairs:
+        try:
+            before = flags(theirs)
+            with Reader(lab, stdout=theirs) as reader:
+                assert b"container_started" in os.read(ours, 4096), reader.errors()
+                assert flags(theirs) == before
+                assert reader.end() == 0
+        finally:
+            os.close(ours)
+            os.close(theirs)
+
+
+def test_it_writes_to_a_file(lab, tmp_path):
+    with open(tmp_path / "events", "wb") as file, Reader(lab, stdout=file) as reader:
+        eventually(lambda: (tmp_path / "events").read_text())
+        lab.connect("198.51.100.10", 443)
+        lines = eventually(lambda: (tmp_path / "events").read_text().splitlines()[1:])
+        assert json.loads(lines[0])["dest"] == "198.51.100.10"
+        assert reader.end() == 0
+
+
+def test_it_writes_to_a_socket_that_is_not_read(lab):
+    ours, theirs = socket.socketpair()
+    with ours, theirs, Reader(lab, stdout=theirs) as reader:
+        theirs.close()
+        ours.settimeout(5)
+        received = ours.recv(1 << 16)
+        lab.flood(20000)
+        while received.count(b"\n") < 20001:
+            received += ours.recv(1 << 16)
+        assert reader.process.poll() is None
+
+
+# --- when it ends
+
+
+def test_it_ends_when_its_stdin_hangs_up(lab, reader):
+    assert reader.end() == 0
+    assert reader.errors() == ""
+    assert lab.holder() == 0
+
+
+def test_it_ends_when_a_socket_on_its_stdin_hangs_up(lab):
+    ours, theirs = socket.socketpair()
+    with ours, theirs, Reader(lab, stdin=theirs) as reader:
+        theirs.close()
+        ours.send(b"what it never reads\n" * 100)
+        lab.connect("198.51.100.11", 443)
+        reader.expect(type="pending")
+        ours.shutdown(socket.SHUT_WR)
+        assert reader.process.wait(5) == 0
+
+
+def test_it_ends_when_a_terminal_on_its_stdin_hangs_up(lab):
+    ours, theirs = pty.openpty()
+    with Reader(lab, stdin=theirs) as reader:
+        os.close(theirs)
+        os.write(ours, b"y\n")
+        lab.connect("198.51.100.12", 443)
+        reader.expect(type="pending")
+        os.close(ours)
+        assert reader.process.wait(5) == 0
+
+
+def test_a_stdin_that_is_nothing_or_a_file_does_no_harm(lab, tmp_path):
+    (tmp_path / "file").write_text("q\n")
+    for path in (os.devnull, tmp_path / "file"):
+        with open(path, "rb") as stdin, Reader(lab, stdin=stdin) as reader:
+            lab.connect("198.51.100.13", 443)
+            reader.expect(type="pending")
+
+
+def test_it_does_without_standard_descriptors(lab):
+    shell = ["sh", "-c", 'exec "$@" <&-', "sh"]
+    with Reader(lab, argv=shell) as reader:
+        lab.connect("198.51.100.14", 443)
+        reader.expect(type="pending")
+        reader.process.terminate()
+        assert reader.process.wait(5) == 0
+
+
+def test_it_ends_with_its_parent(lab):
+    middle = (
+        "import subprocess, sys\n"
+        "argv = [sys.executable, '-I', '-S', '-c', *sys.argv[1:]]\n"
+        "p = subprocess.Popen(argv, stdin=subprocess.DEVNULL)\n"
+        "print(p.pid, flush=True)\nsys.stdin.read()\n"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", middle, code(), lab.netns], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with parent:
+        assert parent.stdout is not None
+        pid, started = int(parent.stdout.readline()), parent.stdout.readline()
+        assert b"container_started" in started
+        assert lab.holder() == pid
+        parent.kill()
+        eventually(lambda: lab.holder() == 0)
+        assert parent.stdout.read() == b""
+
+
+def test_it_ends_when_nobody_is_left_to_read_its_stdout(lab, reader):
+    reader.process.stdout.close()
+    assert reader.process.wait(5) == 0
+    reader.process.stdout = None
+
+
+def test_it_tells_the_end_of_the_container():
+    with Lab() as short_lived:
+        call = (
+            "main('/nowhere', 'c1', sys.argv[1], __import__('simple_clearance.netns').netns.pidfd_open(%d))"
+        )
+        with Reader(short_lived, call=call % short_lived.pid) as reader:
+            short_lived.connect("198.51.100.15", 443)
+            short_lived.connect("198.51.100.15", 443)
+            short_lived.end()
+            assert reader.process.wait(5) == 0
+            while reader.read(0):
+                pass
+            assert reader.lines[-1] == {"type": "container_exited", "container": "c1", "reason": "poststop"}
+            assert reader.accounted() == 2
+
+
+def test_without_a_path_it_asks_podman_and_tells_the_end(host):
+    need("nft")
+    with Lab() as short_lived:
+        host.container("c1", short_lived, annotations={"dossier.task": "t-7"})
+        with Reader(short_lived, call="main('/nowhere', 'c1')", env=host.env()) as reader:
+            short_lived.connect("198.51.100.22", 443)
+            assert reader.expect(type="pending")["dossier"] == {"task": "t-7"}
+            short_lived.end()
+            assert reader.expect(type="container_exited")["reason"] == "poststop"
+            assert reader.process.wait(5) == 0
+
+
+def test_sigterm_ends_it_with_0(lab, reader):
+    reader.process.terminate()
+    assert reader.process.wait(5) == 0
+    assert reader.errors() == ""
+
+
+def test_it_sleeps_while_nothing_happens(lab, reader):
+    lab.connect("198.51.100.16", 443)
+    lab.connect("198.51.100.16", 443)
+    reader.expect(type="again")
+    eventually(lambda: reader.status()["State"].startswith("S"))
+    before = reader.status()["voluntary_ctxt_switches"]
+    assert not reader.read(1.0)
+    assert reader.status()["voluntary_ctxt_switches"] == before
+
+
+# --- what it may do
+
+
+def test_it_keeps_no_privilege(lab, reader):
+    status = reader.status()
+    assert {
+        name: int(status[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")
+    } == dict.fromkeys(("CapInh", "CapPrm", "CapEff", "CapAmb"), 0)
+    assert os.readlink("/proc/%d/root" % reader.pid).endswith("/fdinfo")
+    assert status["Groups"].strip() in ("", "65534")
+    if os.getuid() == 0:
+        assert status["Uid"].split() == ["65534"] * 4
+        assert status["Gid"].split() == ["65534"] * 4
+    highest = max(map(int, os.listdir("/proc/%d/fd" % reader.pid)))
+    with open("/proc/%d/limits" % reader.pid) as limits:
+        (files,) = [line.split() for line in limits if line.startswith("Max open files")]
+    assert int(files[3]) == int(files[4]) <= highest + 2
+
+
+def test_it_believes_the_kernel_alone(lab, reader):
+    """Anyone inside may send to its netlink address; a message made up there would be a forged request."""
+    payload = bytes.fromhex("450000200000000040110000c0000201c633640700350035000c0000") + bytes(4)
+    forged = (
+        "import socket, struct\n"
+        "def a(kind, value): return struct.pack('=HH', 4 + len(value), kind) + value + bytes(-len(value) %% 4)\n"
+        "body = struct.pack('>BBH', 2, 0, 100) + a(10, b'TEROK_SHIELD_BLOCKED: \\0') + a(9, %r)\n"
+        "s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12)\n"
+        "result = s.sendto(struct.pack('=IHHII', 16 + len(body), 0x400, 0, 0, 0) + body, (%d, 0))\n"
+    ) % (payload, reader.pid)
+    assert lab.python(forged) > 0
+    lab.connect("198.51.100.17", 443)
+    assert reader.expect(type="pending")["dest"] == "198.51.100.17"
+    assert reader.lines == []
+
+
+# --- when it can't start
+
+
+def failed(argv, **options):
+    done = subprocess.run(argv, capture_output=True, stdin=subprocess.DEVNULL, check=False, **options)
+    assert done.stdout == b""
+    assert b"Traceback" not in done.stderr
+    return done.returncode, done.stderr.decode().splitlines()
+
+
+def test_another_listener_is_named(lab, reader):
+    rc, (message, hint) = failed([sys.executable, "-I", "-S", "-c", code(), lab.netns])
+    name = reader.status()["Name"]
+    assert rc == 3
+    assert message == "simple-clearance: NFLOG group 100 is held by pid %d (%s)" % (reader.pid, name)
+    assert hint.startswith("hint: ")
+    lab.connect("198.51.100.18", 443)
+    reader.expect(type="pending")  # the one that listens is not disturbed
+
+
+@pytest.mark.parametrize("path", ["/nonexistent", "/dev/null", "/proc/self/ns/mnt"])
+def test_a_path_that_is_no_network_namespace_is_refused(path):
+    rc, lines = failed([sys.executable, "-I", "-S", "-c", code(), path])
+    assert rc == 3
+    assert lines[0].startswith("simple-clearance: ")
+    assert lines[1].startswith("hint: ")
+
+
+def test_somebody_elses_container_is_refused(lab, home):
+    need("root")
+    python = reachable_python(ORDINARY)
+    rc, lines = failed([*as_user(ORDINARY), python, "-I", "-S", "-c", code(home=home), lab.netns])
+    assert rc == 3
+    assert lines[0].startswith("simple-clearance: ")
+    assert "ermission" in lines[0] or "permitted" in lines[0]
+    assert lines[1].startswith("hint: ")
+
+
+# --- ordinary users
+
+
+@pytest.fixture(scope="module", name="home")
+def _home():
+    """The package where every user can read it."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        shutil.copytree(os.path.join(ROOT, "simple_clearance"), os.path.join(folder, "simple_clearance"))
+        yield folder
+
+
+@pytest.fixture(name="users_lab")
+def _users_lab():
+    need("nft")
+    need("userns")
+    with Lab(user=ORDINARY if os.getuid() == 0 else 0) as it:
+        yield it
+
+
+def test_an_ordinary_user_reads_their_own_container(users_lab, home):
+    python = reachable_python(ORDINARY)
+    with Reader(users_lab, argv=as_user(ORDINARY), python=python, home=home) as reader:
+        users_lab.connect("198.51.100.19", 443)
+        line = reader.expect(type="pending", dest="198.51.100.19")
+        assert line["uid"] == 0  # as the container sees it
+        assert int(reader.status()["CapEff"], 16) == 0
+        rc, lines = failed([*as_user(ORDINARY), python, "-I", "-S", "-c", code(home=home), users_lab.netns])
+        assert rc == 3
+        assert "NFLOG group 100 is held by pid %d (" % reader.pid in lines[0]
+        users_lab.flood(30000)
+        users_lab.connect("198.51.100.19", 443, "udp")
+        reader.until_accounted(30001)
+        assert reader.end() == 0
+
+
+def test_root_reads_an_ordinary_users_container(users_lab):
+    need("root")
+    with Reader(users_lab) as reader:
+        users_lab.connect("198.51.100.20", 443)
+        reader.expect(type="pending", dest="198.51.100.20")
+
+
+def test_every_python_reads(lab, every_python):
+    with Reader(lab, python=every_python.path) as reader:
+        lab.connect("198.51.100.21", 443)
+        reader.expect(type="pending", dest="198.51.100.21")
+        lab.flood(2000)
+        reader.until_accounted(2000)
+        assert int(reader.status()["CapEff"], 16) == 0
+        assert reader.end() == 0
+        assert reader.errors() == ""

@@ -1,0 +1,363 @@
+"""`--check`: each precondition broken in turn, the right remedy for it, and the exit code of a session."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+
+import endtoend
+import pytest
+from lab import Lab
+
+desk = endtoend.desk
+
+LINES = [
+    "python",
+    "podman",
+    "container",
+    "shielded",
+    "state dir",
+    "namespace",
+    "packet log",
+    "terok-shield",
+    "hub",
+    "terminal",
+]
+
+
+class Told:
+    """What a check said: for each line its mark (`ok`, `WRONG`, `-`), message and hints; and its code."""
+
+    def __init__(self, code, out):
+        assert out.isascii()
+        self.code, self.lines, name = code, {}, ""
+        for line in out.splitlines():
+            if line.startswith(" "):
+                self.lines[name][2].append(line.strip()[len("hint: ") :])
+            else:
+                name = line[6:19].strip()
+                self.lines[name] = (line[:6].strip(), line[20:], [])
+                assert line[19] == " "
+
+    def wrong(self):
+        return [name for name, line in self.lines.items() if line[0] == "WRONG"]
+
+    def untried(self):
+        return [name for name, line in self.lines.items() if line[0] == "-"]
+
+
+@pytest.fixture
+def check(desk):
+    """`check(*words)`: what it says, as text."""
+
+    def run(*words, container="c1"):
+        done = desk.run("--check", *words, container)
+        assert done.stderr == b""
+        return Told(done.returncode, done.stdout.decode())
+
+    return run
+
+
+@pytest.fixture
+def broken(desk, check):
+    """`broken(line, message, hint, *words)`: that line is wrong; JSON and a session say the same."""
+
+    def run(line, message, hint, *words, code=3, container="c1", without=()):
+        told = check(*words, container=container)
+        assert told.wrong() == [line], told.lines
+        _, said, hints = told.lines[line]
+        assert message in said and any(hint in one for one in hints), (said, hints)
+        assert told.untried() == list(without)
+        for name in without:
+            assert told.lines[name][1].startswith("not looked at, for want of: ") and not told.lines[name][2]
+        assert told.code == code
+        with a_session(desk, *words, container) as lines:  # it does not get as far as the packet log
+            says_the_same_as_json(desk, told, "--check", *words, container)
+        assert lines == ["simple-clearance: " + said, *("hint: " + one for one in hints)]
+        assert desk.t.wait() == code
+        return told
+
+    return run
+
+
+def says_the_same_as_json(desk, told, *words):
+    done = desk.run("--json", *words)
+    objects = [json.loads(line) for line in done.stdout.splitlines()]
+    assert (done.returncode, done.stderr) == (told.code, b"")
+    assert [it["name"] for it in objects] == list(told.lines)
+    for it in objects:
+        mark, message, hints = told.lines[it["name"]]
+        assert list(it) == ["type", "ts", "name", "ok", "message", "hint"] and it["type"] == "check"
+        assert (it["ok"], it["message"], it["hint"]) == (mark == "ok", message, "; ".join(hints) or None)
+
+
+@contextlib.contextmanager
+def a_session(desk, *words):
+    """A session that can't start runs meanwhile; at the end the list holds its lines on stderr."""
+    lines = []
+    with tempfile.TemporaryFile() as err:
+        desk.start(*words, stderr=err)
+        yield lines
+        desk.t.wait(15)
+        err.seek(0)
+        lines += err.read().decode().splitlines()
+
+
+NEED_CONTAINER = ("shielded", "state dir", "namespace", "packet log")
+
+
+def test_on_a_host_that_lacks_nothing_every_line_is_ok(desk, check):
+    told = check()
+    assert list(told.lines) == LINES
+    assert told.wrong() == told.untried() == [] and told.code == 0
+    said = {name: line[1] for name, line in told.lines.items()}
+    assert said["container"] == "c1 runs, id " + desk.c1.sid
+    assert said["shielded"] == "yes, bundle version 18: private ranges stay shut"
+    assert said["state dir"] == desk.c1.state_dir
+    assert said["packet log"] == "the namespace can be entered, NFLOG group 100 is free"
+    assert said["terok-shield"] == "terok-shield 0.9.0"
+    assert said["hub"] == "none is active"
+    assert said["terminal"].startswith("no terminal to prompt on: fine for --json"), "told, and taken as ok"
+    says_the_same_as_json(desk, told, "--check", "c1")
+    assert desk.host.verdicts() == []
+    desk.nothing_is_left()
+
+
+def test_with_a_terminal_that_line_says_so(desk):
+    t = desk.start("--check", "c1")
+    assert t.wait(10) == 0
+    assert "there is one to prompt on" in t.text()
+    assert t.termios() == endtoend.as_opened()
+
+
+def test_it_looks_at_one_container(desk):
+    done = desk.run("--check", "c1", "c2")
+    assert done.returncode == 2 and b"--check goes with one container" in done.stderr
+
+
+def test_python_is_too_old(old_python, desk):
+    done = subprocess.run([old_python.path, desk.pyz, "--check", "c1"], capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (3, b"")
+    assert b"needs Python 3.8 or later" in done.stderr and done.stderr.count(b"\n") == 1
+
+
+def test_podman_is_missing(desk, check):
+    desk.host.remove("podman")
+    without_this_machines_own(desk)
+    told = check()
+    assert told.wrong() == ["podman"] and told.code == 3
+    assert told.lines["podman"][1:] == (
+        "podman: no such command",
+        ["install podman, or give --netns PATH with --state-dir DIR"],
+    )
+    assert told.untried() == ["container", *NEED_CONTAINER]
+    with a_session(desk, "c1") as lines:
+        says_the_same_as_json(desk, told, "--check", "c1")
+    assert desk.t.wait() == 3 and lines[1:] == ["hint: " + told.lines["podman"][2][0]]
+
+
+def without_this_machines_own(desk):
+    desk.env["PATH"] = desk.host.bin
+
+
+def test_podman_can_not_be_run(desk, check):
+    desk.host.control("podman", mode="fail")
+    told = check()
+    assert told.wrong() == ["podman"] and told.code == 3
+    assert told.lines["podman"][1] == "podman --version: Error: cannot open run-dir: permission denied"
+    assert "run it by hand" in told.lines["podman"][2][0]
+
+
+def test_there_is_no_such_container(broken):
+    broken("container", "no such container: c9", "podman ps -a", container="c9", without=NEED_CONTAINER)
+
+
+def test_the_container_is_stopped(desk, broken):
+    desk.c1.stop()
+    broken("container", "c1 is not running", "podman start c1", without=NEED_CONTAINER)
+
+
+def test_the_container_is_not_shielded(desk, broken):
+    del desk.c1.annotations["terok.shield.state_dir"]
+    desk.c1.save()
+    left = ("state dir", "packet log")
+    broken("shielded", "c1 is not shielded", "start it with terok-shield run", without=left)
+
+
+@pytest.mark.parametrize(
+    "version, said",
+    [("14", "an allow opens private addresses, too"), ("", "bundle version unknown")],
+)
+def test_the_line_tells_what_the_bundle_version_means(desk, check, version, said):
+    desk.c1.annotations["terok.shield.version"] = version
+    desk.c1.save()
+    told = check()
+    assert told.code == 0 and said in told.lines["shielded"][1]
+
+
+def test_the_state_directory_is_not_to_be_believed(desk, broken):
+    os.chmod(desk.c1.state_dir, 0o777)
+    broken("state dir", "others may write to it", "--state-dir DIR", without=("packet log",))
+
+
+def test_the_state_directory_given_is_the_root_of_all(desk, broken):
+    hint = "--state-dir " + desk.c1.state_dir
+    words = ("--state-dir", desk.host.state_root)
+    broken("state dir", "is the root of all containers' state", hint, *words, without=("packet log",))
+
+
+def test_the_namespace_is_that_of_another_process_by_now(desk, broken):
+    desk.c1.inspected["State"]["ConmonPid"] = 1 << 22
+    desk.c1.save()
+    broken("namespace", "is no longer its process", "podman start c1", without=("packet log",))
+
+
+def test_the_namespace_given_does_not_exist(desk, broken):
+    words = ("--netns", "/run/netns/none", "--state-dir", desk.c1.state_dir)
+    told = broken(
+        "namespace", "No such file or directory", "ls -l /run/netns", *words, without=("packet log",)
+    )
+    assert "podman" not in told.lines, "not needed then"
+
+
+def test_the_namespace_can_not_be_entered(desk, broken):
+    """It is no network namespace at all."""
+    words = ("--netns", "/proc/self/ns/uts", "--state-dir", desk.c1.state_dir)
+    broken("packet log", "can't join the network namespace", "as the user who owns the container", *words)
+
+
+def test_the_group_is_held_by_another_program(desk, broken):
+    holder = subprocess.Popen(
+        desk.argv("--as-reader", desk.c1.state_dir, "c1", "--netns", desk.lab.netns),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=desk.env,
+    )
+    with holder:
+        assert b"container_started" in holder.stdout.readline()
+        broken("packet log", "NFLOG group 100 is held by pid %d" % holder.pid, "ps -fp %d" % holder.pid)
+        holder.stdin.close()
+
+
+def test_the_group_is_held_by_the_shields_own_reader_which_is_no_fault(desk, check):
+    head = desk.c1.bridge_reader()
+    told = check()
+    assert told.wrong() == [] and told.code == 0
+    assert (
+        told.lines["packet log"][1] == "through its audit log: terok-shield's reader (pid %d) holds it" % head
+    )
+    told = check("--take-over")
+    assert told.lines["packet log"][1].endswith("(pid %d), which --take-over ends" % head)
+    assert os.path.exists("/proc/%d" % head), "to look ends nothing"
+
+
+def test_terok_shield_is_missing(desk, broken):
+    desk.host.remove("terok-shield")
+    if shutil.which("terok-shield", path=desk.env["PATH"]):
+        pytest.skip("this machine has its own")
+    broken("terok-shield", "terok-shield: no such command", "install terok-shield for this user")
+
+
+def test_the_verdict_command_given_is_missing(broken):
+    broken("terok-shield", "no-shield: no such command", "--shield 'CMD ARG...'", "--shield", "no-shield -x")
+
+
+def script(desk, name, text):
+    path = os.path.join(desk.host.bin, name)
+    with open(path, "w") as file:
+        file.write("#!/bin/sh\n" + text + "\n")
+    os.chmod(path, 0o755)
+    return path
+
+
+def test_terok_shield_does_not_run(desk, check):
+    """A session would start, and fail with the first verdict: better told before."""
+    script(desk, "terok-shield", "echo 'ModuleNotFoundError: no module' >&2; exit 1")
+    told = check()
+    assert told.wrong() == ["terok-shield"] and told.code == 3
+    assert told.lines["terok-shield"][1] == "terok-shield --version: ModuleNotFoundError: no module"
+    assert told.lines["terok-shield"][2] == ["run it by hand, as this user, to see why"]
+
+
+def test_the_whole_verdict_command_is_asked_for_its_version(desk, check):
+    path = script(desk, "wrapped", '[ "$1 $2" = "-u op" ] && shift 2 && exec terok-shield "$@"')
+    assert check("--shield", path + " -u op").lines["terok-shield"][1] == "terok-shield 0.9.0"
+    path = script(desk, "plain", "echo usage >&2; exit 2")
+    assert check("--shield", path).lines["terok-shield"][1] == path + " (it doesn't tell its version)"
+
+
+def test_the_policy_is_wrong(desk, broken, tmp_path):
+    policy = tmp_path / "policy"
+    policy.write_text("allow *\n")
+    told = broken("policy", "%s:1: " % policy, "--answer allow --for", "--policy", str(policy))
+    assert list(told.lines) == [*LINES[:8], "policy", *LINES[8:]]
+
+
+def test_the_policy_is_right(check, tmp_path):
+    policy = tmp_path / "policy"
+    policy.write_text("# one\nallow *.example.com\nskip * port 25\n")
+    assert check("--policy", str(policy)).lines["policy"] == ("ok", "%s: 2 rules" % policy, [])
+
+
+def test_the_policy_can_not_be_read(broken, tmp_path):
+    path = str(tmp_path / "none")
+    broken("policy", "No such file or directory", "--policy FILE", "--policy", path)
+
+
+@pytest.fixture
+def runtime(desk):
+    """A runtime directory, short enough for the path of a socket."""
+    path = tempfile.mkdtemp(prefix="run")
+    desk.env["XDG_RUNTIME_DIR"] = path
+    yield path
+    shutil.rmtree(path)
+
+
+def listening(path):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    it = socket.socket(socket.AF_UNIX)
+    it.bind(path)
+    it.listen(8)
+    return it
+
+
+def test_the_hub_is_active(desk, runtime, broken):
+    with listening("%s/terok/clearance/%s/hub.sock" % (runtime, desk.c1.sid)):
+        broken("hub", "the clearance hub is active", "kill -TERM %d" % os.getpid(), code=1)
+
+
+def test_an_active_hub_decides_the_exit_code_whatever_else_is_wrong(desk, runtime, check):
+    os.chmod(desk.c1.state_dir, 0o777)
+    with listening(runtime + "/terok-clearance.sock"):
+        told = check()
+    assert told.wrong() == ["state dir", "hub"] and told.code == 1
+
+
+def test_the_session_bus_can_not_be_asked(runtime, broken, check):
+    with listening(runtime + "/bus"):
+        broken("hub", "can't tell whether a clearance hub is active", "--ignore-hub")
+        assert check("--ignore-hub").code == 0
+
+
+def test_another_reader_needs_no_namespace(desk, check):
+    path = script(desk, "reader", 'echo "{\\"type\\":\\"container_started\\",\\"container\\":\\"$2\\"}"; cat')
+    told = check("--reader", path, "--state-dir", desk.c1.state_dir)
+    assert told.code == 0 and told.lines["packet log"][1] == "the given reader listens"
+    assert told.lines["namespace"][1] == "not needed: another reader is given"
+
+
+def test_another_reader_that_never_listens(desk, broken):
+    path = script(desk, "reader", "echo 'no such group' >&2")
+    broken("packet log", "the reader ended before it listened", "", "--reader", path)
+
+
+def test_an_old_shield_on_real_rules(host, terminal, pyz, need):
+    need("nft")
+    with Lab(rules=14) as lab:
+        done = endtoend.Desk(host, lab, terminal, pyz).run("--check", "c1")
+    assert done.returncode == 0 and b"bundle version 14: an allow opens private" in done.stdout

@@ -1,0 +1,385 @@
+"""What is asked of podman, what is made of its answer, and the way into the namespace."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import random
+import subprocess
+import sys
+import time
+
+import pytest
+from support import eventually, need
+
+from simple_clearance import children, container
+from simple_clearance.errors import Refused
+
+SAMPLES = pathlib.Path(__file__).parent.parent / "samples"
+RECORDED = (SAMPLES / "podman-inspect-0.9.json").read_bytes()
+
+
+@pytest.fixture
+def podman(tmp_path):
+    """podman(SCRIPT): the path of a shell script that stands where podman stands."""
+
+    def make(script):
+        path = tmp_path / "podman"
+        path.write_text("#!/bin/sh\n" + script)
+        path.chmod(0o755)
+        return str(path)
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind():
+    """No descriptor and no child outlives a call."""
+    before = os.listdir("/proc/self/fd")
+    yield
+    assert os.listdir("/proc/self/fd") == before
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def changed(**fields):
+    """podman's answer for one container, with `State__Pid=1` in place of the recorded value; None removes."""
+    found = json.loads(RECORDED)
+    for path, value in fields.items():
+        *outer, last = path.split("__")
+        place = found[0]
+        for key in outer:
+            place = place[key]
+        if value is None:
+            del place[last]
+        else:
+            place[last] = value
+    return json.dumps(found).encode()
+
+
+def refusal(function, *arguments, **options):
+    with pytest.raises(Refused) as caught:
+        function(*arguments, **options)
+    error = caught.value
+    assert error.code == 3
+    assert error.hints
+    assert all(text.isascii() and text.isprintable() for text in (error.message,) + error.hints)
+    return error
+
+
+def gone(pid):
+    try:
+        return pathlib.Path("/proc/%d/stat" % pid).read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+# --- what podman says
+
+
+def test_a_running_shielded_container_is_told_as_podman_told_it(podman):
+    c = container.inspect("c1", podman("cat %s/podman-inspect-0.9.json" % SAMPLES))
+    assert (c.name, c.short_id, len(c.id)) == ("c1", "3b068f2a090c", 64)
+    assert (c.running, c.pid, c.conmon_pid) == (True, 13247, 13244)
+    assert c.state_dir == "/home/op/.local/state/terok/shield/containers/c1"
+    assert (c.shield_version, c.dns_tier, c.sidecar, c.dossier) == (18, "dnsmasq-live", None, {})
+    assert c.started_at == "2026-11-24T22:19:16.865388129Z"
+
+
+def test_podman_is_asked_once_with_the_name_behind_a_double_dash(podman, tmp_path):
+    log = tmp_path / "argv"
+    container.inspect("c1", podman('echo "$@" >>%s; cat %s/podman-inspect-0.9.json' % (log, SAMPLES)))
+    assert log.read_text() == "inspect --format json -- c1\n"
+
+
+def test_podman_gets_no_stdin_a_session_of_its_own_and_no_ignored_signal(podman, tmp_path):
+    seen = tmp_path / "seen"
+    script = (
+        "{ readlink /proc/$$/fd/0; cut -d' ' -f6 /proc/$$/stat; echo $$; grep SigIgn /proc/$$/status; } >%s\n"
+    )
+    container.inspect("c1", podman(script % seen + "cat %s/podman-inspect-0.9.json" % SAMPLES))
+    stdin, session, pid, ignored = seen.read_text().splitlines()
+    assert stdin == "/dev/null"
+    assert session == pid
+    assert int(ignored.split()[1], 16) & 0x7FFFFFFF == 0  # those above are the C library's own
+
+
+def test_the_older_recording_is_understood_too():
+    c = container.parse((SAMPLES / "podman-inspect-0.6.json").read_bytes(), "c1")
+    assert c.shield_version == 12
+
+
+def test_a_stopped_container_has_no_pids():
+    stopped = changed(State__Running=False, State__Pid=0, State__ConmonPid=None)
+    c = container.parse(stopped, "c1")
+    assert (c.running, c.pid, c.conmon_pid) == (False, 0, 0)
+    assert "podman start c1" in refusal(container.check_running, c).hints
+
+
+def test_dossier_annotations_are_labels_without_their_prefix():
+    c = container.parse(
+        changed(
+            Config__Annotations={"dossier.task": "t-7", "dossier.": "x", "dossiers": "y", "dossier.n": 3}
+        ),
+        "c1",
+    )
+    assert c.dossier == {"task": "t-7", "": "x"}
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "1.5", "\u0663", " 18"])
+def test_a_version_that_is_no_number_is_none(text):
+    annotations = {"terok.shield.version": text}
+    assert container.parse(changed(Config__Annotations=annotations), "c1").shield_version is None
+
+
+def test_a_container_without_annotations_is_not_shielded():
+    for found in ({}, {"terok.shield.state_dir": ["/"]}):
+        c = container.parse(changed(Config__Annotations=found), "c1")
+        error = refusal(container.state_directory, c, None, os.getuid())
+        assert error.message == "c1 is not shielded: it has no terok.shield.state_dir annotation"
+    c = container.parse(changed(Config__Annotations=None), "c1")
+    assert c.state_dir is None
+
+
+# --- what it refuses
+
+
+@pytest.mark.parametrize(
+    "name", ["", "-h", "--latest", ".c1", "c1 ", "c 1", "c1\n", "a/b", "c\u00e9", "$(id)", "c1:x"]
+)
+def test_what_podman_would_not_take_as_a_name_is_never_passed_to_it(name, podman, tmp_path):
+    error = refusal(container.inspect, name, podman("touch %s/asked" % tmp_path))
+    assert "is not a container's name" in error.message
+    assert not (tmp_path / "asked").exists()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        pytest.param('Error: inspecting object: no such object: "nosuch"', id="4.3"),
+        pytest.param('Error: no such object: "nosuch"', id="5.0"),
+        pytest.param("Error: inspecting object: no such container nosuch", id="container"),
+    ],
+)
+def test_a_missing_container_is_told_with_where_to_look(said, podman):
+    error = refusal(container.inspect, "nosuch", podman("echo '[]'; echo '%s' >&2; exit 125" % said))
+    assert error.message == "no such container: nosuch"
+    assert error.hints[0].startswith("podman ps -a")
+
+
+def test_an_image_of_that_name_is_no_container(podman):
+    error = refusal(
+        container.inspect, "rig", podman("""echo '[{"Id": "73", "RepoTags": ["localhost/rig"]}]'""")
+    )
+    assert error.message == "no such container: rig"
+
+
+def test_no_podman_is_told_with_the_way_to_do_without():
+    error = refusal(container.inspect, "c1", "/nonexistent/podman")
+    assert error.message == "/nonexistent/podman: No such file or directory"
+    assert "--netns PATH" in error.hints[0]
+
+
+def test_a_podman_that_can_not_be_run_is_told(podman):
+    path = podman("")
+    os.chmod(path, 0o644)
+    assert refusal(container.inspect, "c1", path).message.endswith("podman: Permission denied")
+
+
+def test_another_error_of_podman_is_shown_escaped(podman):
+    script = r"""printf 'level=warning msg="x"\nError: no \033[2Jspace\n' >&2; exit 125"""
+    error = refusal(container.inspect, "c1", podman(script))
+    assert error.message == "podman inspect c1: Error: no \\x1b[2Jspace"
+
+
+def test_a_podman_ended_by_a_signal_is_told(podman):
+    assert refusal(container.inspect, "c1", podman("kill -9 $$")).message == "podman inspect c1: exit -9"
+
+
+def test_a_podman_that_hangs_is_ended_with_all_it_started(podman, tmp_path):
+    script = "sleep 600 & echo $! $$ >%s/pids; wait" % tmp_path
+    start = time.monotonic()
+    error = refusal(container.inspect, "c1", podman(script), deadline=0.3)
+    assert "no answer in 0.3 s" in error.message
+    assert time.monotonic() - start < 2
+    for pid in (tmp_path / "pids").read_text().split():
+        eventually(lambda pid=pid: gone(int(pid)))
+
+
+def test_a_podman_that_hangs_and_ignores_term_is_killed(podman):
+    start = time.monotonic()
+    refusal(container.inspect, "c1", podman("trap '' TERM; while :; do sleep 0.1; done"), deadline=0.2)
+    assert 2.2 <= time.monotonic() - start < 8
+
+
+def test_a_process_left_behind_with_the_pipes_does_not_hold_us_up(podman, tmp_path):
+    script = "sleep 60 & echo $! >%s/pid; cat %s/podman-inspect-0.9.json" % (tmp_path, SAMPLES)
+    start = time.monotonic()
+    try:
+        assert container.inspect("c1", podman(script)).name == "c1"
+        assert time.monotonic() - start < 2
+    finally:
+        os.kill(int((tmp_path / "pid").read_text()), 9)
+
+
+def test_endless_output_is_bounded(podman):
+    start = time.monotonic()
+    assert "more than 4 MiB" in refusal(container.inspect, "c1", podman("yes")).message
+    assert time.monotonic() - start < 5
+
+
+def test_endless_complaints_are_bounded(podman):
+    error = refusal(container.inspect, "c1", podman("yes '\u00fc' | head -c 3000000 >&2; exit 1"))
+    assert len(error.message) < 5 * children.ERROR_LIMIT
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        b"",
+        b"\xff\xfe",
+        b"\0",
+        b"nonsense",
+        b"null",
+        b"1",
+        b"[]",
+        b"{}",
+        b'"State"',
+        b"[null]",
+        b'["State"]',
+        b"[[]]",
+        b'[{"State": null}]',
+        b'[{"State": {}, "Config": {}}]',
+        b"[" * 100000,
+        changed(State=["Pid"]),
+        changed(State__Pid="13247"),
+        changed(State__Pid=True),
+        changed(State__Pid=1.5),
+        changed(State__Running=1),
+        changed(State__ConmonPid="x"),
+        changed(Id="3b068f2a090c"),
+        changed(Id="G" * 64),
+        changed(Name="-c1"),
+        changed(Name=None),
+        changed(Config__Annotations=["x"]),
+        changed(Config__Annotations="dossier.x"),
+        changed(Config=None),
+    ],
+)
+def test_what_is_no_container_is_refused_and_never_a_traceback(output):
+    refusal(container.parse, output, "c1")
+
+
+def test_any_mutation_of_a_real_answer_is_a_container_or_a_refusal():
+    """The invariant of `parse`: it returns a Container whose fields have their types, or raises Refused."""
+    rand = random.Random(1)
+    for _ in range(400):
+        data = bytearray(RECORDED)
+        for _ in range(rand.randrange(1, 6)):
+            at = rand.randrange(len(data))
+            data[at : at + rand.randrange(8)] = rand.choice(
+                [b"", b"{", b'"', b"9", b"null", b"\xff", b"[]", b","]
+            )
+        try:
+            c = container.parse(bytes(data), "c1")
+        except Refused as error:
+            assert error.code == 3
+        else:
+            assert type(c.pid) is int
+            assert all(type(value) is str for value in c.annotations.values())
+            assert c.shield_version is None or c.shield_version >= 0
+
+
+# --- the list of those that run
+
+
+def test_the_shielded_ones_that_run_are_listed(podman):
+    script = r"""
+if [ "$1" = ps ]; then echo '[{"Names": ["web"]}, {"Names": ["db", "x"]}]'
+else [ "$*" = "inspect --format json -- web db" ] && cat %s; fi"""
+    both = json.loads(changed(Name="web")) + json.loads(changed(Name="db", Config__Annotations={}))
+    answer = pathlib.Path(podman("")).parent / "answer"
+    answer.write_text(json.dumps(both))
+    assert container.shielded(podman(script % answer)) == ["web"]
+
+
+@pytest.mark.parametrize(
+    "script", ["exit 1", "echo '[]'", "echo '[{}]'", "echo null", "echo '[{\"Names\": 1}]'", "echo x"]
+)
+def test_where_that_can_not_be_told_the_list_is_empty(script, podman):
+    assert container.shielded(podman(script)) == []
+    assert container.shielded("/nonexistent/podman") == []
+
+
+# --- the way into the namespace
+
+
+@pytest.fixture
+def process():
+    """A process of ours that stands where a container's first one stands."""
+    child = subprocess.Popen(["sleep", "600"], stdin=subprocess.DEVNULL)
+    yield child
+    child.kill()
+    child.wait()
+
+
+def made(pid, conmon_pid):
+    return container.parse(changed(State__Pid=pid, State__ConmonPid=conmon_pid), "c1")
+
+
+def test_the_namespace_is_that_of_conmons_child(process):
+    pidfd, namespace = container.open_namespace(made(process.pid, os.getpid()))
+    try:
+        assert os.fstat(namespace).st_ino == os.stat("/proc/%d/ns/net" % process.pid).st_ino
+        assert not os.get_inheritable(pidfd)
+        assert not os.get_inheritable(namespace)
+    finally:
+        os.close(pidfd)
+        os.close(namespace)
+
+
+def test_a_pid_that_passed_to_another_process_is_refused(process):
+    error = refusal(container.open_namespace, made(process.pid, 1))
+    assert "is no longer its process" in error.message
+
+
+def test_a_process_that_has_ended_is_refused(process):
+    process.kill()
+    eventually(lambda: gone(process.pid))
+    refusal(container.open_namespace, made(process.pid, os.getpid()))  # a zombie
+    process.wait()
+    refusal(container.open_namespace, made(process.pid, os.getpid()))  # not even that
+
+
+def test_the_parent_is_found_whatever_the_process_calls_itself():
+    rename = "import ctypes, sys; ctypes.CDLL(None).prctl(15, b') S 1 (x', 0, 0, 0)"  # PR_SET_NAME
+    argv = [sys.executable, "-c", rename + "; print(flush=True); sys.stdin.read()"]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        child.stdout.readline()
+        for fd in container.open_namespace(made(child.pid, os.getpid())):
+            os.close(fd)
+        child.stdin.close()
+
+
+def test_another_users_container_is_refused_with_who_may(process):
+    need("root")
+    c = made(process.pid, os.getpid())
+    ends = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.setgroups([])
+            os.setresgid(65534, 65534, 65534)
+            os.setresuid(65534, 65534, 65534)
+            container.open_namespace(c)
+        except Refused as error:
+            os.write(ends[1], repr(error).encode())
+        finally:
+            os._exit(0)
+    os.close(ends[1])
+    said = os.read(ends[0], 4096).decode()
+    os.close(ends[0])
+    os.waitpid(child, 0)
+    assert "ns/net: Permission denied" in said
+    assert "run this as the user who started c1" in said

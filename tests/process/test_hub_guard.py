@@ -1,0 +1,302 @@
+"""A hub that is active, that comes up later, that can't be asked: at the archive, with real sockets and a real bus."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+
+import endtoend
+import pytest
+from support import eventually
+
+from simple_clearance import dbus
+
+desk = endtoend.desk
+
+NAME = "org.terok.Shield1"
+SOCKETS = {
+    "today's hub": "terok/clearance/%s/hub.sock",
+    "today's ingester": "terok/events/%s/ingester.sock",
+    "the hub of before": "terok/clearance/%s.sock",
+    "the ingester of before": "terok/events/%s.sock",
+    "the hub for all": "terok-clearance.sock",
+    "the ingester for all": "terok-shield-events.sock",
+}
+
+
+class Runtime:
+    """A runtime directory, short enough for the path of a socket, and the hubs in it."""
+
+    def __init__(self, sid):
+        self.path = tempfile.mkdtemp(prefix="run")
+        self.sid = sid
+        self.env = {"XDG_RUNTIME_DIR": self.path}
+        self._closing = []
+
+    def bind(self, path, kind=socket.SOCK_STREAM):
+        """A socket that is there and refuses connections, as a hub's is between bind() and listen()."""
+        path = os.path.join(self.path, path % self.sid if "%" in path else path)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        bound = socket.socket(socket.AF_UNIX, kind)
+        bound.bind(path)
+        self._closing.append(bound.close)
+        return bound
+
+    def listen(self, path):
+        hub = self.bind(path)
+        hub.listen(1)
+        return hub
+
+    def bus(self):
+        argv = ["dbus-daemon", "--session", "--nofork", "--nopidfile", "--print-address"]
+        daemon = subprocess.Popen(
+            [*argv, "--address=unix:path=%s/bus" % self.path], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        self._closing += [daemon.stdout.close, daemon.wait, daemon.kill]
+        assert daemon.stdout.readline().startswith(b"unix:")
+        return daemon
+
+    def own(self, name):
+        """Become the owner of this name on the bus, as a hub does."""
+        client = socket.socket(socket.AF_UNIX)
+        self._closing.append(client.close)
+        client.settimeout(5)
+        client.connect(self.path + "/bus")
+        protocol = dbus.Connection()
+        serial = protocol.call("RequestName", name, 0)
+        while True:
+            client.sendall(protocol.data_to_send())
+            for event in protocol.feed(client.recv(65536)):
+                if getattr(event, "serial", 0) == serial:
+                    assert event.values == (1,), event  # DBUS_REQUEST_NAME_REPLY_PRIMARY_OWNER
+                    return
+
+    def close(self):
+        for close in reversed(self._closing):
+            close()
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+@pytest.fixture
+def runtime(desk):
+    runtime = Runtime(desk.c1.sid)
+    desk.env.update(runtime.env)
+    yield runtime
+    runtime.close()
+
+
+def refused(desk, *words, code=1):
+    """The lines on stderr of a start that is refused; nothing was asked, nothing is on stdout."""
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        t = desk.start(*words, "c1", stdout=out, stderr=err)
+        assert t.wait() == code
+        out.seek(0), err.seek(0)
+        assert out.read() == b"" and bytes(t.raw) == b""
+        desk.nothing_is_left()
+        lines = err.read().decode().splitlines()
+    assert lines[0].startswith("simple-clearance: ") and len(lines) > 1
+    assert all(line.startswith("hint: ") for line in lines[1:])
+    return lines
+
+
+@pytest.mark.parametrize("path", SOCKETS.values(), ids=SOCKETS)
+def test_while_a_hub_listens_the_start_is_refused_and_the_remedy_named(desk, runtime, path):
+    runtime.listen(path)
+    lines = refused(desk)
+    assert "the clearance hub is active" in lines[0] and (path % desk.c1.sid if "%" in path else path) in lines[0]
+    assert any("terok-clearance-hub" in line for line in lines)
+    own = "%" in path
+    assert any(("kill -TERM %d" % os.getpid() if own else "systemctl --user stop") in line for line in lines)
+    assert not any("terok-supervisor" in line for line in lines)
+    assert "--ignore-hub" not in "".join(lines)
+
+
+@pytest.mark.parametrize("how", ["XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS"])
+@pytest.mark.parametrize("name", [NAME, NAME + ".Container_%s"])
+def test_while_the_name_has_an_owner_the_start_is_refused(desk, runtime, need, name, how):
+    need("dbus-daemon")
+    runtime.bus()
+    name = name % desk.c1.sid if "%" in name else name
+    runtime.own(name)
+    if how == "DBUS_SESSION_BUS_ADDRESS":
+        desk.env.update({how: "unix:path=%s/bus" % runtime.path, "XDG_RUNTIME_DIR": "/nonexistent"})
+    lines = refused(desk)
+    assert name + " has an owner" in lines[0]
+
+
+def test_ignore_hub_overrides_no_hub_that_is_active(desk, runtime):
+    runtime.listen(SOCKETS["today's hub"])
+    refused(desk, "--ignore-hub")
+
+
+def test_a_socket_file_that_a_hub_left_behind_hinders_nobody(desk, runtime):
+    runtime.bind(SOCKETS["today's hub"]).close()
+    desk.sit()
+    desk.quit()
+
+
+def test_a_bus_without_the_name_hinders_nobody(desk, runtime, need):
+    need("dbus-daemon")
+    runtime.bus()
+    desk.sit()
+    desk.quit()
+
+
+def silent_bus(runtime):
+    runtime.listen("bus")
+
+
+def wrong_kind_of_socket(runtime):
+    runtime.bind(SOCKETS["today's hub"], socket.SOCK_DGRAM)
+
+
+@pytest.mark.parametrize("prepare", [silent_bus, wrong_kind_of_socket])
+def test_what_can_not_be_asked_is_not_no_hub(desk, runtime, prepare):
+    prepare(runtime)
+    lines = refused(desk, code=3)
+    assert "can't tell whether a clearance hub is active" in lines[0]
+    assert "--ignore-hub" in lines[1]
+    desk.sit("--ignore-hub")
+    desk.press("a", desk.block())
+    desk.t.expect("done in")
+    desk.quit()
+
+
+def stopped_by(desk, appear):
+    """`appear()` while a question waits: how long it took until the session had ended, and its words."""
+    desk.block()
+    began = time.monotonic()
+    appear()
+    assert desk.t.wait(4) == 1
+    took = time.monotonic() - began
+    text = desk.ends(1)
+    assert "the clearance hub is active" in text and "hint: " in text
+    assert desk.host.verdicts() == []
+    return took
+
+
+@pytest.mark.parametrize("path", SOCKETS.values(), ids=SOCKETS)
+def test_a_hub_that_comes_up_later_stops_the_session_within_two_seconds(desk, runtime, path):
+    desk.sit()
+    assert stopped_by(desk, lambda: runtime.listen(path)) < 2.5  # 2 s, and the end itself
+
+
+def test_one_that_listens_a_while_after_it_bound_is_noticed_too(desk, runtime):
+    desk.sit()
+
+    def appear():
+        hub = runtime.bind(SOCKETS["today's hub"])
+        time.sleep(0.7)  # what a hub does meanwhile; no notice comes of listen()
+        hub.listen(1)
+
+    assert stopped_by(desk, appear) < 2.5
+
+
+def test_a_name_that_gets_an_owner_later_stops_the_session(desk, runtime, need):
+    need("dbus-daemon")
+    runtime.bus()
+    desk.sit()
+    assert stopped_by(desk, lambda: runtime.own(NAME)) < 2
+
+
+def test_a_bus_that_comes_up_later_with_the_name_on_it_stops_the_session(desk, runtime, need):
+    need("dbus-daemon")
+    desk.sit()
+
+    def appear():
+        runtime.bus()
+        runtime.own(NAME)
+
+    assert stopped_by(desk, appear) < 3
+
+
+def test_a_bus_that_ends_is_no_reason_to_stop(desk, runtime, need):
+    need("dbus-daemon")
+    daemon = runtime.bus()
+    desk.sit()
+    daemon.kill()
+    daemon.wait()
+    desk.press("a", desk.block())
+    desk.t.expect("done in")
+    desk.quit()
+
+
+def test_right_before_a_verdict_it_is_looked_again(desk, runtime):
+    """No notice comes of listen() on a socket that was bound long before."""
+    hub = runtime.bind(SOCKETS["today's hub"])
+    t = desk.sit()
+    asked = desk.block()
+    hub.listen(1)
+    desk.press("a", asked)
+    assert t.wait() == 1
+    assert "the clearance hub is active" in desk.ends(1)
+    assert desk.host.verdicts() == []
+
+
+def test_a_verdict_that_runs_when_a_hub_comes_up_is_waited_for(desk, runtime):
+    desk.host.control("terok-shield", delay=1.0)
+    t = desk.sit()
+    desk.press("a", desk.block())
+    eventually(desk.host.verdicts, what="the verdict command runs")
+    runtime.listen(SOCKETS["today's hub"])
+    assert t.wait() == 1
+    text = desk.ends(1)
+    (verdict,) = desk.host.verdicts()
+    assert verdict.rc == 0 and "1 allowed" in text
+
+
+def test_while_it_can_not_be_told_no_verdict_is_run(desk, runtime):
+    """A socket of another kind in the place of one that was there: no notice, and no answer."""
+    os.makedirs(runtime.path + "/terok/clearance/" + desk.c1.sid)
+    outside = tempfile.mkdtemp(prefix="out")
+    try:
+        link = "%s/terok/clearance/%s/hub.sock" % (runtime.path, desk.c1.sid)
+        os.symlink(outside + "/hub.sock", link)
+        desk.sit()
+        asked = desk.block()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+            other.bind(outside + "/hub.sock")
+            desk.press("a", asked)
+            desk.t.expect("FAILED")
+            asked = desk.t.expect(endtoend.KEYS)
+        assert desk.host.verdicts() == []
+        os.unlink(outside + "/hub.sock")
+        desk.press("a", asked)
+        desk.t.expect("done in")
+        desk.quit()
+    finally:
+        shutil.rmtree(outside)
+
+
+def test_as_a_library_it_raises_system_exit_1(desk, runtime):
+    runtime.listen(SOCKETS["today's hub"])
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from simple_clearance import run_simple_clearance\n"
+        "try:\n    run_simple_clearance(sys.argv[2], 'c1')\n"
+        "except SystemExit as end:\n    print('raised', repr(end.code))\n"
+    )
+    t = desk.terminal([desk.python, "-I", "-c", code, desk.pyz, desk.c1.state_dir], env=desk.env)
+    t.expect("the clearance hub is active")
+    t.expect("raised 1")
+    assert t.wait() == 0 and t.termios() == endtoend.as_opened()
+
+
+def test_as_a_library_it_does_the_job_and_returns_nothing(desk):
+    code = (
+        "import pathlib, sys; sys.path.insert(0, sys.argv[1])\n"
+        "from simple_clearance import run_simple_clearance\n"
+        "print('returned', run_simple_clearance(pathlib.Path(sys.argv[2]), 'c1'))\n"
+    )
+    desk.t = t = desk.terminal([desk.python, "-I", "-c", code, desk.pyz, desk.c1.state_dir], env=desk.env)
+    t.expect("watching c1")
+    desk.press("d", desk.block())
+    t.expect("done in")
+    desk.t.send("q")
+    t.expect("returned None")
+    assert desk.host.targets() == ["deny 203.0.113.10"]
+    desk.ends(0)

@@ -1,0 +1,364 @@
+"""What stops a start: each with its own text, its remedy and its exit code, before anything is asked."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import endtoend
+import pytest
+from lab import as_user, reachable_python
+from support import PYTHONS, eventually
+
+desk = endtoend.desk
+
+
+class Told:
+    """How a start ended: `code`, stderr as `message` and `hints`."""
+
+    def __init__(self, code, out, err):
+        lines = err.splitlines()
+        assert lines and all(line.startswith("hint: ") for line in lines[1:]), err
+        assert lines[0].startswith("simple-clearance: "), err
+        assert out == "", "stdout stays empty"
+        assert err.isascii() and all(line.isprintable() for line in lines)
+        self.code = code
+        self.message = lines[0][len("simple-clearance: ") :]
+        self.hints = [line[len("hint: ") :] for line in lines[1:]]
+        assert self.message[:1] not in "ABCDEFGHIJKLMOPQRSTUVWXYZ" and not self.message.endswith(".")
+
+
+@pytest.fixture
+def told(desk, tmp_path):
+    """`told(*words)`: how a start with these words ends that must not succeed."""
+
+    def start(*words, **options):
+        paths = [str(tmp_path / "out"), str(tmp_path / "err")]
+        with open(paths[0], "wb") as out, open(paths[1], "wb") as err:
+            t = desk.start(*words, stdout=out, stderr=err, **options)
+            code = t.wait(15)
+        assert bytes(t.raw) == b"", "nothing is painted"
+        assert t.termios() == endtoend.as_opened()
+        assert [pid for pid in desk.processes() if os.getpgid(pid) == t.pid] == []
+        texts = []
+        for path in paths:
+            with open(path) as f:
+                texts.append(f.read())
+        return Told(code, *texts)
+
+    return start
+
+
+def check(told, code, message, *hints):
+    assert (told.code, told.message) == (code, message)
+    assert len(told.hints) == len(hints), told.hints
+    for hint, wanted in zip(told.hints, hints):
+        assert wanted in hint
+
+
+# --- the container
+
+
+def test_a_container_that_does_not_exist(told):
+    check(told("c9"), 3, "no such container: c9", "podman ps -a")
+
+
+def test_a_container_that_is_stopped(desk, told):
+    desk.c1.stop()
+    check(told("c1"), 3, "c1 is not running", "podman start c1")
+
+
+def test_a_container_that_ended_while_podman_was_asked(desk, told):
+    desk.c1.stop(told=False)
+    got = told("c1")
+    assert got.code == 3 and got.message.startswith("c1 has stopped: pid %d " % desk.c1.pid)
+    assert got.hints == ["podman start c1"]
+
+
+def test_a_pid_that_passed_to_another_process(desk, told):
+    desk.c1.inspected["State"]["ConmonPid"] = 1 << 22
+    desk.c1.save()
+    assert "is no longer its process" in told("c1").message
+
+
+def test_a_container_that_is_not_shielded(desk, told):
+    del desk.c1.annotations["terok.shield.state_dir"]
+    desk.c1.save()
+    got = told("c1")
+    check(got, 3, "c1 is not shielded: it has no terok.shield.state_dir annotation", "--state-dir DIR")
+
+
+@pytest.mark.parametrize("name", ["-x", "--all", "-"])
+def test_a_name_that_podman_would_take_for_an_option(desk, told, name):
+    got = told("--", name)
+    assert got.code in (2, 3) and got.hints
+    assert repr(name) in got.message or "container" in got.message
+    assert desk.host.calls() == []
+
+
+@pytest.mark.parametrize("name", ["a b", "c1\n", "../c1", "\x1b[2Jc1", "c1;id", "\xe9", ".c1"])
+def test_a_name_that_is_none(desk, told, name):
+    got = told(name)
+    assert got.code == 3 and got.message.endswith("is not a container's name") and got.hints
+    assert desk.host.calls() == []
+
+
+def test_no_container_at_all_lists_the_shielded_ones_that_run(desk, told):
+    desk.host.container("plain")
+    del desk.host.containers["plain"].annotations["terok.shield.state_dir"]
+    desk.host.containers["plain"].save()
+    check(told(), 2, "no container given", "shielded containers that run: c1")
+
+
+def test_no_container_and_no_podman(desk, told):
+    without_podman(desk)
+    check(told(), 2, "no container given", "CONTAINER")
+
+
+# --- its state directory
+
+
+def forged(desk, path, mode=0o700, container_id=""):
+    os.makedirs(path, exist_ok=True)
+    os.chmod(path, mode)
+    with open(os.path.join(path, "container.id"), "w") as f:
+        f.write((container_id or desk.c1.sid) + "\n")
+    return path
+
+
+FORGERIES = {
+    "others may write to it": lambda desk, tmp: forged(desk, str(tmp / "shared"), 0o777),
+    "its container.id is that of 0123456789ab": lambda desk, tmp: forged(
+        desk, str(tmp / "other"), container_id="0123456789ab"
+    ),
+    "no absolute path": lambda desk, tmp: "state",
+    "No such file or directory": lambda desk, tmp: str(tmp / "nowhere"),
+    "no usable container.id in it": lambda desk, tmp: str(tmp),
+}
+
+
+@pytest.mark.parametrize("reason", FORGERIES)
+def test_an_annotated_state_directory_that_can_not_be_believed(desk, told, tmp_path, reason):
+    os.chmod(tmp_path, 0o700)
+    path = FORGERIES[reason](desk, tmp_path)
+    desk.c1.annotations["terok.shield.state_dir"] = path
+    desk.c1.save()
+    got = told("c1")
+    assert got.code == 3 and "state directory '%s' is not believed: %s" % (path, reason) in got.message
+    assert "--state-dir DIR" in got.hints[0]
+
+
+def test_an_annotated_state_directory_behind_a_symbolic_link(desk, told, tmp_path):
+    os.symlink(desk.c1.state_dir, tmp_path / "link")
+    desk.c1.annotations["terok.shield.state_dir"] = str(tmp_path / "link")
+    desk.c1.save()
+    assert "is not believed" in told("c1").message
+
+
+def test_an_annotated_state_directory_of_someone_else(desk, told, tmp_path, need):
+    need("root")
+    path = forged(desk, str(tmp_path / "theirs"))
+    os.chown(path, 1000, 1000)
+    desk.c1.annotations["terok.shield.state_dir"] = path
+    desk.c1.save()
+    assert told("c1").message.endswith("is not believed: it belongs to uid 1000")
+
+
+def test_the_root_of_all_state_is_not_a_state_directory_and_the_hint_names_the_right_one(desk, told):
+    got = told("--state-dir", desk.host.state_root, "c1")
+    check(got, 3, "'%s' is the root of all containers' state" % desk.host.state_root, "--state-dir " + desk.c1.state_dir)
+
+
+def test_a_given_state_directory_that_is_another_containers(desk, told):
+    other = desk.host.container("c2")
+    got = told("--state-dir", other.state_dir, "c1")
+    assert got.code == 3 and got.message.endswith("is that of container " + other.sid)
+
+
+def test_a_given_state_directory_that_does_not_exist(told, tmp_path):
+    got = told("--state-dir", str(tmp_path / "no"), "c1")
+    check(got, 3, "state directory '%s': No such file or directory" % (tmp_path / "no"), "podman inspect c1")
+
+
+# --- the neighbours
+
+
+def without_podman(desk):
+    """Not on PATH, wherever this machine has one of its own."""
+    desk.host.remove("podman")
+    desk.env["PATH"] = desk.host.bin
+
+
+def test_no_podman(desk, told):
+    without_podman(desk)
+    check(told("c1"), 3, "podman: No such file or directory", "--netns PATH with --state-dir DIR")
+
+
+@pytest.mark.parametrize("mode, text", [("fail", "permission denied"), ("garbage", "not understood"), ("huge", "of output")])
+def test_a_podman_that_answers_with_something_else(desk, told, mode, text):
+    desk.host.control("podman", mode=mode)
+    got = told("c1")
+    assert got.code == 3 and text in got.message and got.hints
+
+
+def test_no_terok_shield(desk, told):
+    desk.host.remove("terok-shield")
+    check(told("c1"), 3, "terok-shield: no such command", "--shield 'CMD ARG...'")
+
+
+def test_a_named_verdict_command_that_does_not_exist(told):
+    check(told("--shield", "ssh-shield -q host", "c1"), 3, "ssh-shield: no such command", "--shield")
+
+
+def test_without_verdicts_no_terok_shield_is_needed(desk):
+    desk.host.remove("terok-shield")
+    desk.sit("--dry-run")
+    desk.quit()
+
+
+def test_a_group_that_another_session_holds_names_its_reader(desk, told):
+    desk.sit()
+    first = desk.t
+    holder = desk.lab.holder()
+    assert holder == desk.reader()
+    got = told("c1")
+    assert got.code == 3
+    assert re.fullmatch(r"NFLOG group 100 is held by pid %d \(\S+\)" % holder, got.message), got.message
+    assert "ps -fp %d" % holder in got.hints[0]
+    desk.t = first
+    assert desk.lab.holder() == holder
+    desk.quit()
+
+
+def test_someone_elses_container_says_who_may(desk, pyz, need):
+    """An ordinary user at a namespace of root's."""
+    need("root")
+    words = ["--as-reader", "/", "c1", "--emit=json", "--netns", desk.lab.netns]
+    with open(pyz, "rb") as archive:
+        done = subprocess.run(
+            [*as_user(), "env", reachable_python(), "/proc/self/fd/%d" % archive.fileno(), *words],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            pass_fds=[archive.fileno()],
+            timeout=10,
+            check=False,
+            env=desk.env,
+        )
+    got = Told(done.returncode, done.stdout.decode(), done.stderr.decode())
+    assert got.code == 3 and "Permission denied" in got.message
+    assert got.hints
+
+
+# --- the terminal
+
+
+def test_no_terminal(desk):
+    done = desk.run("c1")
+    got = Told(done.returncode, done.stdout.decode(), done.stderr.decode())
+    assert (got.code, got.message) == (2, "no terminal to prompt on")
+    assert "ssh -t" in got.hints[0] and any("--json" in hint for hint in got.hints)
+    assert desk.host.calls() == []
+
+
+def test_keys_are_not_read_from_a_pipe(desk):
+    done = subprocess.run(
+        desk.argv("c1"), input=b"a" * 9, env=desk.env, start_new_session=True, capture_output=True, check=False
+    )
+    assert done.returncode == 2 and b"no terminal" in done.stderr
+
+
+# --- the command line
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--nosuch", "c1"], "unrecognized arguments: --nosuch"),
+        (["--stat", "/", "c1"], "unrecognized arguments: --stat"),
+        (["--netns", "/proc/self/ns/net", "c1"], "--netns needs --state-dir"),
+        (["--state-dir", "/x", "c1", "c2"], "--state-dir goes with one container"),
+        (["--reader", "true", "c1", "c2"], "--reader goes with one container"),
+        (["--verdict-timeout", "0", "c1"], "--verdict-timeout"),
+        (["--verdict-timeout", "nan", "c1"], "--verdict-timeout"),
+        (["--shield", "it's", "c1"], "--shield"),
+        (["--shield", " ", "c1"], "--shield"),
+        (["--state-dir"], "expected one argument"),
+        (["--bell=yes", "c1"], "--bell"),
+    ],
+)
+def test_a_command_line_that_can_not_be_understood(desk, told, words, message):
+    got = told(*words)
+    assert got.code == 2 and message in got.message and got.hints
+    assert desk.host.calls() == []
+
+
+def test_the_same_container_twice(told):
+    got = told("c1", "c1")
+    assert got.code == 2 and "twice" in got.message and got.hints
+
+
+def test_a_namespace_that_does_not_exist(desk, told):
+    got = told("--netns", "/run/netns/nosuch", "--state-dir", desk.c1.state_dir, "c1")
+    check(got, 3, "network namespace /run/netns/nosuch: No such file or directory", "/run/netns")
+
+
+def test_a_namespace_that_is_none(desk, told, tmp_path):
+    (tmp_path / "file").write_text("")
+    got = told("--netns", str(tmp_path / "file"), "--state-dir", desk.c1.state_dir, "c1")
+    assert got.code == 3 and "network namespace" in got.message and got.hints
+
+
+# --- the reader
+
+
+def test_a_reader_that_does_not_exist(told):
+    check(told("--reader", "/nonexistent/reader", "c1"), 3, "reader /nonexistent/reader: No such file or directory", "--reader")
+
+
+def test_a_reader_that_ends_before_it_listens_is_quoted(told):
+    got = told("--reader", "sh -c 'echo no such device >&2; exit 7'", "c1")
+    assert got.code == 3 and "no such device" in got.message and got.hints
+
+
+def test_a_reader_that_ends_in_silence(told):
+    got = told("--reader", "true", "c1")
+    assert got.code == 3 and "ended before it listened" in got.message and got.hints
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_reader_that_never_listens_can_be_stopped(desk, number):
+    script = os.path.join(desk.host.folder, "reader")
+    with open(script, "w") as f:
+        f.write("#!/bin/sh\nsleep 600 &\nwait\n")
+    os.chmod(script, 0o755)
+    t = desk.start("--reader", script, "c1")
+    reader = eventually(lambda: [pid for pid, argv in endtoend.processes(script) if "--reader" not in argv])
+    t.kill(number)
+    assert t.wait() == 0
+    assert t.termios() == endtoend.as_opened()
+    eventually(lambda: not os.path.exists("/proc/%d" % reader[0]), what="the reader is gone")
+
+
+# --- any Python
+
+
+@pytest.mark.parametrize("python", [PYTHONS[0], PYTHONS[-1]], ids=lambda python: python.name)
+def test_errors_look_the_same_on_the_oldest_and_the_newest_python(desk, told, python):
+    desk.python = python.path
+    check(told("c9"), 3, "no such container: c9", "podman ps -a")
+    assert told("--nosuch", "c1").message == "unrecognized arguments: --nosuch"
+
+
+def test_a_terminal_that_can_not_show_more_than_ascii_gets_ascii(desk, told):
+    got = told("c\u00e9\u4e2d", env={"LANG": "C", "LC_ALL": "C"})
+    assert got.code == 3 and got.message.isascii()
+
+
+def test_the_archive_needs_nothing_of_the_folder_it_lies_in(desk, tmp_path):
+    """A `socket.py` in the current folder is not ours."""
+    (tmp_path / "socket.py").write_text("raise SystemExit(99)")
+    done = desk.run("c1", cwd=str(tmp_path))
+    assert done.returncode == 2, (done, sys.executable)

@@ -1,0 +1,151 @@
+"""Which state directory is believed, and what is said of the others."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import types
+
+import pytest
+
+from simple_clearance import container, statedir
+from simple_clearance.errors import Refused
+
+ID = "3b068f2a090c" + "0" * 52
+OTHER = "9" * 12
+
+
+@pytest.fixture
+def folder(tmp_path):
+    path = tmp_path / "c1"
+    path.mkdir(mode=0o700)
+    (path / "container.id").write_text(ID[:12] + "\n")
+    return path
+
+
+def refused(function, *arguments):
+    with pytest.raises(Refused) as caught:
+        function(*arguments)
+    assert caught.value.code == 3
+    assert caught.value.hints
+    return caught.value
+
+
+def believe(path, uid=None):
+    return statedir.believable(str(path), ID, os.getuid() if uid is None else uid)
+
+
+def test_our_own_directory_with_this_containers_id_is_believed(folder):
+    believe(folder)
+    assert statedir.recorded_id(str(folder)) == ID[:12]
+
+
+def test_an_id_without_its_newline_is_believed(folder):
+    (folder / "container.id").write_text(ID[:12])
+    believe(folder)
+
+
+def test_a_symbolic_link_is_not_believed(folder):
+    link = folder.parent / "link"
+    link.symlink_to(folder)
+    assert "is not believed" in refused(believe, link).message
+
+
+def test_another_users_directory_is_not_believed(folder):
+    assert "it belongs to uid %d" % os.getuid() in refused(believe, folder, os.getuid() + 1).message
+
+
+@pytest.mark.parametrize("mode", [0o720, 0o702, 0o777, 0o1777])
+def test_a_directory_that_others_may_write_to_is_not_believed(mode, folder):
+    folder.chmod(mode)
+    assert "others may write to it (mode %04o)" % mode in refused(believe, folder).message
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["", "c1", "./c1", "/nonexistent", "/etc/passwd", "/\0", "/\ud800", "/" + "x" * 5000, "/proc/self/mem"],
+)
+def test_what_is_no_directory_is_not_believed(path, folder, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    error = refused(believe, path)
+    assert error.message.isascii()
+    assert error.message.isprintable()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "\n",
+        ID,
+        ID[:11] + "\n",
+        ID[:12] + "\n\n",
+        ID[:12].upper(),
+        " " + ID[:12],
+        OTHER + "\n",
+        "\xff" * 12,
+    ],
+)
+def test_another_id_or_none_is_not_believed(content, folder):
+    (folder / "container.id").write_text(content)
+    assert "container.id" in refused(believe, folder).message
+
+
+def test_an_id_file_that_is_no_file_neither_convinces_nor_holds_up(folder):
+    real = folder / "container.id"
+    for make in (os.mkfifo, os.mkdir, lambda path: os.symlink("elsewhere", path)):
+        real.rename(folder / "elsewhere")
+        make(str(real))
+        assert "no usable container.id" in refused(believe, folder).message
+        (os.rmdir if real.is_dir() and not real.is_symlink() else os.unlink)(str(real))
+        (folder / "elsewhere").rename(real)
+
+
+def test_the_root_of_all_containers_is_refused_with_the_one_to_give(folder):
+    root = folder.parent / "root"
+    (root / "containers" / "c1").mkdir(parents=True)
+    error = refused(statedir.check_given, str(root), "c1")
+    assert error.hints == ("--state-dir %s/containers/c1" % root,)
+    statedir.check_given(str(root), "c2")
+
+
+def test_a_root_inside_the_right_directory_does_not_put_it_in_doubt(folder):
+    """terok-shield makes one when it is given the container's own directory as its --state-dir."""
+    (folder / "containers" / "c1").mkdir(parents=True)
+    statedir.check_given(str(folder), "c1", ID)
+
+
+def test_a_given_directory_needs_no_id_but_must_not_hold_another(folder):
+    statedir.check_given(str(folder), "c1", ID)
+    assert (
+        "is that of container 3b068f2a090c"
+        in refused(statedir.check_given, str(folder), "c1", OTHER * 5).message
+    )
+    (folder / "container.id").unlink()
+    statedir.check_given(str(folder), "c1", ID)
+    statedir.check_given(str(folder), "c1")
+
+
+@pytest.mark.parametrize("path", ["", "/nonexistent", "/etc/passwd", "/\0", "\ud800"])
+def test_a_given_path_that_is_no_directory_is_refused(path):
+    assert refused(statedir.check_given, path, "c1", ID).message.isascii()
+
+
+def test_a_given_symbolic_link_is_the_users_own_business(folder):
+    link = folder.parent / "link"
+    link.symlink_to(folder)
+    statedir.check_given(str(link), "c1", ID)
+
+
+def test_the_given_directory_goes_before_the_annotated_one(folder):
+    annotated = types.SimpleNamespace(name="c1", id=ID, state_dir="/nonexistent")
+    assert container.state_directory(annotated, str(folder), os.getuid()) == str(folder)
+    refused(container.state_directory, annotated, None, os.getuid())
+    annotated.state_dir = str(folder)
+    assert container.state_directory(annotated, None, os.getuid()) == str(folder)
+
+
+def test_a_refusal_escapes_what_an_image_wrote(folder):
+    evil = pathlib.Path(str(folder) + "\x1b[2J\nhint: rm -rf")
+    message = refused(believe, evil).message
+    assert "\\x1b[2J\\x0ahint" in message

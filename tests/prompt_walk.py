@@ -1,0 +1,301 @@
+"""An operator who presses anything at any time, on a terminal that stalls, and what must hold.
+
+- no verdict, and no undo, without a key that arrived alone, after the wait, while the very
+  question (its ids, its address) stood on the screen whole
+- each id is answered at most once, unless a verdict on it came to nothing in between
+- what a painted question means never changes: the answer is about the address painted last
+- everything painted is printable ASCII, line ends, a bell or colours, and no line is too wide
+  (the stage looks at that itself)
+- questions come in the order in which their requests came, unless the operator chose
+- what is painted is bounded by what happened
+- it always ends: with the letter q, pressed as often as there are second thoughts
+"""
+
+from __future__ import annotations
+
+import re
+
+from docket_walk import Walk
+from stage import SGR, Stage
+
+from simple_clearance.keys import AFTER_CHANGE, AFTER_OWN_KEY, ALONE, QUIET
+from simple_clearance.views import Asking, Confirming, Counting, Listing
+
+NEARLY = 1e-6
+KEYS = "aaaaAAddssmmuuyyyyyylhi?qx\n\n\r123**00\x7f\x0c "
+HEAD = re.compile(r"^(c\d)  ([0-9a-f.:]+)  \S.* \d\d:\d\d:\d\d   \d+ tr(?:y|ies)")
+BURSTS = [
+    "aa",
+    "a\n",
+    "allow\n",
+    "\x1b[A",
+    "\x1b",
+    "\x1b[200~a\x1b[201~",
+    "\xc3\xa9",
+    "yyyyyyyy",
+    "d\r",
+    "\x1bOP",
+    "q\n",
+    "1\n",
+]
+
+
+class Watcher:
+    """What the terminal and the clock saw, apart from the prompt: the reads and the paintings."""
+
+    def __init__(self):
+        self.reads = []  # (time, bytes)
+        self.stood_since = None  # when what stands there had gone out whole
+        self.by_itself = False
+        self.view = None
+
+
+class PromptWalk(Walk):
+    """The docket's walk, with a prompt before it."""
+
+    def __init__(self, seed, width=140, height=30, **options):
+        self.stage = Stage(width, height, emulate=False, **options)
+        self.stage.auto = False
+        super().__init__(seed, self.stage)
+        self.watcher = Watcher()
+        self.answered = {}
+        self.reads = 0
+        self.stalled_since_read = False
+        self.started_at = self.stage.mono
+        self._answer, self._undo = self.docket.answer, self.docket.undo
+        self.docket.answer, self.docket.undo = self.answer, self.undo
+        self._begin_reading = self.stage.take
+        self.stage.take = self.take
+
+    def take(self, *kinds):
+        """The stage hands every record to the prompt; the ledger reads it on the way."""
+        found = self._begin_reading(*kinds)
+        self.ledger.read(found)
+        return found
+
+    def read_told(self):
+        self.stage.take()
+
+    # The other side of every decision
+
+    def answer(self, action, ids, now, by, *, name=""):
+        open_before = {request.id for request in self.docket.waiting()}
+        done = self._answer(action, ids, now, by, name=name)
+        if done:
+            self.check_key(now, "\r\n" if isinstance(self.stage.prompt._view, Counting) else "aAdsmy")
+            assert set(ids) <= open_before
+            self.check_painted(action, ids, name)
+            for one in ids:
+                assert one not in self.answered, "answered twice"
+                self.answered[one] = action
+        return done
+
+    def undo(self, answer, by):
+        self.check_key(self.stage.now, "y")
+        assert "u undoes `" in self.painted()
+        self._undo(answer, by)
+
+    def check_key(self, now, keys):
+        at, data = self.watcher.reads[-1]
+        assert len(data) == 1 and chr(data[0]) in keys, data
+        assert now.mono - at >= ALONE - NEARLY, "something might have followed"
+        if len(self.watcher.reads) > 1:
+            assert at - self.watcher.reads[-2][0] >= QUIET - NEARLY
+        for earlier, bytes_read in self.watcher.reads[-20:-1]:
+            assert b"\x1b" not in bytes_read or at - earlier >= 1.0 - NEARLY
+        assert self.watcher.view is self.stage.prompt._view, "what stands there had not gone out whole"
+        wait = AFTER_CHANGE if self.watcher.by_itself else AFTER_OWN_KEY
+        assert at - self.watcher.stood_since >= wait - NEARLY
+
+    def check_painted(self, action, ids, name):
+        view = self.stage.prompt._view
+        if isinstance(view, Listing):
+            assert set(ids) <= {one for index in view._marked for one in view._ids[index]}
+            return
+        if isinstance(view, Counting):
+            assert set(ids) <= set(view._requests)
+            assert f"opens {len(view._requests)} address" in self.painted()
+            return
+        assert isinstance(view, (Asking, Confirming))
+        assert set(ids) <= set(view.ids)
+        lines = self.painted().split("\n")
+        heads = [
+            found
+            for found, below in zip(map(HEAD.match, lines), [*lines[1:], ""])
+            if found and not below.startswith("  ! not asked")
+        ]
+        lead = self.ledger.pending[ids[0]]
+        assert (heads[-1].group(1), heads[-1].group(2)) == (lead["container"], lead["dest"])
+        if name:
+            assert f"y allow {name}   any other key: no" in self.painted()
+
+    def painted(self):
+        """What has gone out, of the last of it; of a line that was rewritten, what it was last."""
+        text = SGR.sub(b"", self.stage.written[-12_000:]).replace(b"\a", b"").decode()
+        return "\n".join(line.rsplit("\r", 1)[-1] for line in text.split("\r\n"))
+
+    # What happens
+
+    def flush(self):
+        prompt = self.stage.prompt
+        before = len(self.stage.written)
+        self.stage.flush()
+        if len(self.stage.written) > before and prompt._view is not self.watcher.view:
+            quick = self.watcher.reads and self.stage.mono - self.watcher.reads[-1][0] < 0.3
+            self.watcher.view = prompt._view
+            self.watcher.stood_since = self.stage.mono
+            self.watcher.by_itself = not quick and not self.stalled_since_read
+        elif self.watcher.reads and self.watcher.reads[-1] in (
+            (self.stage.mono, b"?"),
+            (self.stage.mono, b"i"),
+            (self.stage.mono, b"\x0c"),
+        ):
+            self.watcher.by_itself = False  # painted anew by the operator's own key
+
+    def round(self):
+        """One round of a session."""
+        stage = self.stage
+        for record in stage.take():
+            stage.prompt.record(record, stage.now)
+        stage.prompt.tick(stage.now)
+        stage.prompt.refresh(stage.now)
+        self.flush()
+        for record in stage.take():
+            stage.prompt.record(record, stage.now)
+        self.flush()
+
+    def pass_time(self, seconds):
+        stage = self.stage
+        until = stage.mono + seconds
+        for _ in range(50):
+            due = stage.prompt.deadline()
+            if due is None or due > until:
+                break
+            stage.mono = max(due, stage.mono)
+            self.round()
+        stage.mono = max(until, stage.mono)
+        self.docket.tick(stage.now)
+        self.round()
+
+    def do_time(self):
+        self.pass_time(self.rng.choice([0.01, 0.05, 0.2, 0.5, 1.1, 3, 61]))
+
+    def read(self, data):
+        self.watcher.reads = [*self.watcher.reads[-30:], (self.stage.mono, data)]
+        self.reads += 1
+        self.stalled_since_read = self.stage.stalled
+        self.stage.prompt.input(data, self.stage.now)
+        self.flush()
+
+    def do_key(self):
+        """A person's key, with the pauses that make it count, or nearly."""
+        self.pass_time(self.rng.choice([0.1, 0.3, 0.5, *[1.1] * 9]))
+        view = self.stage.prompt._view
+        keys = view.deciding or KEYS
+        if isinstance(view, Counting) and self.rng.random() < 0.8:
+            number = str(len(view._requests))
+            keys = (
+                number[len(view._typed)] if number.startswith(view._typed) and view._typed != number else "\n"
+            )
+        self.read(self.rng.choice(keys if self.rng.random() < 0.6 else KEYS).encode("latin-1"))
+        self.pass_time(self.rng.choice([0.0, 0.03, 0.05, *[0.13] * 6]))
+
+    def do_burst(self):
+        if self.rng.random() < 0.5:
+            self.read(self.rng.choice(BURSTS).encode("latin-1"))
+        else:
+            for _ in range(self.rng.randrange(2, 12)):
+                self.read(self.rng.choice("aadmyq1").encode())
+                self.pass_time(self.rng.choice([0.0, 0.03, 0.1]))
+
+    def do_resize(self):
+        painter = self.stage.prompt.painter
+        size = self.rng.choice([100, 120, 140, 180]), self.rng.choice([5, 8, 24, 50])
+        if size != (painter.width, painter.height):
+            self.stage.prompt.resize(*size)
+            self.watcher.view = None
+        self.flush()
+
+    def do_stall(self):
+        self.stage.stalled = not self.stage.stalled and self.rng.random() < 0.5
+        self.stalled_since_read = self.stalled_since_read or self.stage.stalled
+        self.flush()
+
+    def do_suspend(self):
+        self.stage.prompt.leave_line()
+        self.flush()
+        self.watcher.view = None
+        self.stage.prompt.repaint()
+        self.flush()
+
+    def do_paint(self):
+        """Who paints is the prompt."""
+
+    def do_answer(self):
+        """Who answers is the operator."""
+
+    do_undo = do_answer
+
+    def finish(self, job):
+        for one in job.ids:
+            self.answered.pop(one, None)  # it may stay open, and then be answered again
+        super().finish(job)
+
+    def do_overdue(self):
+        for job in self.docket.jobs():
+            if job.state == "running" and self.rng.random() < 0.3:
+                for one in job.ids:
+                    self.answered.pop(one, None)
+                self.docket.overdue(job, self.stage.now)
+
+    WEIGHTS = (
+        (Walk.do_blocked, 20), (Walk.do_others, 6), (Walk.do_start, 10), (Walk.do_finish, 9), (do_overdue, 1), (do_time, 10),
+        (Walk.do_learn, 4), (Walk.do_policy, 1), (Walk.do_ask_again, 0), (Walk.do_lost, 1), (Walk.do_stop, 0.3),
+        (do_key, 60), (do_burst, 6), (do_resize, 2), (do_stall, 3), (do_suspend, 1),
+    )  # fmt: skip
+
+    def step(self):
+        action = self.rng.choices([one for one, _ in self.WEIGHTS], [weight for _, weight in self.WEIGHTS])[0]
+        painted = dict(self.docket.painted)
+        action(self)
+        self.round()
+        same = painted == self.docket.painted
+        self.look(painted if same and action not in (PromptWalk.do_key, PromptWalk.do_burst) else {})
+        self.bounded()
+        if self.stage.prompt.quit:
+            self.stage.prompt.quit = False  # the walk goes on; the session would not
+            self.stage.prompt.back()
+        return action
+
+    def bounded(self):
+        """A key may bring up a page, two seconds a batch of notices, and each request and verdict its lines."""
+        happened = len(self.ledger.pending) + len(self.ledger.verdicts)
+        written = len(self.stage.written) + len(self.stage.waiting_to_go)
+        assert (
+            written
+            < 8000 * (self.reads + 10) + 3000 * (self.stage.mono - self.started_at) / 2 + 2000 * happened
+        )
+
+    def end(self):
+        stage = self.stage
+        stage.stalled = False
+        self.flush()
+        for _ in range(6):
+            if stage.prompt.quit:
+                break
+            self.pass_time(1.3)
+            self.read(b"q")
+            self.pass_time(0.3)
+        assert stage.prompt.quit, "q, and as many q as there are second thoughts, end it"
+        stage.prompt.end()
+        self.flush()
+        assert stage.keys == ""
+        super().end()
+
+
+def walk(seed, steps, **options):
+    one = PromptWalk(seed, **options)
+    for _ in range(steps):
+        one.step()
+    one.end()
+    return one

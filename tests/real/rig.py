@@ -1,0 +1,297 @@
+"""Real terok-shield on real rootless podman, in a world of its own: see `world.py`.
+
+    with Rig("0.9.0", python="/usr/bin/python3.12") as rig:
+        c = rig.shielded("c1", "--annotation", "dossier.task=t-7")
+        rig.shield("allow", c, "198.51.100.1")
+        assert rig.conn(c, "198.51.100.1") == "198.51.100.1 connected"
+
+The operator is a user who exists in that world only; his files lie in a folder of /var/tmp that
+goes with the rig.  The workload sees this machine's own /usr, read only, so the image is empty.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from typing import Any
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+USER, IMAGE, PROFILE = "scop", "localhost/scop", "scop"
+PROGRAMS = (
+    "podman",
+    "crun",
+    "newuidmap",
+    "slirp4netns",
+    "dnsmasq",
+    "nft",
+    "ip",
+    "nsenter",
+    "unshare",
+    "setpriv",
+    "ps",
+)
+OPEN = ("open.example", "203.0.113.77", "203.0.113.128/25", "2001:db8:77::/64")  # from the start
+CONTAINERS_CONF = """\
+[containers]
+cgroups = "disabled"
+log_driver = "k8s-file"
+[engine]
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+runtime = "crun"
+"""
+
+
+class Rig:
+    """One version of terok-shield with an operator; a context manager, ready when entered.
+
+    `as_op` runs anything as the operator; `shielded`, `inside`, `conn`, `shield` and `status`
+    are what is run most.  `folder` holds everything, readable from outside.
+    """
+
+    def __init__(self, version: str, python: str) -> None:
+        self.version = version
+        self.python = python
+        self.uid, self.subids = 29411, 96468992  # free numbers on any sane machine, and only seen inside
+        self.folder = tempfile.mkdtemp(prefix="simple-clearance-real-", dir="/var/tmp")
+        self.home = self.folder + "/home"
+        self.root = self.home + "/.local/state/terok/shield"
+        self.venv = self.folder + "/venv"
+        self._world: subprocess.Popen[str] | None = None
+        self._pid = 0
+
+    def __enter__(self) -> Rig:
+        try:
+            os.chmod(self.folder, 0o755)
+            self._install()
+            self._settle()
+            self._start()
+            self._image()
+            self.as_op(["terok-shield", "setup"], check=True)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._world is not None:
+            self._world.stdin.close()  # type: ignore[union-attr]
+            self._world.wait(20)  # the kernel has killed every process of that world by then
+            self._world.stdout.close()  # type: ignore[union-attr]
+        shutil.rmtree(self.folder)
+
+    # --- building it
+
+    def _install(self) -> None:
+        subprocess.run([self.python, "-m", "venv", self.venv], check=True)
+        pip = [self.venv + "/bin/pip", "install", "-q", "--disable-pip-version-check"]
+        pip += ["terok-shield==" + self.version]
+        done = subprocess.run(
+            pip, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+        )
+        assert done.returncode == 0, done.stdout.decode("utf-8", "replace").strip().rpartition("\n")[2]
+
+    def _settle(self) -> None:
+        """The operator's home, and what all may read."""
+        files = {
+            ".config/containers/containers.conf": CONTAINERS_CONF,
+            ".config/containers/storage.conf": '[storage]\ndriver = "vfs"\n',
+            ".config/terok/shield/profiles/%s.txt" % PROFILE: "".join(
+                self._plus() + line + "\n" for line in OPEN
+            ),
+        }
+        for path, text in files.items():
+            os.makedirs(os.path.dirname(os.path.join(self.home, path)), exist_ok=True)
+            with open(os.path.join(self.home, path), "w") as file:
+                file.write(text)
+        subprocess.run(["chown", "-R", "%d:%d" % (self.uid, self.uid), self.home], check=True)
+        shutil.copy(os.path.join(HERE, "tap.py"), self.folder)
+
+    def _plus(self) -> str:
+        return "" if self.version.startswith("0.7.") else "+"
+
+    def _start(self) -> None:
+        prefix = subprocess.run(
+            [self.python, "-c", "import sys; print(sys.base_prefix)"],
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+        ).stdout.strip()
+        given = {"user": USER, "uid": self.uid, "subids": self.subids, "home": self.home, "needed": [prefix]}
+        argv = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        argv += [
+            "--propagation",
+            "private",
+            sys.executable,
+            os.path.join(HERE, "world.py"),
+            json.dumps(given),
+        ]
+        self._world = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._world.stdout is not None and self._world.stdout.readline() == "ready\n", "no world"
+        with open("/proc/%d/task/%d/children" % (self._world.pid, self._world.pid)) as file:
+            self._pid = int(file.read())
+
+    def _image(self) -> None:
+        """An image of nothing but mount points, the names of three users, and `conn.py`."""
+        data = io.BytesIO()
+        with tarfile.open(fileobj=data, mode="w") as tar:
+            for path in ("usr", "etc", "proc", "sys", "dev", "run", "tmp", "root"):
+                entry = tarfile.TarInfo(path)
+                entry.type, entry.mode = tarfile.DIRTYPE, 0o1777 if path == "tmp" else 0o755
+                tar.addfile(entry)
+            for path in ("bin", "sbin", "lib", "lib64"):
+                entry = tarfile.TarInfo(path)
+                entry.type, entry.linkname = tarfile.SYMTYPE, "usr/" + path
+                tar.addfile(entry)
+            with open(os.path.join(HERE, "conn.py"), "rb") as file:
+                conn = file.read()
+            users = b"root:x:0:0::/root:/bin/sh\nuser:x:1000:1000::/tmp:/bin/sh\n"
+            for path, text in (("conn.py", conn), ("etc/passwd", users)):
+                entry = tarfile.TarInfo(path)
+                entry.size, entry.mode = len(text), 0o644
+                tar.addfile(entry, io.BytesIO(text))
+        with open(self.folder + "/image.tar", "wb") as out:
+            out.write(data.getvalue())
+        self.as_op(["podman", "import", "-q", self.folder + "/image.tar", IMAGE], check=True)
+
+    # --- using it
+
+    def argv(self, argv: list[str], **env: str) -> list[str]:
+        """`argv` as the operator runs it after a login; for a test that starts it itself."""
+        variables = {
+            "HOME": self.home,
+            "USER": USER,
+            "LOGNAME": USER,
+            "PATH": self.venv + "/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+            "XDG_RUNTIME_DIR": "/run/user/%d" % self.uid,
+            "LANG": "C.UTF-8",
+            "TERM": os.environ.get("TERM", "dumb"),
+        }
+        variables.update(env)
+        enter = ["nsenter", "--target", str(self._pid), "--mount", "--net", "--pid"]
+        become = ["setpriv", "--reuid", USER, "--regid", USER, "--init-groups"]
+        clean = ["env", "--ignore-environment", "--chdir", self.home]
+        return enter + become + clean + ["%s=%s" % item for item in variables.items()] + argv
+
+    def as_op(
+        self, argv: list[str], check: bool = False, timeout: float = 40, **env: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run it to its end; stdout and stderr are text, stdin is empty."""
+        done = subprocess.run(
+            self.argv(argv, **env),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="surrogateescape",
+            timeout=timeout,
+            check=False,
+        )
+        assert not check or done.returncode == 0, "%s: %s%s" % (shlex.join(argv), done.stdout, done.stderr)
+        return done
+
+    def start(self, name: str, *options: str, image: str = IMAGE) -> str:
+        """An unshielded container that sleeps; its name."""
+        argv = ["podman", "run", "-d", "--name", name, "-v", "/usr:/usr:ro", *options]
+        self.as_op(argv + [image, "sleep", "infinity"], check=True)
+        return name
+
+    def shielded(self, name: str, *options: str, image: str = IMAGE) -> str:
+        """A shielded container that sleeps; `options` are podman's."""
+        prepare = ["terok-shield", "--state-dir", self.root, "prepare", name, "--profiles", PROFILE]
+        flags = self.as_op(prepare, check=True).stdout
+        argv = ["podman", "run", "-d", "-v", "/usr:/usr:ro", *shlex.split(flags), *options]
+        self.as_op(argv + [image, "sleep", "infinity"], check=True)
+        return name
+
+    def inside(self, name: str, argv: list[str]) -> str:
+        """What a command in the container printed."""
+        return self.as_op(["podman", "exec", name, *argv], check=True).stdout
+
+    def conn(self, name: str, host: str, port: int = 443, proto: str = "tcp", count: int = 1) -> str:
+        """Try a connection from inside: `198.51.100.1 EHOSTUNREACH`."""
+        return self.inside(name, ["python3", "/conn.py", host, str(port), proto, str(count)]).strip()
+
+    def shield(self, *argv: str) -> subprocess.CompletedProcess[str]:
+        return self.as_op(["terok-shield", *argv])
+
+    def status(self, name: str) -> str:
+        return self.shield("status", name).stdout.strip()
+
+    def inspected(self, name: str) -> Any:
+        return json.loads(
+            self.as_op(["podman", "inspect", "--format", "json", "--", name], check=True).stdout
+        )[0]
+
+    def posture(self, name: str, *command: str) -> None:
+        """`posture(c, "down", "--disengage")`, `posture(c, "up")`: they want the container's whole id."""
+        given = [
+            command[0],
+            *(["--container-id", self.inspected(name)["Id"]] if command[0] != "quarantine" else []),
+        ]
+        assert self.shield(*given, *command[1:], name).returncode == 0
+
+    def state(self, name: str, file: str = "") -> str:
+        """The path of the container's state directory, or of a file in it."""
+        return os.path.join(self.root, "containers", name, file).rstrip("/")
+
+    def read(self, name: str, file: str) -> str:
+        with open(self.state(name, file), encoding="utf-8", errors="surrogateescape") as opened:
+            return opened.read()
+
+    def audit(self, name: str) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.read(name, "audit.jsonl").splitlines()]
+
+    def processes(self, *words: str) -> list[tuple[int, int, str]]:
+        """(pid, process group, command line) of those whose command line has every one of `words`."""
+        found = []
+        for line in self.as_op(["ps", "-eo", "pid=,pgid=,args=", "-ww"], check=True).stdout.splitlines():
+            pid, group, args = line.split(None, 2)
+            if all(word in args for word in words) and " -eo pid=" not in args:
+                found.append((int(pid), int(group), args))
+        return found
+
+    def tap(self, name: str, *options: str) -> Tap:
+        return Tap(self, name, options)
+
+
+class Tap:
+    """A listener of a container's NFLOG group; see `tap.py`.  A context manager."""
+
+    def __init__(self, rig: Rig, name: str, options: tuple[str, ...]) -> None:
+        argv = [
+            rig.venv + "/bin/python3",
+            "-I",
+            rig.folder + "/tap.py",
+            str(rig.inspected(name)["State"]["Pid"]),
+        ]
+        self._process = subprocess.Popen(
+            rig.argv(argv + list(options)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.packets: list[dict[str, Any]] = []
+        self.first = self._line()  # `listening …`, or the name of an errno
+
+    def __enter__(self) -> Tap:
+        assert self.first.startswith("listening"), self.first
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.stdin.close()  # type: ignore[union-attr]
+        self._process.wait(10)
+        self._process.stdout.close()  # type: ignore[union-attr]
+
+    def _line(self) -> str:
+        return self._process.stdout.readline().strip()  # type: ignore[union-attr]
+
+    def packet(self, dest: str) -> dict[str, Any]:
+        """The next packet to `dest`; the others before it are kept in `packets`."""
+        while True:
+            self.packets.append(json.loads(self._line()))
+            if self.packets[-1]["dest"] == dest:
+                return self.packets[-1]

@@ -1,0 +1,208 @@
+"""A docket, a prompt, a terminal and a clock, all in one process: nothing here waits or runs anything.
+
+stage = Stage()
+stage.blocked("203.0.113.10", names=["www.example.com"])
+stage.wait(1.2)
+stage.key("a")
+assert stage.commands == ["allow c1 203.0.113.10"]
+"""
+
+from __future__ import annotations
+
+import re
+
+import pyte
+
+from simple_clearance.dnslog import Name
+from simple_clearance.docket import Docket
+from simple_clearance.events import Event
+from simple_clearance.moment import Now
+from simple_clearance.painter import Painter
+from simple_clearance.prompt import Prompt
+from simple_clearance.verdict import Outcome
+
+START = 17 * 3600 + 32 * 60 + 5  # 17:32:05
+SGR = re.compile(rb"\x1b\[[0-9;]*m")
+
+
+def clock(wall):
+    whole = int(wall) % 86400
+    return "%02d:%02d:%02d" % (whole // 3600, whole // 60 % 60, whole % 60)
+
+
+def name(text, via="", at="17:32:03"):
+    return Name(text, via, at)
+
+
+def inspect(data, width):
+    """What must hold of everything painted on a screen of this width."""
+    plain = SGR.sub(b"", data).replace(b"\a", b"")
+    assert all(0x20 <= byte < 0x7F or byte in b"\r\n" for byte in plain), data
+    for line in plain.split(b"\r\n"):
+        assert b"\n" not in line, data
+        for part in line.split(b"\r"):
+            assert len(part) <= width - 1, part
+
+
+class Bench:
+    """A docket and a clock.  `records` are all that it has told."""
+
+    def __init__(self, **options):
+        self.docket = Docket(**options)
+        self.mono = 1000.0
+        self.records = []
+        self.docket.add_container("c1", 18, {})
+
+    @property
+    def now(self):
+        return Now(self.mono, START + self.mono - 1000.0)
+
+    def take(self, *kinds):
+        """The records since the last call; those of `kinds` when any are named."""
+        found = self.docket.take()
+        self.records += found
+        return [record for record in found if not kinds or record["type"] in kinds]
+
+    def event(self, kind, dest, port=443, proto=6, container="c1", count=1, names=(), **fields):
+        names = tuple(one if isinstance(one, Name) else name(one) for one in names)
+        self.docket.handle(container, Event(kind, dest, port, proto, count=count, **fields), names, self.now)
+
+    def blocked(self, dest="203.0.113.10", port=443, **fields):
+        self.event("pending", dest, port, **{"uid": 1000, **fields})
+
+    def ids(self):
+        return [request.id for request in self.docket.waiting()]
+
+    def answer(self, action, *ids, by="operator", **more):
+        return self.docket.answer(action, list(ids), self.now, by, **more)
+
+    def start(self):
+        """Begins whatever may begin; the jobs."""
+        jobs = self.docket.runnable()
+        for job in jobs:
+            self.docket.begin(job, self.now)
+        return jobs
+
+    def finish(self, job, result="applied", reason="", error="", opened=None):
+        if opened is None:
+            opened = (job.target,) if job.action == "allow" and not job.named and result == "applied" else ()
+        seconds = self.mono - job.started
+        self.docket.finish(job, Outcome(result, reason, error, tuple(opened), seconds), self.now)
+
+    def run(self, result="applied", took=0.3, **outcome):
+        """Runs all verdicts that wait to their end, each with the same outcome; the commands."""
+        commands = []
+        while True:
+            jobs = self.start()
+            if not jobs:
+                return commands
+            self.mono += took
+            for job in jobs:
+                commands.append(f"{job.action} {job.container} {job.target}")
+                self.finish(job, result, **outcome)
+
+
+class Stage(Bench):
+    """The same with a prompt on a terminal.  `written` are the bytes painted so far."""
+
+    def __init__(self, width=80, height=24, *, dumb=False, colour=False, bell=False, emulate=True, **options):
+        super().__init__(**options)
+        self.prompt = Prompt(self.docket, Painter(width, height, dumb=dumb, colour=colour), clock, bell=bell)
+        self.screen = pyte.Screen(width, height)
+        self.stream = pyte.ByteStream(self.screen) if emulate else None
+        self.written = b""
+        self.commands = []
+        self.stalled = False
+        self.waiting_to_go = b""
+        self.took = 0.3
+        self.result = {}
+        self.auto = True
+        self.refresh()
+
+    def refresh(self):
+        """One round of the session: records to the prompt, jobs to their end, bytes to the terminal."""
+        while True:
+            for record in self.take():
+                self.prompt.record(record, self.now)
+            self.prompt.tick(self.now)
+            self.prompt.refresh(self.now)
+            self.flush()
+            jobs = self.start() if self.auto else []
+            for job in jobs:
+                self.commands.append(f"{job.action} {job.container} {job.target}")
+                self.mono += self.took
+                self.finish(job, **self.result)
+            if not jobs:
+                break
+        for record in self.take():
+            self.prompt.record(record, self.now)
+        self.flush()
+
+    def flush(self):
+        data = self.prompt.output()
+        inspect(data, self.prompt.painter.width)
+        self.waiting_to_go += data
+        if self.stalled or not self.waiting_to_go:
+            return
+        data, self.waiting_to_go = self.waiting_to_go, b""
+        self.written += data
+        if self.stream is not None:
+            self.stream.feed(data)
+        self.prompt.written(self.now)
+
+    def blocked(self, dest="203.0.113.10", port=443, **fields):
+        super().blocked(dest, port, **fields)
+        self.refresh()
+
+    def wait(self, seconds):
+        """Time passes; whoever asked to be woken meanwhile is."""
+        until = self.mono + seconds
+        while True:
+            due = self.prompt.deadline()
+            if due is None or due > until:
+                break
+            self.mono = max(due, self.mono)
+            self.refresh()
+            if self.prompt.deadline() == due:
+                break
+        self.mono = max(until, self.mono)
+        self.refresh()
+
+    def type(self, data):
+        """Bytes that come in one read."""
+        self.prompt.input(data if isinstance(data, bytes) else data.encode("latin-1"), self.now)
+        self.flush()
+        self.refresh()
+
+    def key(self, key):
+        """A key as a person presses it: alone, and with nothing before or after it."""
+        self.wait(1.3)
+        self.type(key)
+        self.wait(0.2)
+
+    def resize(self, width, height):
+        self.screen.resize(height, width)
+        self.prompt.resize(width, height)
+        self.refresh()
+
+    @property
+    def text(self):
+        """All that was painted, without colours: a line that was rewritten shows what it was last."""
+        plain = SGR.sub(b"", self.written).replace(b"\a", b"").decode("ascii")
+        lines = []
+        for line in plain.split("\r\n"):
+            shown = ""
+            for part in line.split("\r"):
+                shown = part + shown[len(part) :]
+            lines.append(shown.rstrip())
+        return "\n".join(lines)
+
+    @property
+    def shown(self):
+        """The lines on the screen that hold anything."""
+        return [line.rstrip() for line in self.screen.display if line.strip()]
+
+    @property
+    def keys(self):
+        """The line of keys that stands there."""
+        return self.text.rsplit("\n", 1)[-1]

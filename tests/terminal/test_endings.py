@@ -1,0 +1,389 @@
+"""Every way out, and what must hold after each: the terminal as it was, nothing of ours left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import endtoend
+import pytest
+from support import eventually
+from terminal_driver import PROMPT
+
+desk = endtoend.desk
+
+
+def test_q_ends_it_at_once_when_nothing_is_open(desk):
+    desk.sit()
+    began = time.monotonic()
+    text = desk.quit()
+    assert "nothing was blocked" in text
+    assert time.monotonic() - began < 1
+
+
+def test_q_with_a_request_open_wants_a_second_one_alone(desk):
+    t = desk.sit()
+    desk.block()
+    t.send("q")
+    t.expect("1 request is open")
+    asked = t.expect("any other key: no")
+    t.send("q")  # typed on: too early, and told
+    t.expect("ignored")
+    desk.press("q", asked, own=True)
+    assert "1 left open" in desk.ends(5)
+    assert desk.host.verdicts() == []
+
+
+def test_any_other_key_after_q_goes_back_to_the_question(desk):
+    t = desk.sit()
+    desk.block()
+    t.send("q")
+    asked = t.expect("any other key: no")
+    desk.press("n", asked, own=True)
+    t.expect("203.0.113.10")
+    asked = t.expect(endtoend.KEYS)
+    desk.press("a", asked)
+    t.expect("done in")
+    desk.quit()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+@pytest.mark.parametrize("open_", [False, True], ids=["nothing open", "one open"])
+def test_a_signal_ends_it(desk, number, open_):
+    t = desk.sit()
+    if open_:
+        desk.block()
+    t.kill(number)
+    text = desk.ends(5 if open_ else 0)
+    assert ("1 left open" in text) == open_
+
+
+def test_ctrl_c_is_a_key_on_the_terminal(desk):
+    t = desk.sit()
+    desk.block()
+    t.send("\x03")
+    desk.ends(5)
+
+
+def test_ctrl_c_waits_for_a_verdict_in_progress(desk):
+    desk.host.control("terok-shield", delay=1.0)
+    t = desk.sit()
+    desk.press("a", desk.block())
+    eventually(desk.host.verdicts, what="the verdict command runs")
+    t.send("\x03")
+    text = desk.ends(0)
+    assert "1 allowed" in text and desk.host.verdicts()[0].rc == 0
+
+
+def test_a_second_ctrl_c_leaves_at_once_and_says_what_still_runs(desk):
+    desk.host.control("terok-shield", mode="hang")
+    t = desk.sit()
+    desk.press("a", desk.block())
+    eventually(desk.host.verdicts, what="the verdict command runs")
+    t.send("\x03")
+    t.quiet(0.3)
+    assert t.process.poll() is None
+    t.send("\x03")
+    text = desk.ends(5)
+    assert "still runs as pid %d" % desk.host.verdicts()[0].pid in text
+    assert "it may or may not be open" in text
+    assert "1 unknown" in text
+
+
+def test_a_verdict_that_hangs_is_told_at_its_deadline_and_ended_at_the_second(desk):
+    desk.host.control("terok-shield", mode="hang")
+    t = desk.sit("--verdict-timeout", "0.5")
+    desk.press("a", desk.block())
+    t.expect("no answer in 0.5 s: it may or may not be open")
+    asked = t.expect(endtoend.KEYS)
+    (verdict,) = desk.host.verdicts()
+    eventually(lambda: not os.path.exists("/proc/%d" % verdict.pid), what="the command is ended")
+    desk.host.control("terok-shield")
+    desk.press("a", asked)
+    t.expect("done in")
+    desk.quit(0)
+
+
+def test_a_verdict_that_minds_no_term_is_killed(desk):
+    desk.host.control("terok-shield", mode="stubborn")
+    t = desk.sit("--verdict-timeout", "0.3")
+    desk.press("a", desk.block())
+    t.expect("no answer in 0.3 s")
+    (verdict,) = desk.host.verdicts()
+    eventually(lambda: not os.path.exists("/proc/%d" % verdict.pid), what="the command is killed")
+    t.send("\x03")
+    desk.ends(5)
+
+
+def test_the_end_of_a_command_is_its_exit_and_not_that_of_its_pipes(desk):
+    desk.host.control("terok-shield", mode="grandchild")
+    t = desk.sit()
+    desk.press("a", desk.block())
+    t.expect("done in 0.")
+    desk.quit()
+
+
+def test_a_command_that_never_stops_talking_holds_up_nothing(desk):
+    desk.host.control("terok-shield", mode="huge")
+    t = desk.sit()
+    desk.press("a", desk.block())
+    t.expect("done in", timeout=20)
+    desk.quit()
+
+
+def test_the_containers_end_ends_it(desk):
+    t = desk.sit()
+    desk.c1.stop()
+    t.expect("c1: the container has stopped")
+    assert t.wait() == 0
+    assert t.termios() == endtoend.as_opened()
+    eventually(lambda: not desk.processes(), what="no process of ours is left")
+
+
+def test_the_containers_end_with_a_question_open_is_incomplete(desk):
+    t = desk.sit()
+    desk.block()
+    desk.c1.stop()
+    t.expect("c1: the container has stopped")
+    assert t.wait() == 5
+    assert "1 left open" in t.text()
+    assert t.termios() == endtoend.as_opened()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_the_readers_end_is_said_and_gives_4(desk, number):
+    t = desk.sit()
+    desk.block()
+    os.kill(desk.reader(), number)
+    text = desk.ends(4)
+    assert "c1: the reader ended unexpectedly" in text
+    assert "1 left open" in text
+
+
+def test_another_readers_end_after_it_listened_gives_4_with_its_words(desk):
+    script = (
+        """sh -c 'echo "{\\"type\\":\\"container_started\\",\\"container\\":\\"c1\\"}"; """
+        """sleep 0.2; echo no more >&2; exit 3'"""
+    )
+    desk.start("--reader", script, "c1")
+    text = desk.ends(4)
+    assert "no more" in text and "exit code 3" in text
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_while_podman_is_being_asked_leaves_the_terminal_alone(desk, number):
+    desk.host.control("podman", delay=5)
+    t = desk.start("c1")
+    eventually(desk.host.calls, what="podman is asked")
+    t.kill(number)
+    assert t.wait(2) in (0, -number)
+    assert t.termios() == endtoend.as_opened()
+    desk.nothing_is_left()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_on_a_terminal_that_is_stopped_does_not_leave_it_raw(desk, number):
+    """The first ends it; its last words wait a second for a terminal that takes nothing."""
+    t = desk.sit()
+    desk.block()
+    t.send("\x13")
+    t.quiet(0.2)
+    for _ in range(3):
+        t.kill(number)
+        time.sleep(0.1)
+    eventually(lambda: t.process.poll() is not None, what="it ends")
+    assert t.process.poll() == 5
+    assert t.termios() == endtoend.as_opened()
+    desk.nothing_is_left()
+
+
+def test_a_terminal_that_is_stopped_does_not_keep_it_from_ending_with_words(desk):
+    """stderr is that terminal, and what it says of the reader's end finds no room there."""
+    t = desk.sit()
+    desk.block()
+    t.send("\x13")
+    t.quiet(0.2)
+    os.kill(desk.reader(), signal.SIGKILL)
+    eventually(lambda: t.process.poll() is not None, what="it ends")
+    assert t.process.poll() == 4
+    assert t.termios() == endtoend.as_opened()
+    desk.nothing_is_left()
+
+
+# --- the terminal goes
+
+
+def test_a_hang_up_takes_everything_along(desk):
+    t = desk.sit()
+    desk.block()
+    t.hangup()
+    assert t.wait() in (5, -signal.SIGHUP)
+    desk.nothing_is_left()
+
+
+def test_a_hang_up_does_not_hurt_a_verdict_in_progress(desk):
+    desk.host.control("terok-shield", delay=0.7)
+    t = desk.sit()
+    desk.press("a", desk.block())
+    eventually(desk.host.verdicts, what="the verdict command runs")
+    t.hangup()
+    assert t.wait() == 0
+    desk.nothing_is_left()
+    assert desk.host.verdicts()[0].rc == 0
+    assert desk.lab.set_contains("allow", "203.0.113.10")
+
+
+def test_after_a_hang_up_the_last_words_have_nowhere_to_go_and_that_is_no_fault(desk):
+    desk.host.control("terok-shield", mode="hang")
+    t = desk.sit("--verdict-timeout", "0.3")
+    desk.press("a", desk.block())
+    eventually(desk.host.verdicts, what="the verdict command runs")
+    t.hangup()
+    assert t.wait() == 5
+    desk.nothing_is_left()
+
+
+# --- job control
+
+
+def test_ctrl_z_while_podman_is_being_asked_stops_it_as_any_program(desk, interactive_shell):
+    desk.host.control("podman", delay=0.7)
+    t = interactive_shell(env=desk.env)
+    before = t.termios()
+    t.send(" ".join(desk.argv("c1")) + "\n")
+    eventually(desk.host.calls, what="podman is asked")
+    t.send("\x1a")
+    t.expect(PROMPT)
+    assert t.termios() == before
+    t.send("fg\n")
+    t.expect("watching c1")
+    t.send("q")
+    t.expect(PROMPT)
+    assert t.termios() == before
+
+
+def test_started_in_the_background_it_waits_to_be_called(desk, interactive_shell):
+    t = interactive_shell(env=desk.env)
+    before = t.termios()
+    t.send(" ".join(desk.argv("c1")) + " &\n")
+    t.expect(PROMPT)
+    eventually(lambda: desk.processes("session") and stopped(desk.processes("session")[0]), what="it is stopped")
+    t.send("fg\n")
+    t.expect("watching c1")
+    t.send("q")
+    t.expect(PROMPT)
+    assert t.termios() == before
+
+
+def test_ctrl_z_gives_the_terminal_back_and_fg_asks_again(desk, interactive_shell):
+    desk.t = t = interactive_shell(env=desk.env)
+    before = t.termios()
+    t.send(" ".join(desk.argv("c1")) + "\n")
+    t.expect("watching c1")
+    desk.block()
+    assert t.termios() != before
+    t.send("\x1a")
+    t.expect("Stopped")
+    t.expect(PROMPT)
+    assert t.termios() == before
+    t.send("stty -a; echo still $((6 * 7))\n")
+    t.expect("still 42")
+    t.expect(PROMPT)
+    desk.lab.connect("203.0.113.10", 443)  # what happens meanwhile is not lost
+    t.send("fg\n")
+    t.expect("c1  203.0.113.10")
+    asked = t.expect(endtoend.KEYS)
+    desk.press("a", asked)
+    t.expect("done in")
+    t.send("q")
+    t.expect(PROMPT)
+    t.send("echo code $?\n")
+    t.expect("code 0")
+    t.expect(PROMPT)
+    assert t.termios() == before
+    desk.nothing_is_left()
+    assert desk.host.targets() == ["allow 203.0.113.10"]
+
+
+def test_modes_that_the_shell_had_changed_come_back_too(desk, interactive_shell):
+    t = interactive_shell(env=desk.env)
+    t.send("stty -ixon -echoctl erase ^H\n")
+    t.expect(PROMPT)
+    before = t.termios()
+    assert before != endtoend.as_opened()
+    t.send(" ".join(desk.argv("c1")) + "\n")
+    t.expect("watching c1")
+    t.send("q")
+    t.expect(PROMPT)
+    assert t.termios() == before
+
+
+def test_a_stop_from_outside_and_going_on_asks_again(desk):
+    t = desk.sit()
+    desk.block()
+    raw = t.termios()
+    t.kill(signal.SIGSTOP)
+    eventually(lambda: stopped(t.pid), what="it is stopped")
+    import termios
+
+    termios.tcsetattr(t.slave, termios.TCSANOW, endtoend.as_opened())  # as a shell does
+    t.kill(signal.SIGCONT)
+    t.expect("c1  203.0.113.10")
+    asked = t.expect(endtoend.KEYS)
+    assert t.termios() == raw
+    desk.press("s", asked)
+    t.expect("  s not now")
+    desk.quit()
+
+
+def test_in_the_background_it_waits_until_it_is_called_back(desk, interactive_shell):
+    t = interactive_shell(env=desk.env)
+    before = t.termios()
+    t.send(" ".join(desk.argv("c1")) + "\n")
+    t.expect("watching c1")
+    t.send("\x1a")
+    t.expect(PROMPT)
+    t.send("bg; wait -n 2>/dev/null; jobs\n")
+    t.expect("Stopped")
+    t.expect(PROMPT)
+    assert t.termios() == before
+    t.send("fg\n")
+    t.quiet(0.3)
+    t.send("q")
+    t.expect(PROMPT)
+    assert t.termios() == before
+    desk.nothing_is_left()
+
+
+def stopped(pid):
+    with open("/proc/%d/stat" % pid) as f:
+        return f.read().rpartition(")")[2].split()[0] == "T"
+
+
+# --- a fault of ours
+
+
+def test_a_fault_of_ours_is_one_line_and_gives_the_terminal_back(desk, tmp_path):
+    """Provoked by an archive whose painter is broken."""
+    import zipfile
+
+    broken = str(tmp_path / "broken.pyz")
+    with zipfile.ZipFile(desk.pyz) as good, zipfile.ZipFile(broken, "w") as bad:
+        for item in good.infolist():
+            if item.filename.endswith("screen.pyc"):
+                continue
+            data = good.read(item)
+            if item.filename.endswith("screen.py"):
+                data += b"\n\ndef question(*args):\n    raise KeyError('\\x1b[2J')\n"
+            bad.writestr(item, data)
+    desk.pyz = broken
+    t = desk.sit()
+    desk.lab.connect("203.0.113.10", 443)
+    assert t.wait() == 70
+    assert t.termios() == endtoend.as_opened()
+    desk.nothing_is_left()
+    (said,) = [line for line in t.text().splitlines() if line.startswith("simple-clearance: ")]
+    assert "internal error: KeyError" in said and "screen.py" in said
+    assert "hint: " in t.text() and "Traceback" not in t.text()
+    assert b"\x1b[2J" not in bytes(t.raw)

@@ -1,0 +1,372 @@
+"""Odd places to sit: poor terminals, small ones, slow ones, a stdin that is something else."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import time
+
+import endtoend
+import pytest
+from endtoend import Desk
+from lab import Lab
+from support import eventually
+
+desk = endtoend.desk
+
+
+def do_the_job(desk, t):
+    """A question, a wrong key, an answer, a notice: everything that is ever painted as a rule."""
+    desk.c1.looks_up("www.example.com", "203.0.113.10")
+    asked = desk.block()
+    t.send("x")
+    t.expect("no key here")
+    desk.press("a", asked)
+    t.expect("done in")
+    desk.lab.listen(443)
+    desk.lab.connect("203.0.113.10", 443)
+    t.expect("first packet")
+    return desk.quit()
+
+
+ESCAPE = b"\x1b"
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        pytest.param({"TERM": "xterm", "LANG": "C", "LC_ALL": "C"}, id="LANG=C"),
+        pytest.param({"TERM": "no-such-terminal", "PYTHONIOENCODING": "ascii"}, id="an unknown TERM"),
+        pytest.param({"NO_COLOR": "1"}, id="NO_COLOR"),
+    ],
+)
+def test_the_job_is_done_there_too(desk, env):
+    t = desk.sit(env=env)
+    do_the_job(desk, t)
+    assert t.raw.isascii()
+    assert (ESCAPE in t.raw) == ("NO_COLOR" not in env)
+    assert ESCAPE not in re.sub(rb"\x1b\[[0-9;]*m", b"", bytes(t.raw)), "colours and nothing else"
+
+
+@pytest.mark.parametrize(
+    "env, colour", [({}, True), ({"NO_COLOR": ""}, True), ({"NO_COLOR": "0"}, False), ({"TERM": "dumb"}, False)]
+)
+def test_colour_is_for_terminals_and_for_those_who_want_it(desk, env, colour):
+    t = desk.sit(env=env)
+    t.expect("q stop")
+    desk.quit()
+    assert (ESCAPE in t.raw) == colour
+
+
+@pytest.mark.parametrize("term", ["dumb", None])
+def test_on_a_dumb_terminal_nothing_is_rewritten(desk, term):
+    if term is None:
+        del desk.env["TERM"]
+    t = desk.sit(env={} if term is None else {"TERM": term})
+    text = do_the_job(desk, t)
+    assert not re.search(rb"\r(?!\r*\n)", bytes(t.raw)) and ESCAPE not in t.raw and b"\b" not in t.raw
+    assert max(map(len, text.splitlines())) < 80
+    assert text.count(endtoend.KEYS) >= 2, "the line of keys stands below what was told"
+
+
+@pytest.mark.parametrize("size", [(24, 20), (5, 80), (5, 20), (12, 40), (24, 132)])
+def test_on_a_small_screen_the_job_is_done_too(desk, size):
+    address = "2001:db8:5:1234:5678:9abc:def0:1234"
+    t = desk.sit(size=size)
+    desk.lab.connect(address, 443)
+    asked = t.expect(endtoend.KEYS)
+    lines = t.screen()
+    assert len(lines) <= size[0] and max(map(len, lines)) < size[1]
+    assert address in "".join(line.strip() for line in lines), lines
+    if size != (5, 20):
+        t.send("\x03")
+        desk.ends(5)
+        return
+    desk.press("a", asked)
+    eventually(desk.host.verdicts, what="the key counts")
+    assert desk.host.targets() == ["allow " + address]
+    t.quiet(0.2)
+    desk.quit()
+
+
+def test_on_a_screen_of_one_character_nothing_breaks(desk):
+    t = desk.start("c1", size=(1, 1))
+    eventually(lambda: desk.lab.holder(), what="it listens")
+    desk.lab.connect("203.0.113.10", 443)
+    t.quiet(0.2)
+    for key in "lih?q":
+        t.send(key)
+        t.quiet(0.05)
+    t.send("\x03")
+    desk.ends(5)
+
+
+def test_a_resize_paints_the_question_anew_and_it_waits_again(desk):
+    t = desk.sit()
+    desk.wait_for_keys(desk.block())
+    t.resize(12, 40)
+    t.expect("203.0.113.10")
+    asked = t.expect(endtoend.KEYS)
+    t.send("a")
+    t.expect("ignored")
+    t.quiet(0.2)
+    assert desk.host.verdicts() == []
+    lines = t.screen()
+    assert any("203.0.113.10" in line for line in lines) and max(map(len, lines[-3:])) < 40
+    desk.press("a", asked)
+    t.expect("done in")
+    desk.quit()
+
+
+def test_many_resizes_in_the_middle_of_everything_break_nothing(desk):
+    t = desk.sit()
+    for n in range(40):
+        t.resize(5 + n % 20, 20 + 7 * n % 80)
+        if n % 4 == 0:
+            desk.lab.connect("203.0.113.%d" % (10 + n // 4), 443)
+    t.resize(24, 80)
+    t.quiet(0.3)
+    t.send("l")
+    t.expect("10 waiting")
+    t.send("\x03")
+    desk.ends(5)
+
+
+# --- descriptors
+
+
+def test_with_a_pipe_on_stdin_the_terminal_is_asked_all_the_same(desk):
+    reading, writing = os.pipe()
+    os.write(writing, b"aaaaaaaay\n")
+    t = desk.sit(stdin=reading)
+    asked = desk.block()
+    t.quiet(1.2)
+    assert desk.host.verdicts() == []
+    desk.press("a", asked)
+    t.expect("done in")
+    desk.quit()
+    assert os.read(reading, 100) == b"aaaaaaaay\n", "it is not ours to read"
+    os.close(reading)
+    os.close(writing)
+
+
+def test_stdout_and_stderr_elsewhere_stay_empty(desk, tmp_path):
+    with open(tmp_path / "out", "wb") as out, open(tmp_path / "err", "wb") as err:
+        t = desk.sit(stdout=out, stderr=err)
+        desk.press("a", desk.block())
+        t.expect("done in")
+        desk.quit()
+    assert (tmp_path / "out").read_bytes() == b"" == (tmp_path / "err").read_bytes()
+
+
+def test_no_flag_of_the_shells_terminal_is_changed(desk):
+    t = desk.sit()
+    before = t.flags
+    desk.block()
+    assert t.flags == before and not before & os.O_NONBLOCK
+    t.send("\x03")
+    desk.ends(5)
+
+
+@pytest.mark.parametrize("closed", ["0", "1", "2", "012"])
+def test_with_standard_descriptors_closed_the_job_is_done_too(desk, closed):
+    """Nothing else may take their numbers: a child's stdin, stdout and stderr have them."""
+    redirections = " ".join("%s%s&-" % (fd, "<" if fd == "0" else ">") for fd in closed)
+    argv = ["sh", "-c", 'exec "$@" ' + redirections, "sh", *desk.argv("c1")]
+    desk.t = t = desk.terminal(argv, env=desk.env)
+    t.expect("watching c1")
+    asked = desk.block()
+    if closed == "012":
+        desk.press("a", asked)
+        t.expect("done in")
+        desk.quit()
+    else:
+        t.send("\x03")
+        desk.ends(5)
+
+
+def test_with_few_descriptors_it_works_or_says_so(desk):
+    for limit in (8, 12, 20):
+        argv = ["sh", "-c", 'ulimit -n %d; exec "$@"' % limit, "sh", *desk.argv("c1")]
+        desk.t = t = desk.terminal(argv, env=desk.env)
+        if t.expect(re.compile("watching c1|simple-clearance: ")).text == "watching c1":
+            t.send("q")
+        assert t.wait() in (0, 3)
+        assert t.termios() == endtoend.as_opened() and "Traceback" not in t.text()
+        desk.nothing_is_left()
+
+
+def test_the_archive_may_be_overwritten_while_it_runs(desk, tmp_path):
+    """A new version is copied over it: what is needed later has been read before."""
+    desk.pyz = shutil.copy(desk.pyz, str(tmp_path / "own.pyz"))
+    t = desk.sit()
+    with open(desk.pyz, "r+b") as archive:
+        archive.write(b"x" * os.path.getsize(desk.pyz))
+    desk.c1.looks_up("www.example.com", "203.0.113.10", via=("edge.example.net",))
+    desk.block()
+    for key, shown in (("?", "alone"), ("i", "opens every port"), ("h", "h back"), ("h", ""), ("l", "l back"), ("l", "")):
+        t.send(key)
+        t.expect(shown or endtoend.KEYS)
+    desk.host.control("terok-shield", mode="fail")
+    t.send("\x0c")
+    desk.press("a", t.expect(endtoend.KEYS), own=True)
+    t.expect("FAILED")
+    asked = t.expect(endtoend.KEYS)
+    desk.host.control("terok-shield")
+    desk.press("d", asked)
+    t.expect("done in")
+    desk.lab.connect("10.0.0.3", 443)
+    t.expect("not asked")
+    t.resize(12, 40)
+    t.quiet(0.2)
+    desk.quit()
+
+
+def test_without_a_controlling_terminal_the_one_on_stdin_is_opened(desk):
+    """As `setsid program <>/dev/pts/3` does."""
+    master, slave = os.openpty()
+    try:
+        child = subprocess.Popen(
+            desk.argv("c1"), stdin=slave, stdout=slave, stderr=slave, env=desk.env, start_new_session=True
+        )
+        data = b""
+        while b"\n" not in data:
+            data += os.read(master, 1000)
+        os.write(master, b"q")
+        assert child.wait(5) == 0
+        assert len(re.sub(rb"\x1b\[\d*m", b"", data).split(b"\r")[0]) == 79, "0 by 0 is taken as 80 by 24"
+        desk.nothing_is_left()
+    finally:
+        os.close(master)
+        os.close(slave)
+
+
+# --- slowness
+
+
+def test_output_that_stalls_loses_nothing_and_freezes_nobody(desk):
+    """A stalled ssh: thousands of events come, the reader never waits, and all of it is there afterwards."""
+    t = desk.sit()
+    desk.block()
+    t.stall()
+    before = len(t.raw)
+    for _ in range(200):  # more help than the kernel keeps for a terminal
+        t.send("?")
+        time.sleep(0.004)
+    desk.lab.flood(3000)
+    t.resume()
+    t.quiet(0.3)
+    assert len(t.raw) - before > capacity()
+    t.send("l")
+    t.expect("3001 waiting")
+    t.send("\x03")
+    text = desk.ends(5)
+    assert "lost" not in text and "3001 left open" in text
+
+
+def capacity():
+    """Bytes that the kernel takes for a terminal that nobody reads."""
+    master, slave = os.openpty()
+    os.set_blocking(slave, False)
+    taken = 0
+    try:
+        while True:
+            taken += os.write(slave, b"." * 1000)
+    except BlockingIOError:
+        return taken
+    finally:
+        os.close(master)
+        os.close(slave)
+
+
+def test_a_key_does_not_count_before_the_question_has_gone_out_whole(desk):
+    """Output is stopped (Ctrl-S) while the question is painted: what nobody saw nobody answers."""
+    t = desk.sit()
+    t.send("\x13")
+    t.quiet(0.2)
+    desk.lab.connect("203.0.113.10", 443)
+    t.quiet(1.3)
+    assert "203.0.113.10" not in t.text()
+    t.send("a")  # which lets the output go on where IXANY is set, and is early in any case
+    t.quiet(0.3)
+    t.send("\x11")
+    t.expect("203.0.113.10")
+    asked = t.expect(endtoend.KEYS)
+    t.quiet(0.3)
+    assert desk.host.verdicts() == []
+    desk.press("a", asked)
+    t.expect("done in")
+    desk.quit()
+
+
+def test_it_ends_on_a_terminal_that_is_stopped(desk):
+    t = desk.sit()
+    desk.block()
+    t.send("\x13")
+    t.quiet(0.2)
+    t.kill(15)
+    eventually(lambda: t.process.poll() is not None, timeout=4, what="it ends")
+    assert t.process.poll() == 5
+    assert t.termios() == endtoend.as_opened()
+    desk.nothing_is_left()
+
+
+def test_a_question_in_script_1_and_a_second_pty(desk, need):
+    need("script")
+    argv = ["script", "-qec", " ".join(desk.argv("c1")), "/dev/null"]
+    desk.t = t = desk.terminal(argv, env=desk.env)
+    t.expect("watching c1")
+    desk.press("a", desk.block())
+    t.expect("done in")
+    t.send("q")
+    assert t.wait() == 0
+    desk.nothing_is_left()
+
+
+# --- what comes from inside
+
+
+def test_names_from_inside_paint_nothing(desk):
+    t = desk.sit()
+    pid = 17816
+    for name in (b"\x1b[2Jwww.example.com", b"a" * 300 + b".example", b"c1  192.0.2.1  tcp 443", b"www.ex\xffample.com"):
+        head = b"Nov 23 23:05:50 dnsmasq[%d]: " % pid
+        desk.c1.append("dnsmasq.log", head + b"query[A] " + name + b" from 127.0.0.1\n")
+        desk.c1.append("dnsmasq.log", head + b"reply " + name + b" is 203.0.113.10\n")
+    desk.block()
+    assert re.sub(rb"\x1b\[[0-9;]*m", b"", bytes(t.raw)).count(b"\x1b") == 0
+    assert t.raw.isascii() and "192.0.2.1" not in t.text()
+    t.send("\x03")
+    desk.ends(5)
+
+
+def test_the_commands_words_paint_nothing(desk):
+    desk.host.control("terok-shield", mode="fail", error="\x1b]0;owned\x07\x1b[2J\rallow: a\r\n" + "\u202eevil" * 99)
+    t = desk.sit()
+    desk.press("a", desk.block())
+    t.expect("FAILED")
+    t.expect("evil")
+    t.quiet(0.2)
+    assert t.raw.isascii() and b"\x07" not in t.raw
+    assert re.sub(rb"\x1b\[[0-9;]*m", b"", bytes(t.raw)).count(b"\x1b") == 0
+    t.send("\x03")
+    desk.ends(5)
+
+
+def test_labels_from_annotations_paint_nothing(host, terminal, pyz, need):
+    need("nft")
+    with Lab() as lab:
+        desk = Desk(host, lab, terminal, pyz)
+        desk.c1.annotations["dossier.project"] = "\x1b[2J\r\nc1  192.0.2.1" + "x" * 200
+        desk.c1.annotations["dossier.\x1b[31m"] = "y\u202e"
+        desk.c1.save()
+        t = desk.sit()
+        desk.block()
+        t.send("i")
+        t.expect(endtoend.KEYS)
+        assert re.sub(rb"\x1b\[[0-9;]*m", b"", bytes(t.raw)).count(b"\x1b") == 0
+        assert not any(line.startswith("c1  192.0.2.1") for line in t.text().splitlines())
+        t.send("\x03")
+        desk.ends(5)

@@ -1,0 +1,700 @@
+"""What a key does to what stands on the screen, and what may not move under the operator's hand."""
+
+from __future__ import annotations
+
+import pytest
+from stage import Stage, name
+
+from simple_clearance.policy import parse
+
+LONG = 1.05  # a little more than a question that came by itself has to stand
+SHORT = 0.45  # the same for one that the operator's own key brought up
+
+
+@pytest.fixture
+def stage():
+    return Stage()
+
+
+def counts(stage, key="m"):
+    """Presses `key` now; whether it decided something."""
+    before = len(stage.docket.history)
+    stage.type(key)
+    stage.wait(0.15)
+    return len(stage.docket.history) > before
+
+
+# --- the wait
+
+
+def test_a_question_that_came_by_itself_stands_a_second_before_keys_count(stage):
+    stage.blocked()
+    stage.wait(0.95)
+    assert not counts(stage)
+    stage = Stage()
+    stage.blocked()
+    stage.wait(LONG)
+    assert counts(stage)
+
+
+def test_a_question_that_the_operators_own_key_brought_up_stands_0_4_seconds(stage):
+    stage.blocked("203.0.113.1")
+    stage.blocked("203.0.113.2")
+    stage.key("s")  # brings up the second, 0.04 s later; then 0.2 s pass
+    stage.wait(0.1)
+    assert not counts(stage)
+    stage.wait(0.2)
+    assert counts(stage)
+
+
+def test_what_comes_by_itself_after_an_own_key_stands_a_second_too(stage):
+    stage.blocked("203.0.113.1")
+    stage.key("s")
+    stage.wait(30)
+    stage.blocked("203.0.113.2")
+    stage.wait(0.6)
+    assert not counts(stage)
+    stage.wait(0.6)
+    assert counts(stage)
+
+
+def test_what_comes_by_itself_after_keys_that_do_nothing_stands_a_second_too(stage):
+    for key in "?ilhx":
+        stage.key(key)
+    stage.key("h")
+    stage.blocked()
+    stage.wait(0.6)
+    assert not counts(stage)
+
+
+def test_a_question_asked_again_after_a_failed_verdict_came_by_itself(stage):
+    stage.auto = False
+    stage.blocked()
+    stage.key("a")
+    (job,) = stage.start()
+    stage.wait(5)
+    stage.finish(job, "failed")
+    stage.refresh()
+    stage.wait(0.6)
+    assert not counts(stage)
+    stage.wait(0.6)
+    assert counts(stage)
+
+
+def test_a_key_that_decided_must_come_well_alone_the_next_time(stage):
+    """Leaning on a key: the first decides, the repeats never do."""
+    for last in range(5):
+        stage.blocked(f"203.0.113.{last}")
+    stage.wait(LONG)
+    for step in range(100):
+        stage.type("d")
+        stage.wait(0.5 if step == 0 else 0.05)
+    assert stage.commands == ["deny c1 203.0.113.0"]
+
+
+def test_nothing_counts_while_the_question_has_not_gone_out_whole(stage):
+    stage.stalled = True
+    stage.blocked()
+    stage.wait(30)
+    assert not counts(stage)
+    stage.stalled = False
+    stage.flush()
+    stage.wait(0.9)
+    assert not counts(stage)
+    stage.wait(0.2)
+    assert counts(stage)
+
+
+def test_a_second_question_is_not_asked_behind_a_stopped_screen(stage):
+    stage.blocked("203.0.113.1")
+    stage.wait(LONG)
+    stage.stalled = True
+    assert counts(stage), "what stands there is still asked"
+    stage.blocked("203.0.113.2")
+    stage.wait(10)
+    assert not counts(stage)
+    stage.stalled = False
+    stage.flush()
+    stage.refresh()
+    stage.wait(0.9)
+    assert not counts(stage)
+    stage.wait(0.3)
+    assert counts(stage)
+
+
+def test_a_rising_count_does_not_start_the_wait_again(stage):
+    stage.blocked()
+    for _ in range(10):
+        stage.wait(0.1)
+        stage.blocked()
+    before = stage.written
+    stage.wait(0.06)
+    assert counts(stage)
+    assert b"tries" not in stage.written[: len(before)]
+
+
+def test_early_keys_are_told_once_for_each_question(stage):
+    stage.blocked()
+    for _ in range(5):
+        stage.type("a")
+        stage.wait(0.1)
+    assert stage.text.count("before this had stood for a moment") == 1
+    stage.key("s")
+    stage.blocked("203.0.113.11")
+    stage.type("d")
+    assert stage.text.count("before this had stood for a moment") == 2
+    assert stage.commands == []
+
+
+@pytest.mark.parametrize("data", ["\x1b[A", "\x1ba", "aaaa", "a\n", "allow\n", "y\r\n"])
+def test_arrows_and_pastes_change_nothing_and_say_so(stage, data):
+    stage.blocked()
+    stage.wait(LONG)
+    stage.type(data)
+    stage.wait(3)
+    assert "ignored" in stage.text
+    assert stage.commands == [] and stage.ids() == ["r1"]
+    assert stage.keys.startswith("allow: a address")
+
+
+@pytest.mark.parametrize("key", ["\r", "\n", " ", "y", "n", "1", "\x04", "\x7f", "z", "\xe9"])
+def test_any_other_key_changes_nothing_and_says_so(stage, key):
+    stage.blocked()
+    stage.key(key)
+    assert "is no key here" in stage.text
+    assert stage.commands == [] and stage.ids() == ["r1"]
+
+
+# --- what is painted is frozen
+
+
+def test_names_learnt_later_are_not_painted_over_the_question(stage):
+    stage.blocked()
+    stage.docket.learn("c1", "203.0.113.10", (name("www.example.com"),), stage.now)
+    stage.refresh()
+    assert "www.example.com" not in stage.text
+    stage.key("A")
+    assert stage.commands == []
+    assert "A is no key here" in stage.text
+    stage.key("i")
+    assert "  | name      www.example.com" in stage.text
+
+
+def test_the_name_that_a_key_allows_is_the_one_that_was_painted(stage):
+    stage.blocked(names=["www.example.com"])
+    stage.docket.learn("c1", "203.0.113.10", (name("evil.example"), name("www.example.com")), stage.now)
+    stage.key("A")
+    assert stage.keys.startswith("y allow www.example.com ")
+    stage.key("y")
+    assert stage.commands == ["allow c1 www.example.com"]
+
+
+def test_painted_anew_for_another_size_the_name_that_stands_there_is_the_one_allowed(stage):
+    stage.blocked(names=["www.example.com"])
+    stage.docket.learn("c1", "203.0.113.10", (name("cdn.example"), name("www.example.com")), stage.now)
+    stage.resize(100, 24)
+    stage.key("A")
+    assert stage.keys.startswith("y allow cdn.example ")
+    stage.key("y")
+    assert stage.commands == ["allow c1 cdn.example"]
+
+
+def test_a_painted_question_that_gains_a_name_by_a_new_size_gains_its_key_too(stage):
+    stage.blocked()
+    stage.docket.learn("c1", "203.0.113.10", (name("www.example.com"),), stage.now)
+    stage.resize(100, 24)
+    assert "A name" in stage.keys
+    stage.key("A")
+    stage.key("y")
+    assert stage.commands == ["allow c1 www.example.com"]
+
+
+def test_a_question_answered_otherwise_closes_its_line_and_takes_no_key(stage):
+    stage.blocked("203.0.113.1")
+    stage.wait(LONG)
+    stage.type("a")  # held back for what may follow it
+    stage.answer("mute", "r1")
+    stage.refresh()
+    stage.wait(1)
+    assert "answered meanwhile" in stage.text
+    assert stage.commands == []
+
+
+def test_the_key_meant_for_a_question_that_vanished_never_decides_the_next(stage):
+    stage.blocked("203.0.113.1")
+    stage.blocked("203.0.113.2")
+    stage.wait(LONG)
+    stage.answer("mute", "r1")
+    stage.refresh()
+    assert "203.0.113.2" in stage.text
+    assert not counts(stage, "a")
+    stage.wait(0.5)
+    assert not counts(stage, "a")
+    assert stage.commands == []
+
+
+def test_skip_and_mute_answer_the_painted_group_and_what_joined_it_later_waits(stage):
+    stage.blocked("203.0.113.1", names=["www.example.com"])
+    stage.blocked("203.0.113.2", names=["www.example.com"])
+    stage.key("l")
+    stage.key("l")  # painted anew, both in it
+    stage.blocked("203.0.113.3", names=["www.example.com"])
+    stage.key("m")
+    assert stage.ids() == ["r3"]
+
+
+def test_a_request_reopened_under_a_new_id_behind_a_stopped_screen_is_asked_anew(stage):
+    stage.blocked()
+    stage.wait(LONG)
+    stage.stalled = True
+    stage.prompt.say(["something that does not get out"])
+    stage.flush()
+    stage.answer("skip", "r1")
+    stage.wait(61)
+    stage.blocked()
+    assert stage.ids() == ["r2"]
+    assert not counts(stage), "r1 stands there, r2 does not"
+
+
+# --- notices
+
+
+def fill(stage, number=1):
+    for last in range(number):
+        stage.event("pending", f"10.0.0.{last}", 22, private=True)
+    stage.refresh()
+
+
+def test_a_notice_takes_the_place_of_the_line_of_keys_and_does_not_start_the_wait(stage):
+    stage.blocked()
+    stage.wait(0.9)
+    fill(stage)
+    assert stage.keys.startswith("allow: a address")
+    assert stage.text.count("allow: a address") == 1, "rewritten, not repeated"
+    stage.wait(0.2)
+    assert counts(stage)
+
+
+def test_notices_come_in_at_most_one_batch_in_two_seconds(stage):
+    stage.blocked()
+    sizes = []
+    for step in range(200):
+        before = len(stage.written)
+        stage.event("pending", f"10.0.{step >> 8}.{step & 255}", 22, private=True)
+        stage.refresh()
+        sizes.append(len(stage.written) - before)
+        stage.wait(0.05)
+    batches = [step for step, size in enumerate(sizes) if size]
+    assert len(batches) <= 10 / 2 + 1
+    assert all(later - earlier >= 39 for earlier, later in zip(batches, batches[1:]))
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_flood_of_notices_paints_little_and_counts_the_rest(stage, asked):
+    if asked:
+        stage.blocked()
+    for step in range(3000):
+        stage.event("pending", f"10.{step >> 8}.{step & 255}.1", 22, private=True)
+        if step % 10 == 0:
+            stage.refresh()
+            stage.wait(0.01)
+    stage.wait(5)
+    assert len(stage.written) < 6000
+    assert "more notices like these" in stage.text
+
+
+def test_no_flood_of_notices_hides_what_came_of_a_verdict(stage):
+    stage.auto = False
+    stage.blocked("203.0.113.1")
+    stage.blocked("203.0.113.2")
+    stage.key("a")
+    (job,) = stage.start()
+    fill(stage, 500)
+    stage.finish(job, "failed", error="Error: No IPs allowed for c1")
+    fill(stage, 500)
+    stage.wait(5)
+    assert "a allow 203.0.113.1 ... FAILED" in stage.text
+
+
+def test_a_notice_that_pushes_the_question_out_brings_it_back_and_the_wait_too():
+    stage = Stage(80, 8)
+    stage.blocked()
+    stage.wait(3)
+    fill(stage, 3)
+    assert stage.shown[-3].startswith("c1  203.0.113.10")
+    assert len(stage.shown) <= 8
+    stage.wait(0.9)
+    assert not counts(stage)
+    stage.wait(0.3)
+    assert counts(stage)
+
+
+def test_keys_that_say_something_push_no_question_out_that_they_could_decide():
+    stage = Stage(80, 8)
+    stage.blocked()
+    stage.wait(3)
+    for _ in range(12):
+        stage.type("x")
+        stage.wait(0.16)
+        assert any(line.startswith("c1  203.0.113.10") for line in stage.shown)
+
+
+def test_no_answer_to_keys_piles_up_behind_a_stopped_screen(stage):
+    stage.blocked()
+    stage.wait(LONG)
+    stage.stalled = True
+    stage.type("x")
+    for _ in range(5000):
+        stage.type("x")
+        stage.type("\x1b[A")
+        stage.type("zz")
+    assert len(stage.waiting_to_go) < 1000
+
+
+def test_everything_is_told_at_the_end_and_nothing_is_asked(stage):
+    stage.blocked()
+    fill(stage)
+    stage.wait(0.1)
+    stage.docket.lost("c1", 3, "kernel")
+    stage.event("pending", "10.9.9.9", 22, private=True)
+    for record in stage.take():
+        stage.prompt.record(record, stage.now)
+    stage.prompt.end()
+    stage.flush()
+    assert "10.9.9.9" in stage.text and "3 packets were lost" in stage.text
+    assert stage.keys == ""
+    assert "allow: a address" not in stage.text
+
+
+# --- undo, quit, second thoughts
+
+
+def test_undo_works_when_nothing_is_asked(stage):
+    stage.blocked()
+    stage.key("a")
+    stage.key("u")
+    assert stage.keys == "y deny 203.0.113.10   any other key: no"
+    stage.key("y")
+    assert stage.commands == ["allow c1 203.0.113.10", "deny c1 203.0.113.10"]
+
+
+def test_undo_works_when_nothing_is_asked_after_a_resize_and_a_list(stage):
+    stage.blocked()
+    stage.key("a")
+    stage.resize(60, 20)
+    stage.key("l")
+    stage.key("l")
+    stage.key("u")
+    assert stage.keys.startswith("y deny 203.0.113.10")
+
+
+def test_undo_is_a_deciding_key(stage):
+    stage.blocked("203.0.113.1")
+    stage.key("a")
+    stage.blocked("203.0.113.2")
+    stage.type("u")
+    stage.wait(1)
+    assert "u undoes" not in stage.text
+    stage.key("u")
+    assert "u undoes" in stage.text
+
+
+@pytest.mark.parametrize("key", ["n", "a", "\n", "\r", " ", "l", "q", "s", "d", "Y"])
+def test_a_second_thought_takes_anything_but_y_for_no(stage, key):
+    stage.docket.add_container("c1", 14, {})
+    stage.blocked("169.254.1.2", 5432, private=True)
+    stage.key("a")
+    assert stage.keys.startswith("y allow 169.254.1.2")
+    stage.key(key)
+    assert stage.text.split("\n")[-4] == "  no"
+    assert stage.commands == [] and stage.ids() == ["r1"]
+    assert stage.keys.startswith("allow: a, then y")
+
+
+@pytest.mark.parametrize("data", ["yy", "y\n", "ay", "\x1by"])
+def test_a_second_thought_takes_no_paste(stage, data):
+    stage.docket.add_container("c1", 14, {})
+    stage.blocked("169.254.169.254", 80, private=True)
+    stage.key("a")
+    stage.wait(1)
+    stage.type(data)
+    stage.wait(2)
+    assert stage.commands == []
+
+
+def test_a_second_thought_about_what_was_answered_meanwhile_vanishes(stage):
+    stage.docket.add_container("c1", 14, {})
+    stage.blocked("169.254.1.2", 5432, private=True)
+    stage.key("a")
+    stage.wait(1)
+    stage.answer("skip", "r1")
+    stage.type("y")
+    stage.wait(1)
+    assert stage.commands == []
+    assert "answered meanwhile" in stage.text
+
+
+def test_q_stops_at_once_when_nothing_is_open(stage):
+    stage.type("q")
+    assert stage.prompt.quit
+
+
+def test_q_with_requests_open_says_how_many_and_wants_a_second_one_alone(stage):
+    stage.blocked("203.0.113.1")
+    stage.blocked("203.0.113.2")
+    stage.type("q")
+    assert "2 requests are open" in stage.text
+    for _ in range(60):  # leaning on it
+        stage.wait(0.05)
+        stage.type("q")
+        assert not stage.prompt.quit
+    stage.type("qq")
+    stage.wait(1)
+    assert not stage.prompt.quit
+    stage.key("q")
+    assert stage.prompt.quit
+    assert stage.commands == []
+
+
+def test_q_and_another_key_goes_back_to_the_question(stage):
+    stage.blocked()
+    stage.key("q")
+    stage.key("n")
+    assert not stage.prompt.quit
+    assert stage.keys.startswith("allow: a address")
+    stage.key("a")
+    assert stage.commands == ["allow c1 203.0.113.10"]
+
+
+# --- the list
+
+
+def several(stage, number=12):
+    for last in range(1, number + 1):
+        stage.blocked(f"198.51.100.{last}")
+
+
+def test_the_marked_ones_are_answered_together(stage):
+    several(stage)
+    for key in "l13":
+        stage.key(key)
+    stage.key("m")
+    assert stage.docket.summary()["muted"] == 2
+    assert "r1" not in stage.ids() and "r3" not in stage.ids() and len(stage.ids()) == 10
+
+
+def test_a_digit_marks_on_the_page_that_stands_there(stage):
+    several(stage)
+    for key in "l 2s":
+        stage.key(key)
+    assert stage.docket.history[-1].target == "198.51.100.11"
+
+
+def test_star_marks_all_and_again_none(stage):
+    several(stage)
+    stage.key("l")
+    stage.key("*")
+    assert stage.keys.startswith("12 marked")
+    stage.key("*")
+    assert stage.keys.startswith("Enter asks the first")
+    stage.key("*")
+    stage.key("s")
+    assert stage.ids() == []
+    assert stage.docket.summary()["skipped"] == 12
+
+
+def test_to_allow_many_their_number_is_typed_and_then_enter(stage):
+    several(stage)
+    for key in "l*a":
+        stage.key(key)
+    assert "opens 12 addresses" in stage.text
+    for key in "12\n":
+        stage.key(key)
+    assert sorted(stage.commands) == sorted(f"allow c1 198.51.100.{n}" for n in range(1, 13))
+
+
+@pytest.mark.parametrize("typed", ["\n", "1\n", "11\n", "123\n", "12x", "12\x7f\n", "y", "a", "q", "\x1b"])
+def test_another_number_allows_nothing(stage, typed):
+    several(stage)
+    for key in "l*a":
+        stage.key(key)
+    for key in typed:
+        stage.key(key)
+    assert stage.commands == []
+    assert len(stage.ids()) == 12
+
+
+def test_the_number_and_enter_pasted_allow_nothing(stage):
+    several(stage)
+    for key in "l*a":
+        stage.key(key)
+    stage.wait(2)
+    stage.type("12\n")
+    stage.wait(2)
+    assert stage.commands == []
+
+
+def test_the_number_is_that_of_addresses_not_of_requests(stage):
+    for port in (443, 80, 22):
+        stage.blocked("203.0.113.10", port)
+    stage.blocked("203.0.113.11", names=["www.example.com"])
+    stage.blocked("203.0.113.12", names=["www.example.com"])
+    for key in "l*a":
+        stage.key(key)
+    assert "opens 3 addresses" in stage.text
+    for key in "3\n":
+        stage.key(key)
+    assert sorted(stage.commands) == [f"allow c1 203.0.113.1{n}" for n in range(3)]
+
+
+def test_private_addresses_are_left_out_of_an_allow_of_many(stage):
+    stage.docket.add_container("c1", 14, {})
+    stage.blocked("10.0.2.2", 22, private=True)
+    stage.blocked("203.0.113.1")
+    for key in "l*a1\n":
+        stage.key(key)
+    assert "1 private address is left out" in stage.text
+    assert stage.commands == ["allow c1 203.0.113.1"]
+
+
+def test_what_was_answered_while_the_list_stood_is_not_answered_again(stage):
+    several(stage, 3)
+    for key in "l*":
+        stage.key(key)
+    stage.answer("skip", "r2")
+    stage.wait(61)
+    stage.blocked("198.51.100.2")
+    assert stage.ids() == ["r1", "r3", "r4"]
+    stage.key("m")
+    assert stage.ids() == ["r4"], "it came up again under another id, which was not marked"
+
+
+def test_enter_in_the_list_asks_and_decides_nothing(stage):
+    several(stage, 3)
+    for key in "l3\n":
+        stage.key(key)
+    assert stage.text.split("\n")[-3].startswith("c1  198.51.100.3  tcp 443 https              3 of 3")
+    assert stage.commands == []
+    stage.key("l")
+    stage.key("\r")
+    assert stage.text.split("\n")[-3].startswith("c1  198.51.100.1 ")
+
+
+def test_the_list_of_nothing_goes_back_too(stage):
+    stage.key("l")
+    assert stage.keys == "l back"
+    stage.key("l")
+    assert stage.keys == ""
+    stage.blocked()
+    assert stage.keys.startswith("allow: a address")
+
+
+def test_the_list_fits_a_screen_that_became_smaller_and_pages_on():
+    stage = Stage(80, 24)
+    several(stage, 20)
+    for key in "l  ":
+        stage.key(key)
+    stage.resize(80, 6)
+    pages = 0
+    while pages < 30 and "     1  tcp 443    1 address     1 try      198.51.100.1" not in stage.shown:
+        stage.key(" ")
+        assert stage.shown[-5].startswith("20 waiting") or stage.shown[-4].startswith("20 waiting")
+        pages += 1
+    assert pages == 8
+
+
+# --- the history
+
+
+def test_the_history_is_newest_first_and_a_digit_asks_that_one_again(stage):
+    several(stage, 3)
+    for _ in range(3):
+        stage.key("m")
+    stage.key("h")
+    rows = [line for line in stage.text.split("\n") if " mute 198" in line]
+    assert [row.split()[-1] for row in rows] == ["198.51.100.3", "198.51.100.2", "198.51.100.1"]
+    stage.key("2")
+    assert stage.text.split("\n")[-3].startswith("c1  198.51.100.2 ")
+    stage.key("a")
+    assert stage.commands == ["allow c1 198.51.100.2"]
+
+
+def test_every_page_of_the_history_has_its_answers(stage):
+    several(stage, 20)
+    for _ in range(20):
+        stage.key("m")
+    seen = []
+    stage.key("h")
+    for _ in range(3):
+        text = stage.text.rsplit("20 answered", 1)[1]
+        seen += [line.split()[-1] for line in text.split("\n") if " mute " in line]
+        stage.key(" ")
+    assert seen == [f"198.51.100.{n}" for n in range(20, 0, -1)]
+    assert "198.51.100.20" in stage.text.rsplit("20 answered", 1)[1], "and round again"
+
+
+def test_a_digit_without_a_row_does_nothing(stage):
+    stage.blocked()
+    stage.key("m")
+    stage.key("h")
+    stage.key("7")
+    assert "can't be asked again" in stage.text
+    stage.key("h")
+    assert stage.keys == ""
+
+
+# --- sizes, and others on the terminal
+
+
+def test_another_size_paints_the_question_anew_and_waits_a_second(stage):
+    stage.blocked()
+    stage.wait(3)
+    stage.resize(40, 24)
+    assert stage.shown[-5].startswith("c1  tcp 443 https")
+    stage.wait(0.9)
+    assert not counts(stage)
+    stage.wait(0.3)
+    assert counts(stage)
+
+
+def test_ctrl_l_paints_it_anew_and_waits_less(stage):
+    stage.blocked()
+    stage.key("\x0c")
+    assert stage.text.count("c1  203.0.113.10") == 2
+    stage.wait(SHORT)
+    assert counts(stage)
+
+
+def test_given_back_and_taken_again_the_question_is_painted_anew(stage):
+    stage.blocked()
+    stage.wait(3)
+    stage.prompt.leave_line()
+    stage.flush()
+    assert stage.keys == ""
+    stage.prompt.repaint()
+    stage.flush()
+    assert stage.text.count("c1  203.0.113.10") == 2
+    stage.wait(0.9)
+    assert not counts(stage)
+    stage.wait(0.3)
+    assert counts(stage)
+
+
+# --- rules beside a prompt
+
+
+def test_no_rule_decides_what_stands_there_until_it_is_left(stage):
+    stage.blocked("203.0.113.1")
+    stage.blocked("203.0.113.2")
+    stage.docket.set_policy(parse(b"deny 203.0.113.0/24", "rules"), stage.now)
+    stage.refresh()
+    assert stage.commands == ["deny c1 203.0.113.2"]
+    stage.key("a")
+    assert stage.commands[1:] == ["allow c1 203.0.113.1"]
+
+
+def test_the_keys_of_a_question_are_no_keys_when_nothing_is_asked(stage):
+    for key in "aAdsmy":
+        stage.key(key)
+    assert stage.commands == []
+    assert stage.text.count("nothing is asked") == 6

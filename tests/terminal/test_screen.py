@@ -1,0 +1,557 @@
+"""How it looks: whole screens as text, and what no size and no hostile text may do to them.
+
+The invariants of the second half, for every width and height and whatever comes from outside:
+text from outside never stands at the start of a line and always behind a `|` (or in its row of
+the list), and the end of it is kept.  That all that is painted is printable ASCII and no line
+wider than the screen less one is looked at by the stage itself, in every test (`stage.inspect`).
+"""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from stage import Stage, clock, name
+
+from simple_clearance import screen
+from simple_clearance.groups import groups
+
+WIDTHS = [20, 21, 25, 30, 37, 38, 39, 40, 41, 50, 59, 60, 61, 75, 76, 77, 80, 100, 132, 200]
+HEIGHTS = [5, 6, 10, 24, 50]
+
+
+def at(width, height=24, version=18, **options):
+    stage = Stage(width, height, **options)
+    stage.docket.add_container("c1", version, {"project": "demo", "task": "t-7"})
+    return stage
+
+
+def lines(text):
+    return text.strip("\n").split("\n")
+
+
+def painted(stage):
+    return stage.text.split("\n")
+
+
+# --- 80 columns
+
+
+def test_a_question():
+    stage = at(80)
+    stage.blocked(count=4, names=[name("www.example.com", "edge.cdn.example")])
+    assert painted(stage) == lines("""
+c1  203.0.113.10  tcp 443 https                    17:32:05   4 tries, uid 1000
+  | www.example.com   via edge.cdn.example, looked up 17:32:03
+allow: a address  A name   no: s not now  m this session  d deny        i l ? q
+""")
+
+
+def test_a_question_without_a_name_offers_none():
+    stage = at(80)
+    stage.blocked(uid=None, port=None, proto=6)
+    assert painted(stage) == lines("""
+c1  203.0.113.10  tcp, port unknown                            17:32:05   1 try
+  no name known
+allow: a address   no: s not now  m this session  d deny                i l ? q
+""")
+
+
+def test_one_of_several_on_a_shared_address():
+    stage = at(80)
+    stage.blocked("198.51.100.7", uid=0, names=["api.example.org", "b.example.org", "c.example.org"])
+    for last in range(4):
+        stage.blocked(f"198.51.100.{20 + last}")
+    stage.key("l")
+    stage.key("2")
+    stage.key("\n")
+    assert painted(stage)[-3:] == lines("""
+c1  198.51.100.20  tcp 443 https             2 of 5  17:32:05   1 try, uid 1000
+  no name known
+allow: a address   no: s not now  m this session  d deny                i l ? q
+""")
+    assert painted(stage)[:2] == lines("""
+c1  198.51.100.7  tcp 443 https                         17:32:05   1 try, uid 0
+  | api.example.org   and 2 more names here: allowing opens all of them (i)
+""")
+
+
+def test_the_hosts_own_loopback():
+    stage = at(80, version=14)
+    stage.blocked("169.254.1.2", 5432, private=True)
+    assert painted(stage) == lines("""
+c1  169.254.1.2  tcp 5432 postgresql                 17:32:05   1 try, uid 1000
+  ! this machine's own loopback: allowing opens every service on 127.0.0.1
+allow: a, then y   no: s not now  m this session  d deny                i l ? q
+""")
+
+
+def test_a_private_address_under_the_floor_is_told_and_not_asked():
+    stage = at(80)
+    stage.blocked("10.0.2.2", 22, private=True)
+    assert painted(stage) == lines("""
+c1  10.0.2.2  tcp 22 ssh                             17:32:05   1 try, uid 1000
+  ! not asked: the shield keeps private ranges shut, whatever is allowed
+
+""") + [""]
+
+
+def test_a_burst_and_its_list():
+    stage = at(80)
+    stage.blocked("203.0.113.90", count=2, names=["telemetry.example.net"])
+    for last in range(20, 24):
+        stage.blocked(f"203.0.113.{last}", count=2, names=["registry.example.com"])
+    for last in range(1, 11):
+        stage.blocked(f"198.51.100.{last}")
+    stage.key("l")
+    stage.key("2")
+    stage.key("\n")
+    assert painted(stage)[-3:] == lines(
+        """
+c1  203.0.113.20  tcp 443 https           2 of 12  17:32:05   2 tries, uid 1000
+  | registry.example.com   looked up 17:32:03; 3 more of its addresses wait too
+allow: a address  A name   no: s not now  m this session  d deny        i l ? q
+"""
+    )
+    stage = at(80)
+    for last in range(20, 24):
+        stage.blocked(f"203.0.113.{last}", count=2, names=["registry.example.com"])
+    stage.blocked("203.0.113.90", count=2, names=["telemetry.example.net"])
+    for last in range(1, 11):
+        stage.blocked(f"198.51.100.{last}")
+    stage.key("l")
+    stage.key("2")
+    assert painted(stage)[-12:] == lines("""
+12 waiting for c1                        a digit marks, * all, space: next page
+     1  tcp 443    4 addresses   8 tries    registry.example.com
+  x  2  tcp 443    1 address     2 tries    telemetry.example.net
+     3  tcp 443    1 address     1 try      198.51.100.1
+     4  tcp 443    1 address     1 try      198.51.100.2
+     5  tcp 443    1 address     1 try      198.51.100.3
+     6  tcp 443    1 address     1 try      198.51.100.4
+     7  tcp 443    1 address     1 try      198.51.100.5
+     8  tcp 443    1 address     1 try      198.51.100.6
+     9  tcp 443    1 address     1 try      198.51.100.7
+        ... 3 more
+1 marked: a allow  s not now  m this session    Enter asks it   l back
+""")
+
+
+def test_a_list_of_several_containers_says_whose_each_is():
+    stage = at(80)
+    stage.docket.add_container("web", 18, {})
+    stage.blocked("203.0.113.10", names=["www.example.com"])
+    stage.blocked("203.0.113.11", 80, container="web")
+    stage.event("denied", "192.0.2.1", count=3)
+    stage.event("multicast", "ff02::1", container="web", count=2)
+    stage.event("denied", "192.0.2.1", container="web", count=4)
+    stage.key("l")
+    assert painted(stage)[-5:] == lines("""
+2 waiting                                                  a digit marks, * all
+     1  c1          tcp 443    1 address     1 try      www.example.com
+     2  web         tcp 80     1 address     1 try      203.0.113.11
+  not asked: 7 denied before, 2 multicast and the like
+Enter asks the first   l back
+""")
+
+
+def test_done_and_proved():
+    stage = at(80)
+    stage.blocked()
+    stage.key("a")
+    stage.wait(0.4)
+    stage.event("allowed", "203.0.113.10")
+    stage.refresh()
+    assert painted(stage)[2:] == [
+        "  a allow 203.0.113.10 ... done in 0.3 s",
+        "c1  203.0.113.10: first packet let out 0.4 s later",
+        "",
+    ]
+
+
+def test_by_name_and_the_blocked_address_not_among_them():
+    stage = at(80)
+    stage.blocked(names=["www.example.com"])
+    stage.key("A")
+    stage.result = {"opened": ["203.0.113.11", "203.0.113.12"]}
+    assert painted(stage)[2:] == lines("""
+  A opens what this host resolves the name to now, every port; where the shield
+    resolves live, also whatever it and its subdomains answer from now on
+y allow www.example.com   any other key: no
+""")
+    stage.key("y")
+    assert painted(stage)[4:] == lines("""
+  A allow www.example.com ... done in 0.3 s: opened 203.0.113.11, 203.0.113.12
+  ! not 203.0.113.10, which was blocked: this host resolves the name elsewhere
+    203.0.113.10 is asked again, as an address
+c1  203.0.113.10  tcp 443 https                      17:32:05   1 try, uid 1000
+  | www.example.com   looked up 17:32:03
+  ! asked as an address: this host resolves the name to others
+allow: a address  A name   no: s not now  m this session  d deny        i l ? q
+""")
+
+
+def test_failed():
+    stage = at(80)
+    stage.blocked()
+    stage.result = {"result": "failed", "error": "Error: No IPs allowed for c1", "reason": "not-started"}
+    stage.key("a")
+    assert painted(stage)[2:5] == lines("""
+  a allow 203.0.113.10 ... FAILED after 0.3 s, still waiting
+  | terok-shield: Error: No IPs allowed for c1
+c1  203.0.113.10  tcp 443 https                      17:32:05   1 try, uid 1000
+""")
+
+
+def test_unknown():
+    stage = at(80)
+    stage.auto = False
+    stage.blocked()
+    stage.key("a")
+    (job,) = stage.start()
+    stage.mono += 30
+    stage.docket.overdue(job, stage.now)
+    stage.refresh()
+    assert painted(stage)[2] == "  a allow 203.0.113.10 ... no answer in 30 s: it may or may not be open"
+
+
+def test_loss():
+    stage = at(80)
+    stage.docket.lost("c1", 1240, "kernel")
+    stage.refresh()
+    assert painted(stage) == lines("""
+! 1240 packets were lost at 17:32:05 (kernel buffer full). A destination tried
+only then is not shown; it will be when it is tried again. Exit code: 5
+
+""") + [""]
+
+
+def test_undo_tells_what_it_really_does():
+    stage = at(80)
+    stage.blocked()
+    stage.key("a")
+    stage.key("u")
+    assert painted(stage)[3:] == lines("""
+  u undoes `allow 203.0.113.10` of 17:32:06: there is no neutral un-allow, so
+    the address is denied; connections that stand are not cut
+y deny 203.0.113.10   any other key: no
+""")
+    stage.key("y")
+    assert painted(stage)[5:] == ["  u deny 203.0.113.10 ... done in 0.3 s", ""]
+    assert stage.commands == ["allow c1 203.0.113.10", "deny c1 203.0.113.10"]
+
+
+def test_everything_known_about_one():
+    stage = at(80)
+    stage.blocked(count=3, names=[name("www.example.com", "edge.cdn.example"), "example.com"])
+    stage.blocked(port=80)
+    stage.key("i")
+    assert painted(stage)[2:] == lines("""
+  container   c1
+  address     203.0.113.10
+  for         tcp 443 https
+  tries       3, first 17:32:05, last 17:32:05
+  uid inside  1000
+  | project   demo
+  | task      t-7
+  | name      www.example.com  via edge.cdn.example  at 17:32:03
+  | name      example.com  at 17:32:03
+  a opens every port of this address, for all 2 names on it; recorded, for 30
+    minutes where the shield resolves live
+  A opens what this host resolves the name to, and later answers where the
+    shield resolves live
+  d is recorded by the shield, until the container restarts
+c1  203.0.113.10  tcp 443 https                    17:32:05   3 tries, uid 1000
+  | www.example.com   and 1 more name here: allowing opens all of them (i)
+allow: a address  A name   no: s not now  m this session  d deny        i l ? q
+""")
+
+
+# --- 40 columns
+
+
+def test_a_question_at_40_columns():
+    stage = at(40)
+    stage.blocked(count=4, names=[name("www.example.com", "edge.cdn.example", "")])
+    assert painted(stage) == lines("""
+c1  tcp 443 https     4 tries, uid 1000
+  203.0.113.10               17:32:05
+  | www.example.com
+  | via edge.cdn.example
+allow: a address  A name
+no: s now  m session  d deny    i l ? q
+""")
+
+
+def test_a_long_address_and_a_long_name_at_40_columns():
+    stage = at(40)
+    stage.blocked(
+        "2001:db8:5:1234:5678:9abc:def0:1234",
+        names=[name("www.bank.example." * 5 + "n.example.com.login.evil.example", at="")],
+    )
+    assert painted(stage) == lines("""
+c1  tcp 443 https       1 try, uid 1000
+  2001:db8:5:1234:5678:9abc:def0:1234
+  | ..n.example.com.login.evil.example
+allow: a address  A name
+no: s now  m session  d deny    i l ? q
+""")
+
+
+def test_the_floor_at_40_columns_still_says_which_address():
+    stage = at(40)
+    stage.blocked("10.0.2.2", 22, private=True)
+    assert painted(stage)[:2] == lines("""
+c1  tcp 22 ssh          1 try, uid 1000
+  10.0.2.2                   17:32:05
+""")
+
+
+def test_a_list_at_40_columns():
+    stage = at(40)
+    stage.blocked("203.0.113.20", names=["registry.example.com"])
+    stage.blocked("203.0.113.21", names=["a-rather-long-name-of-a-host.telemetry.example.net"])
+    stage.key("l")
+    stage.key("2")
+    assert painted(stage)[-4:] == lines(
+        """
+2 waiting for c1   a digit marks, * all
+  1 registry.example.com
+x 2 ..e-of-a-host.telemetry.example.net
+1 marked: a s m  Enter  l back
+"""
+    )
+
+
+# --- every size, and text that would rather be something else
+
+FAKE = "c1  203.0.113.99  tcp 443 https   17:32:05\r\nallow: a address  A name   no: s not now"
+HOSTILE = [
+    pytest.param("\x1b[2J\x1b[H\x1b[31mEVIL\x07", id="control bytes"),
+    pytest.param("\r\nEVIL" * 4, id="lines of its own"),
+    pytest.param(FAKE + "EVIL", id="a fake question"),
+    pytest.param("\u202eLIVE\u202c EVIL", id="right to left"),
+    pytest.param("EVIL" + "\u0430\u0435" * 40 + "EVIL", id="other scripts"),
+    pytest.param("x" * 10_000 + ".EVIL", id="10 kB"),
+    pytest.param("x " * 5_000 + "EVIL", id="10 kB of words"),
+    pytest.param("\x9b2J\x90EVIL\x9c\x00\x7f", id="C1"),
+    pytest.param("\ud800EVIL", id="half a surrogate"),
+]
+
+
+def hostile_stage(width, height, evil):
+    stage = at(width, height)
+    stage.docket.add_container("c1", 18, {"project": evil, evil: "task", "x": evil * 2})
+    stage.blocked("203.0.113.10", names=[name(evil, evil, evil), name(evil)])
+    stage.key("i")
+    stage.key("l")
+    stage.key("l")
+    stage.result = {"result": "failed", "error": evil}
+    stage.key("a")
+    stage.key("m")
+    stage.wait(5)
+    return stage
+
+
+@pytest.mark.parametrize("width", [20, 40, 59, 80, 200])
+@pytest.mark.parametrize("evil", HOSTILE)
+def test_text_from_outside_stands_behind_a_bar_and_never_at_the_start_of_a_line(width, evil):
+    found = painted(hostile_stage(width, 24, evil))
+    shown = [line for line in found if "EVIL" in line]
+    assert shown, "its end is kept"
+    for line in shown:
+        behind = line.startswith(("  | ",))
+        row = line.lstrip(" x").startswith("1 ")  # of the list
+        assert behind or row, line
+    assert not any(line.startswith(("allow:", "c1  203.0.113.99")) and "EVIL" in line for line in found)
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_the_end_of_a_failed_commands_words_is_kept(width):
+    stage = at(width)
+    stage.blocked()
+    stage.result = {"result": "failed", "error": "x" * 10_000 + " Error: the reason why"}
+    stage.key("a")
+    assert any(line.endswith("the reason why") for line in painted(stage))
+    assert len(stage.written) < 3000
+
+
+@pytest.mark.parametrize("height", HEIGHTS)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_every_view_fits_every_size(width, height):
+    stage = at(width, height, version=14)
+    many = [name("%s.example.com" % ("n" * n), "edge%d.cdn.example" % n) for n in range(1, 60, 7)]
+    stage.blocked("203.0.113.10", count=1234567, uid=4294967295, names=many[:1])
+    stage.blocked("203.0.113.10", 65535, proto=136)
+    stage.blocked("2001:db8:1111:2222:3333:4444:5555:6666", None, proto=None, names=many)
+    stage.blocked("10.0.2.2", 22, private=True)
+    stage.blocked("169.254.169.254", 80, private=True)
+    for last in range(1, 30):
+        stage.blocked(f"198.51.100.{last}", last * 2000, names=["%s.example.org" % ("x" * last)])
+    stage.event("denied", "192.0.2.1", count=10**9)
+    stage.event("multicast", "ff02::1", count=10**9)
+    stage.event("bypass", "192.0.2.1", count=10**9)
+    for keys in (
+        "i",
+        "l1 2*m",
+        "l",
+        "a",
+        "u",
+        "n",
+        "A",
+        "y",
+        "h",
+        " 1",
+        "sd",
+        "\x0c",
+        "?",
+        "q",
+        "x",
+        "d",
+        "l3a1\n",
+        "l*a",
+        "33\n",
+        "z",
+    ):
+        for key in keys:
+            stage.key(key)
+    stage.docket.lost("c1", 10**12, "kernel")
+    stage.docket.lost("c1", 1, "reader")
+    stage.wait(5)
+    stage.resize(20, 5)
+    stage.key("l")
+    stage.resize(width, height)
+    stage.key("q")
+    stage.key("q")
+
+
+@pytest.mark.parametrize("width", [20, 38, 40, 60, 76, 80, 200])
+def test_what_a_question_is_about_is_never_cut(width):
+    stage = at(width, 50)
+    stage.docket.add_container("a-container-with-a-rather-long-name", 14, {})
+    for dest, port, proto, spelled in (
+        ("2001:db8:1111:2222:3333:4444:5555:6666", 65535, 6, "tcp 65535"),
+        ("203.0.113.10", 5432, 6, "tcp 5432 postgresql"),
+        ("10.0.2.2", None, None, "protocol unknown"),
+    ):
+        stage.blocked(
+            dest,
+            port,
+            proto=proto,
+            private=dest == "10.0.2.2",
+            container="a-container-with-a-rather-long-name",
+        )
+        (group,) = groups(stage.docket)
+        joined = "".join("".join(screen.question(stage.docket, group, width - 1, 50, clock)).split())
+        assert dest in joined
+        assert spelled.replace(" ", "") in joined
+        assert "a-cont" in joined
+        stage.answer("mute", *stage.ids())
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("height", [5, 6, 8, 24])
+def test_a_question_and_its_keys_fit_the_screen_whole_unless_its_address_alone_does_not(width, height):
+    stage = at(width, height, version=14)
+    stage.blocked("169.254.169.254", 80, private=True, names=["a.example.com", "b.example.com"])
+    for port in range(1, 9):
+        stage.blocked("169.254.169.254", port, private=True)
+    (group,) = groups(stage.docket)
+    question = screen.question(stage.docket, group, width - 1, height, clock)
+    assert len(question) + len(screen.key_line(stage.docket, group, width)) <= height
+    assert len(stage.shown) <= height
+    assert stage.shown[0].startswith("c1  ")
+
+
+def test_random_sizes_while_everything_happens():
+    rng = random.Random(11)
+    for _ in range(12):
+        width, height = rng.randrange(20, 200), rng.randrange(5, 50)
+        stage = at(width, height, colour=rng.random() < 0.5)
+        for step in range(40):
+            stage.blocked(
+                f"203.0.113.{step}",
+                names=["%s.example.com" % ("y" * rng.randrange(1, 60))] * rng.randrange(2),
+            )
+            stage.key(rng.choice("aAsmdulhi?q19* \n"))
+            if rng.random() < 0.2:
+                stage.resize(rng.randrange(20, width + 1), rng.randrange(5, 50))
+            if stage.prompt.quit:
+                break
+
+
+def test_with_a_dumb_terminal_nothing_is_rewritten():
+    stage = at(80, dumb=True)
+    stage.blocked(names=["www.example.com"])
+    for key in "lix?hu1asq":
+        stage.key(key)
+    assert b"\r" not in stage.written.replace(b"\r\n", b"")
+    assert b"\x1b" not in stage.written
+
+
+def test_colour_is_never_the_only_carrier_of_a_meaning():
+    plain, coloured = at(80), at(80, colour=True)
+    for stage in (plain, coloured):
+        stage.blocked(names=["www.example.com"])
+        for key in "lix?hAyuyq":
+            stage.key(key)
+        stage.docket.lost("c1", 3, "kernel")
+        stage.wait(3)
+    assert b"\x1b[" in coloured.written
+    assert coloured.text == plain.text
+
+
+def test_the_bell_rings_on_a_new_question_and_for_no_other_reason():
+    stage = at(80, bell=True)
+    stage.blocked("203.0.113.1")
+    assert stage.written.count(b"\a") == 1
+    stage.blocked("203.0.113.2")
+    stage.key("s")
+    assert stage.written.count(b"\a") == 1, "the operator's own key brought it up"
+    stage.key("s")
+    stage.wait(60)
+    stage.blocked("203.0.113.3")
+    assert stage.written.count(b"\a") == 2
+
+
+# --- rows and words
+
+
+@pytest.mark.parametrize(
+    "summary, text",
+    [
+        ({}, "stopped: nothing was blocked"),
+        ({"allowed": 3, "skipped": 1, "open": 2}, "stopped: 3 allowed, 1 skipped, 2 left open"),
+    ],
+)
+def test_the_end_says_what_is_not_zero(summary, text):
+    every = ("allowed", "denied", "skipped", "muted", "failed", "unknown", "open", "lost", "untold")
+    assert screen.summary_lines({**dict.fromkeys(every, 0), **summary}, 79) == [text]
+
+
+def test_the_commands_that_would_repeat_it_have_the_last_word_on_each_target():
+    stage = at(80)
+    stage.blocked("203.0.113.1")
+    stage.key("a")
+    stage.blocked("203.0.113.2")
+    stage.key("d")
+    stage.blocked("203.0.113.3")
+    stage.result = {"result": "failed"}
+    stage.key("a")
+    stage.key("s")
+    stage.result = {}
+    stage.key("u")
+    stage.key("y")
+    assert screen.repeat_commands(stage.docket.history, "terok-shield") == [
+        "terok-shield allow c1 203.0.113.1",
+        "terok-shield allow c1 203.0.113.2",
+    ]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_columns_never_touch_nor_overflow(width):
+    for left in range(0, 250, 7):
+        for right in range(0, 60, 7):
+            line = screen.columns("l" * left, "r" * right, width)
+            assert len(line) <= width
+            assert not right or "lr" not in line
