@@ -133,19 +133,24 @@ def _bug(error: Exception, debug: bool) -> int:
 
 
 def _reader(argv: list[str]) -> int:
-    """The reader's role: `STATE_DIR CONTAINER --emit=json [--netns PATH]`."""
-    import argparse
+    """The reader's role: `STATE_DIR CONTAINER --emit=json [--netns PATH]`.
 
-    parser = argparse.ArgumentParser(prog=NAME + " --as-reader", allow_abbrev=False)
-    parser.add_argument("state_dir", metavar="STATE_DIR")
-    parser.add_argument("container", metavar="CONTAINER")
-    parser.add_argument("--emit", choices=["json"], default="json")
-    parser.add_argument("--netns", metavar="PATH")
-    found = parser.parse_args(argv)
+    Parsed by hand: every session starts one, and argparse would be the largest part of that.
+    """
+    words, netns = [], None
+    rest = iter(argv)
+    for word in rest:
+        if word.startswith("--netns"):
+            netns = word[len("--netns=") :] if word.startswith("--netns=") else next(rest, None)
+        elif word != "--emit=json":
+            words.append(word)
+    if len(words) != 2 or any(word.startswith("-") for word in words):
+        usage = "simple-clearance.pyz --as-reader STATE_DIR CONTAINER --emit=json [--netns PATH]"
+        return _complain(Refused(USAGE, "not how a reader is called", usage))
     from . import reader
 
     try:
-        return reader.main(found.state_dir, found.container, found.netns, None, {})
+        return reader.main(words[0], words[1], netns)
     except Refused as error:
         return _complain(error)
     except KeyboardInterrupt:

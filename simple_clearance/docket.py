@@ -142,6 +142,11 @@ class Docket:
     def dossier(self, container: str) -> dict[str, str]:
         return self._dossiers.get(container, {})
 
+    @property
+    def several(self) -> bool:
+        """Whether it is about more than one container."""
+        return len(self._dossiers) > 1
+
     def floor(self, container: str) -> bool | None:
         """Whether this container's shield keeps private ranges shut; None when unknown."""
         return self._floors.get(container)

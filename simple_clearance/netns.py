@@ -12,6 +12,7 @@ import errno
 import os
 
 from .errors import CANNOT_START, Refused
+from .text import printable
 
 # linux/sched.h
 CLONE_NEWUSER = 0x10000000
@@ -66,6 +67,14 @@ def libc_call(name: str, *args: int) -> int:
     return result
 
 
+def open_path(path: str) -> int:
+    """A descriptor of the namespace that `path` names; raises Refused."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as problem:
+        raise _refusal("open " + printable(path), problem) from problem
+
+
 def enter(netns: int) -> None:
     """Join the network namespace of descriptor `netns`, and before it its user namespace if need be.
 
@@ -94,11 +103,11 @@ def enter(netns: int) -> None:
 
 
 def _refusal(operation: str, problem: OSError) -> Refused:
-    return Refused(
-        CANNOT_START,
-        f"can't {operation}: {problem.strerror}",
-        "run it as the user who owns the container (podman ps shows that user's), or as root",
-    )
+    if problem.errno in (errno.EPERM, errno.EACCES):
+        hint = "run it as the user who started the container, or as root"
+    else:
+        hint = "a container's network namespace is /proc/PID/ns/net of a process in it, or /run/netns/NAME"
+    return Refused(CANNOT_START, "can't %s: %s" % (operation, problem.strerror), hint)
 
 
 def drop_privileges() -> None:
@@ -112,7 +121,7 @@ def drop_privileges() -> None:
 
     uid, gid = _highest_mapped("/proc/self/uid_map"), _highest_mapped("/proc/self/gid_map")
     capset = _capset() if uid in (0, os.getuid()) else None
-    limit = max(map(int, os.listdir("/proc/self/fd")))  # listdir's own is among them: one above ours
+    limit = _first_free_descriptor()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     for step in (_become_root_inside, _hide_files, _leave_groups):
         try:
@@ -125,6 +134,16 @@ def drop_privileges() -> None:
         capset()
     if hard == resource.RLIM_INFINITY or limit < hard:  # poll(2) refuses to watch more than that: not 0
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+
+
+def _first_free_descriptor() -> int:
+    """The number above all open descriptors, once the gaps below it are filled."""
+    highest = max(map(int, os.listdir("/proc/self/fd")))
+    free = os.dup(2)
+    while free < highest:
+        free = os.dup(2)
+    os.close(free)
+    return free
 
 
 def _become_root_inside() -> None:

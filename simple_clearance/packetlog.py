@@ -148,5 +148,5 @@ def _taken(holder: int) -> Refused:
 def _no_nflog(operation: str, problem: OSError) -> Refused:
     hints = ["load it with modprobe nfnetlink_log, as root"]
     if problem.errno in (errno.EPERM, errno.EACCES):
-        hints = ["run it as the user who owns the container, or as root"]
+        hints = ["run it as the user who started the container, or as root"]
     return Refused(CANNOT_START, f"{operation}: {problem.strerror}", *hints)

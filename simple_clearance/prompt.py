@@ -13,7 +13,7 @@ from .groups import groups
 from .keys import Keyboard, Press
 from .moment import Now
 from .painter import Painter
-from .text import count
+from .text import count, printable
 from .views import Asking, Idle, View
 
 TYPE_CHECKING = False
@@ -29,6 +29,7 @@ NOTICE_LINES = 8
 """Lines of one batch at most; what is beyond is counted."""
 OUTCOMES = 100
 """Outcomes of verdicts that wait to be told; no flood of other notices takes their place."""
+ANSWERED, STOPPED = "answered meanwhile", "the container has stopped"
 
 
 class Prompt:
@@ -62,6 +63,7 @@ class Prompt:
         self._told_early = False
         self._pending_job: Job | None = None
         self._prefer = ""
+        self._vanished = ANSWERED  # why, when the question does
         self.now = Now(0.0, 0.0)
         self._keyboard.arm(self.now.mono, False)
         self._view_keys()
@@ -148,6 +150,8 @@ class Prompt:
     def record(self, record: dict[str, Any], now: Now) -> None:
         """One record of the docket."""
         kind, width = record["type"], self.painter.width - 1
+        if kind == "stopped" and self._view.vanished():
+            self._vanished = STOPPED
         if kind == "lost":
             self._lost[record["where"]] = self._lost.get(record["where"], 0) + record["count"]
         elif kind == "verdict":
@@ -157,10 +161,14 @@ class Prompt:
             if lines:
                 self._notice(lines)
 
+    def where(self, container: str) -> str:
+        """What the line of an answer begins with: its container, where there are several."""
+        return printable(container, 30) + "  " if self.docket.several else "  "
+
     def _outcome(self, record: dict[str, Any], width: int) -> None:
         job, self._pending_job = self._pending_job, None
         named = addresses.canonical(record["target"]) is None
-        lines = screen.verdict_lines(record, width, named, self.shield)
+        lines = screen.verdict_lines(record, width, named, self.shield, self.where(record["container"]))
         if named and record["action"] == "allow" and record["result"] == "applied":
             requests = [self.docket.request(request_id) for request_id in record["ids"]]
             shut = [r.dest for r in requests if r is not None and r.dest not in record["opened"]]
@@ -194,7 +202,7 @@ class Prompt:
         if not self._drained:
             return
         if self._view.vanished():
-            text = "answered meanwhile: no key needed"
+            text, self._vanished = f"{self._vanished}: no key needed", ANSWERED
             self.painter.lines(screen.folded(text, self.painter.width - 1))
             self._leave()
             self._own_key = False
@@ -227,7 +235,8 @@ class Prompt:
         """A key has decided: `line` says so in the place of the line of keys."""
         self._leave()
         self._own_key = True
-        lines = screen.folded(line.strip(), self.painter.width - 1)
+        indent = "  " if line.startswith(" ") else ""
+        lines = screen.folded(line.strip(), self.painter.width - 1, indent)
         if lines[:-1]:
             self.painter.lines(lines[:-1])
         self.painter.keys(lines[-1])

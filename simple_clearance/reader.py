@@ -20,11 +20,10 @@ import sys
 import time
 
 from . import addresses, clocks, netns
-from .errors import CANNOT_START, INCOMPLETE, OK, Refused
+from .errors import INCOMPLETE, OK, Refused
 from .output import Output
 from .packetlog import PacketLog
 from .tally import Tally
-from .text import printable
 
 ROUND = 16  # datagrams read before stdout and the others get their turn
 PIPE = 1 << 20  # bytes of stdout, if it is a pipe; a busy user gets less
@@ -73,7 +72,7 @@ def _run(container: str, netns_path: str | None, pidfd: int | None, dossier: dic
         dossier = dossier or found.dossier
         pidfd, namespace = open_namespace(found)
     else:
-        namespace = _open_netns(netns_path)
+        namespace = netns.open_path(netns_path)
     netns.enter(namespace)
     os.close(namespace)
     log = PacketLog()
@@ -95,17 +94,6 @@ def _fill_standard_descriptors() -> None:
     while fd <= 2:
         fd = os.open(os.devnull, os.O_RDWR)
     os.close(fd)
-
-
-def _open_netns(path: str) -> int:
-    try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as problem:
-        raise Refused(
-            CANNOT_START,
-            f"open {printable(path)}: {problem.strerror}",
-            "ls -l /run/netns, or give /proc/PID/ns/net of a process in the container",
-        ) from problem
 
 
 def _parent() -> int | None:

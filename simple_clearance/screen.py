@@ -378,17 +378,19 @@ REASON_TEXT = {
 }
 
 
-def verdict_lines(record: dict[str, Any], width: int, named: bool, shield: str = "terok-shield") -> list[str]:
-    """The outcome of one verdict, from its record."""
-    start = (
-        "  "
-        + job_text(record["action"], record["target"], record["by"], named, record.get("undo", False))
-        + " ... "
-    )
+def verdict_lines(
+    record: dict[str, Any], width: int, named: bool, shield: str = "terok-shield", where: str = "  "
+) -> list[str]:
+    """The outcome of one verdict, from its record; `where` is what its line begins with."""
+    job = job_text(record["action"], record["target"], record["by"], named, record.get("undo", False))
+
+    def told(text: str) -> list[str]:
+        return folded(f"{job} ... {text}", width, where)
+
     took = seconds(record["seconds"])
     result, reason = record["result"], record["reason"]
     if result == "applied" and reason == "already-open":
-        return folded(start.strip() + " open already", width)
+        return told("open already")
     if result == "applied":
         opened = record.get("opened", [])
         text = f"done in {took}"
@@ -398,15 +400,15 @@ def verdict_lines(record: dict[str, Any], width: int, named: bool, shield: str =
                 + (", ".join(opened[:4]) or "nothing")
                 + (" and %d more" % (len(opened) - 4) if len(opened) > 4 else "")
             )
-        return folded(start.strip() + " " + text, width)
+        return told(text)
     if result == "dry-run":
-        return folded(start.strip() + " dry run: nothing was run", width)
+        return told("dry run: nothing was run")
     if reason == "timeout":
-        return folded(start.strip() + f" no answer in {took}: it may or may not be open", width)
+        return told(f"no answer in {took}: it may or may not be open")
     if result == "unknown":
-        return folded(start.strip() + f" ended after {took}: it may or may not be open", width)
+        return told(f"ended after {took}: it may or may not be open")
     waiting = "" if record.get("undo") else ", still waiting"
-    lines = folded(start.strip() + f" FAILED after {took}{waiting}", width)
+    lines = told(f"FAILED after {took}{waiting}")
     if reason in REASON_TEXT:
         lines.extend(folded("! " + REASON_TEXT[reason], width))
     elif record["action"] == "allow" and reason != "not-started":

@@ -98,10 +98,12 @@ class View:
         def carry_out() -> None:
             self.prompt.docket.undo(undo, "operator")
             job = self.prompt.docket.jobs(undo.container)[-1]
-            self.prompt.decided(f"  u {action} {printable(undo.target, 60)} ...", job)
+            where = self.prompt.where(undo.container)
+            self.prompt.decided(f"{where}u {action} {printable(undo.target, 60)} ...", job)
 
         when, why = self.prompt.clock(undo.wall), UNDO[undo.action, undo.named]
-        text = f"u undoes `{undo.action} {printable(undo.target, 60)}` of {when}: {why}"
+        of = f" for {printable(undo.container, 30)}" if self.prompt.docket.several else ""
+        text = f"u undoes `{undo.action} {printable(undo.target, 60)}`{of} of {when}: {why}"
         what = f"{action} {printable(undo.target, 40)}"
         self.prompt.show(Confirming(self.prompt, text, "y", what, carry_out, self.ids), True)
 
@@ -222,7 +224,8 @@ class Asking(View):
             return
         jobs = prompt.docket.jobs(self.group.lead.container)
         job = next(job for job in jobs if asked in job.ids and job.state != "late")
-        prompt.decided("  {} ...".format(screen.job_text(action, job.target, "operator", job.named)), job)
+        text = screen.job_text(action, job.target, "operator", job.named)
+        prompt.decided(f"{prompt.where(job.container)}{text} ...", job)
 
 
 class Confirming(View):
@@ -343,12 +346,15 @@ class Listing(View):
                 prompt.prefer(self._groups[chosen].lead.id)
             prompt.back()
         elif key in "sm":
-            ids = [request.id for request in self._marked_requests()]
-            if not prompt.docket.answer("skip" if key == "s" else "mute", ids, prompt.now, "operator"):
+            action, number = "skip" if key == "s" else "mute", 0
+            for requests in self._marked_groups():  # each is an answer of its own in the history
+                ids = [request.id for request in requests]
+                number += len(ids) if prompt.docket.answer(action, ids, prompt.now, "operator") else 0
+            if not number:
                 prompt.grumble(NOTHING_MARKED)
                 return
             text = "s not now" if key == "s" else "m not in this session"
-            prompt.decided("  {} ({})".format(text, count(len(ids), "request")))
+            prompt.decided("  {} ({})".format(text, count(number, "request")))
         elif key == "a":
             self._allow()
         else:
@@ -365,13 +371,16 @@ class Listing(View):
             index = first + int(key) - 1
             self._marked = sorted(set(self._marked) ^ {index})
 
-    def _marked_requests(self) -> list[Request]:
-        docket = self.prompt.docket
-        held = [docket.request(request_id) for index in self._marked for request_id in self._ids[index]]
-        return [request for request in held if request is not None and request.state == OPEN]
+    def _marked_groups(self) -> list[list[Request]]:
+        """What still waits of each marked one."""
+        docket, found = self.prompt.docket, []
+        for index in self._marked:
+            held = [docket.request(request_id) for request_id in self._ids[index]]
+            found.append([request for request in held if request is not None and request.state == OPEN])
+        return found
 
     def _allow(self) -> None:
-        requests = self._marked_requests()
+        requests = [request for group in self._marked_groups() for request in group]
         ids = list({(r.container, r.dest): r.id for r in reversed(requests) if not is_guarded(r)}.values())[
             ::-1
         ]

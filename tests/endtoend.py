@@ -38,12 +38,13 @@ class Desk:
         self.host, self.lab, self.terminal, self.pyz = host, lab, terminal, pyz
         self.python = sys.executable
         self.prefix: list[str] = []
+        self.flags = ["-W", "error"]
         self.c1 = host.container("c1", lab)
         self.env = host.env()
         self.t: Any = None
 
     def argv(self, *words: str) -> list[str]:
-        return [*self.prefix, self.python, "-W", "error", self.pyz, *words]
+        return [*self.prefix, self.python, *self.flags, self.pyz, *words]
 
     def start(self, *words: str, env: dict[str, str] | None = None, **options: Any) -> Session:
         """The archive on a pty of its own, with these arguments."""

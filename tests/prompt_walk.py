@@ -265,6 +265,7 @@ class PromptWalk(Walk):
         if self.stage.prompt.quit:
             self.stage.prompt.quit = False  # the walk goes on; the session would not
             self.stage.prompt.back()
+            self.stalled_since_read = True  # whatever comes next is still of that key
         return action
 
     def bounded(self):

@@ -82,7 +82,9 @@ def test_every_id_map_ends_without_a_capability(home, ids, uid, walls):
             found = dict(line.rstrip("\n").split(":\t", 1) for line in status if ":\t" in line)
         for name in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
             assert int(found[name], 16) == 0, name
-        outside = {int(a) + i: int(b) + i for a, b, n in map(str.split, ids.splitlines()) for i in range(int(n))}
+        outside = {
+            int(a) + i: int(b) + i for a, b, n in map(str.split, ids.splitlines()) for i in range(int(n))
+        }
         assert found["Uid"].split() == [str(outside[uid])] * 4
         assert found["Gid"].split() == [str(outside[uid])] * 4
 
@@ -126,7 +128,9 @@ def test_a_python_without_ctypes_says_what_would_do(python):
     assert done.returncode == 3
     assert done.stdout == b""
     message, hint = done.stderr.decode().splitlines()
-    assert message == "simple-clearance: this Python can't enter a container: it has neither os.setns nor ctypes"
+    assert (
+        message == "simple-clearance: this Python can't enter a container: it has neither os.setns nor ctypes"
+    )
     assert "3.12" in hint
 
 
@@ -162,5 +166,3 @@ def test_entering_leaves_no_descriptor_open():
     )
     done = subprocess.run([sys.executable, "-I", "-S", "-c", script], stdout=subprocess.PIPE, check=True)
     assert done.stdout == b"True\n"
-
-

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import threading
 from typing import Any
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -49,6 +50,12 @@ runtime = "crun"
 """
 
 
+def prefix(python: str) -> str:
+    """Where this interpreter and its library are installed."""
+    argv = [python, "-c", "import sys; print(sys.base_prefix)"]
+    return subprocess.run(argv, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
 class Rig:
     """One version of terok-shield with an operator; a context manager, ready when entered.
 
@@ -56,21 +63,30 @@ class Rig:
     are what is run most.  `folder` holds everything, readable from outside.
     """
 
-    def __init__(self, version: str, python: str) -> None:
+    def __init__(self, version: str, python: str, *others: str) -> None:
+        """`python` is what terok-shield will run with; `others` shall be there for the operator, too."""
         self.version = version
         self.python = python
+        self.others = others
         self.uid, self.subids = 29411, 96468992  # free numbers on any sane machine, and only seen inside
         self.folder = tempfile.mkdtemp(prefix="simple-clearance-real-", dir="/var/tmp")
         self.home = self.folder + "/home"
         self.root = self.home + "/.local/state/terok/shield"
         self.venv = self.folder + "/venv"
+        self._installing = threading.Lock()
         self._world: subprocess.Popen[str] | None = None
         self._pid = 0
+
+    def install(self) -> None:
+        """Download terok-shield; may be called ahead, from another thread.  AssertionError with pip's words."""
+        with self._installing:
+            if not os.path.exists(self.venv + "/bin/terok-shield"):
+                self._install()
 
     def __enter__(self) -> Rig:
         try:
             os.chmod(self.folder, 0o755)
-            self._install()
+            self.install()
             self._settle()
             self._start()
             self._image()
@@ -85,7 +101,9 @@ class Rig:
             self._world.stdin.close()  # type: ignore[union-attr]
             self._world.wait(20)  # the kernel has killed every process of that world by then
             self._world.stdout.close()  # type: ignore[union-attr]
-        shutil.rmtree(self.folder)
+            self._world = None
+        with self._installing:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     # --- building it
 
@@ -118,13 +136,8 @@ class Rig:
         return "" if self.version.startswith("0.7.") else "+"
 
     def _start(self) -> None:
-        prefix = subprocess.run(
-            [self.python, "-c", "import sys; print(sys.base_prefix)"],
-            check=True,
-            stdout=subprocess.PIPE,
-            text=True,
-        ).stdout.strip()
-        given = {"user": USER, "uid": self.uid, "subids": self.subids, "home": self.home, "needed": [prefix]}
+        needed = [prefix(python) for python in (self.python, *self.others)]
+        given = {"user": USER, "uid": self.uid, "subids": self.subids, "home": self.home, "needed": needed}
         argv = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
         argv += [
             "--propagation",

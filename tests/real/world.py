@@ -75,8 +75,7 @@ def mounts(user, uid, subids, home, needed):
     cover("/etc/group", read("/etc/group") + "%s:x:%d:\n" % (user, uid))
     for path in ("/etc/subuid", "/etc/subgid"):
         cover(path, "%s:%d:262144\n" % (user, subids))
-    for path in needed:
-        reveal(path)
+    reveal(needed)
     if os.path.isdir("/sys/fs/cgroup/unified"):  # older crun can't make sense of both hierarchies
         run("mount", "-t", "tmpfs", "none", "/sys/fs/cgroup/unified")
     if not os.path.exists("/dev/net/tun") or not os.stat("/dev/net/tun").st_mode & stat.S_IWOTH:
@@ -85,19 +84,22 @@ def mounts(user, uid, subids, home, needed):
         os.chmod("/dev/net/tun", 0o666)
 
 
-def reveal(path):
-    """Let others read the directory `path` although one above it, such as /root, forbids it."""
-    parts = path.strip("/").split("/")
-    above = ["/" + "/".join(parts[:count]) for count in range(1, len(parts))]
-    closed = [folder for folder in above if not os.stat(folder).st_mode & stat.S_IXOTH]
-    if not closed:
-        return
-    aside = "/run/world" + path
-    os.makedirs(aside)
-    run("mount", "--bind", path, aside)
-    run("mount", "-t", "tmpfs", "-o", "mode=755", "none", closed[0])
-    os.makedirs(path)
-    run("mount", "--bind", aside, path)
+def reveal(paths):
+    """Let others read these directories although ones above them, such as /root, forbid it."""
+    covers = {}
+    for path in paths:
+        parts = path.strip("/").split("/")
+        above = ["/" + "/".join(parts[:count]) for count in range(1, len(parts))]
+        closed = [folder for folder in above if not os.stat(folder).st_mode & stat.S_IXOTH]
+        if closed and path not in covers:
+            covers[path] = closed[0]
+            os.makedirs("/run/world" + path)
+            run("mount", "--bind", path, "/run/world" + path)
+    for folder in set(covers.values()):
+        run("mount", "-t", "tmpfs", "-o", "mode=755", "none", folder)
+    for path in covers:
+        os.makedirs(path)
+        run("mount", "--bind", "/run/world" + path, path)
 
 
 # --- the network

@@ -309,10 +309,11 @@ def test_no_flood_of_notices_hides_what_came_of_a_verdict(stage):
     stage.blocked("203.0.113.2")
     stage.key("a")
     (job,) = stage.start()
+    fill(stage, 1)  # told at once, so that the others have to wait
     fill(stage, 500)
     stage.finish(job, "failed", error="Error: No IPs allowed for c1")
     fill(stage, 500)
-    stage.wait(5)
+    stage.wait(2.1)
     assert "a allow 203.0.113.1 ... FAILED" in stage.text
 
 
@@ -348,6 +349,19 @@ def test_no_answer_to_keys_piles_up_behind_a_stopped_screen(stage):
         stage.type("x")
         stage.type("\x1b[A")
         stage.type("zz")
+    assert len(stage.waiting_to_go) < 1000
+
+
+def test_nothing_piles_up_behind_a_stopped_screen_whatever_comes_and_goes(stage):
+    stage.blocked("203.0.113.1")
+    stage.stalled = True
+    stage.resize(81, 24)
+    for number in range(500):
+        stage.blocked(f"198.51.{number >> 8}.{number & 255}")
+        fill(stage, number % 20)
+        stage.answer("skip", *stage.ids())
+        stage.refresh()
+        stage.wait(0.1)
     assert len(stage.waiting_to_go) < 1000
 
 

@@ -15,6 +15,7 @@ from stage import Stage, clock, name
 
 from simple_clearance import screen
 from simple_clearance.groups import groups
+from simple_clearance.painter import Painter
 
 WIDTHS = [20, 21, 25, 30, 37, 38, 39, 40, 41, 50, 59, 60, 61, 75, 76, 77, 80, 100, 132, 200]
 HEIGHTS = [5, 6, 10, 24, 50]
@@ -512,6 +513,13 @@ def test_the_bell_rings_on_a_new_question_and_for_no_other_reason():
     stage.wait(60)
     stage.blocked("203.0.113.3")
     assert stage.written.count(b"\a") == 2
+
+
+def test_what_somebody_forgot_to_escape_is_escaped_at_the_last_moment():
+    painter = Painter(40, 24)
+    painter.lines(["\x1b[2J\u202eok\n"])
+    painter.keys("\x07" * 30)
+    assert painter.take() == rb"\x1b[2J\u202eok\x0a" + b"\r\n" + rb"\x07" * 9 + b"\\.."
 
 
 # --- rows and words

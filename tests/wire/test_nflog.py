@@ -333,6 +333,12 @@ def test_a_broken_message_does_not_hide_its_neighbours():
     assert list(batch.groups.values()) == [{socket.inet_aton("198.51.100.7"): 3}]
 
 
+def test_a_flood_of_broken_messages_is_counted():
+    odd = message(ipv4(), number=None, extra=attribute(12, bytes(8)))
+    batch = nflog.parse(odd * 20)
+    assert (batch.logged, batch.broken, batch.groups) == (20, 20, {})
+
+
 def test_other_messages_are_passed_over():
     batch = nflog.parse(message(ipv4(), kind=0x401) + message(ipv4(), kind=1) + message(ipv4()) + DONE)
     assert (batch.logged, batch.broken) == (1, 0)

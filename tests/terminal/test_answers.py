@@ -1,0 +1,384 @@
+"""Answers beyond the first key: undo, history, mute, bell, dry run, and a verdict that takes too long."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+
+import endtoend
+import pytest
+from endtoend import KEYS
+from support import eventually
+
+desk = endtoend.desk
+
+ADDRESS, OTHER = "203.0.113.10", "203.0.113.11"
+NO = "any other key: no"
+
+
+def let_through(desk, address=ADDRESS):
+    """Asked, allowed, told, and let out."""
+    desk.press("a", desk.block(address))
+    done = desk.t.expect("a allow %s ... done in" % address)
+    assert desk.lab.connect(address, 443) == "connected"
+    desk.t.expect("%s: first packet let out" % address)
+    return done
+
+
+# --- u
+
+
+def test_undo_of_an_allow_is_a_deny_told_before_it_is_done(desk):
+    desk.lab.listen(443)
+    t = desk.sit()
+    let_through(desk)
+    desk.t.send("u")
+    t.expect("u undoes `allow %s`" % ADDRESS)
+    asked = t.expect(NO)
+    said = " ".join(t.text().split())
+    assert (
+        "there is no neutral un-allow, so the address is denied; connections that stand are not cut" in said
+    )
+    assert desk.host.targets() == ["allow " + ADDRESS], "nothing before the y"
+    desk.press("y", asked, own=True)
+    t.expect("u deny %s ... done in" % ADDRESS)
+    assert desk.host.targets() == ["allow " + ADDRESS, "deny " + ADDRESS]
+    assert desk.lab.connect(ADDRESS, 443) == "EHOSTUNREACH"
+    t.send("h")
+    t.expect(re.compile(r"1 answered"))
+    t.expect(re.compile(r"allow %s +undone" % re.escape(ADDRESS)))
+    t.expect("h back")
+    t.send("h")
+    assert "1 allowed, 1 denied" in desk.quit()
+
+
+def test_undo_of_a_deny_is_an_allow(desk):
+    desk.lab.listen(443)
+    t = desk.sit()
+    desk.press("d", desk.block())
+    t.expect("d deny %s ... done in" % ADDRESS)
+    t.send("u")
+    asked = t.expect(NO)
+    assert "which opens what was merely blocked before" in " ".join(t.text().split())
+    desk.press("y", asked, own=True)
+    t.expect("u allow %s ... done in" % ADDRESS)
+    assert desk.lab.connect(ADDRESS, 443) == "connected"
+    t.expect("%s: first packet let out" % ADDRESS)
+    desk.quit()
+
+
+def test_undo_of_an_allow_by_name_is_a_deny_of_the_name(desk):
+    desk.host.control("terok-shield", names={"www.example.com": [ADDRESS, OTHER]})
+    t = desk.sit()
+    desk.c1.looks_up("www.example.com", ADDRESS)
+    asked = desk.block()
+    desk.press("A", asked)
+    desk.press("y", t.expect(NO), own=True)
+    t.expect("A allow www.example.com ... done in")
+    t.expect("opened %s, %s" % (ADDRESS, OTHER))
+    t.send("u")
+    asked = t.expect(NO)
+    said = " ".join(t.text().split())
+    assert "every address the host resolves now is denied and the name answers NXDOMAIN" in said
+    assert "what opened live since then stays open until it expires" in said
+    desk.press("y", asked, own=True)
+    t.expect("u deny www.example.com ... done in")
+    assert desk.host.targets() == ["allow www.example.com", "deny www.example.com"]
+    desk.quit()
+
+
+def test_any_other_key_than_y_undoes_nothing(desk):
+    t = desk.sit()
+    desk.press("d", desk.block())
+    t.expect("done in")
+    t.send("u")
+    desk.press("n", t.expect(NO), own=True)
+    t.expect("  no")
+    assert desk.quit() and desk.host.targets() == ["deny " + ADDRESS]
+
+
+def test_without_a_verdict_there_is_nothing_to_undo(desk):
+    t = desk.sit()
+    desk.press("s", desk.block())
+    t.expect("s not now")
+    t.quiet(0.2)
+    t.send("u")
+    t.expect("there is no verdict to undo")
+    desk.quit()
+    assert desk.host.verdicts() == []
+
+
+def test_a_second_undo_is_about_the_verdict_before(desk):
+    t = desk.sit()
+    desk.press("d", desk.block(ADDRESS))
+    t.expect("done in")
+    desk.press("d", desk.block(OTHER))
+    t.expect("done in")
+    for address in (OTHER, ADDRESS):
+        t.quiet(0.2)
+        t.send("u")
+        t.expect("u undoes `deny %s`" % address)
+        desk.press("y", t.expect(NO), own=True)
+        t.expect("u allow %s ... done in" % address)
+    t.quiet(0.2)
+    t.send("u")
+    t.expect("there is no verdict to undo")
+    desk.quit()
+
+
+def test_while_a_question_stands_undo_is_about_the_verdict_before_it(desk):
+    t = desk.sit()
+    desk.press("d", desk.block(ADDRESS))
+    t.expect("done in")
+    desk.press("u", desk.block(OTHER))
+    t.expect("u undoes `deny %s`" % ADDRESS)
+    desk.press("y", t.expect(NO), own=True)
+    t.expect("u allow %s ..." % ADDRESS)
+    t.expect(OTHER)
+    desk.press("s", t.expect(KEYS), own=True)
+    t.expect("s not now")
+    desk.quit()
+    assert desk.host.targets() == ["deny " + ADDRESS, "allow " + ADDRESS]
+
+
+def test_an_undo_that_fails_is_told_and_the_verdict_can_be_undone_still(desk):
+    t = desk.sit()
+    desk.press("d", desk.block())
+    t.expect("done in")
+    desk.host.control("terok-shield", mode="fail", error="Error: busy")
+    t.send("u")
+    desk.press("y", t.expect(NO), own=True)
+    t.expect("u allow %s ... FAILED after" % ADDRESS)
+    t.expect("| terok-shield: Error: busy")
+    desk.host.control("terok-shield")
+    t.quiet(0.2)
+    t.send("u")
+    desk.press("y", t.expect(NO), own=True)
+    t.expect("u allow %s ... done in" % ADDRESS)
+    desk.quit()
+
+
+# --- h
+
+
+def test_the_history_is_newest_first_and_a_digit_asks_that_one_again(desk):
+    t = desk.sit()
+    desk.press("s", desk.block(ADDRESS))
+    t.expect("s not now")
+    desk.press("d", desk.block(OTHER))
+    t.expect("done in")
+    t.send("h")
+    t.expect("2 answered")
+    t.expect(re.compile(r"1  \d\d:\d\d:\d\d  c1  deny 203\.0\.113\.11  applied"))
+    t.expect(re.compile(r"2  \d\d:\d\d:\d\d  c1  skip 203\.0\.113\.10"))
+    t.expect("h back")
+    t.send("2")
+    t.expect("c1  " + ADDRESS)
+    desk.press("a", t.expect(KEYS), own=True)
+    t.expect("a allow %s ... done in" % ADDRESS)
+    desk.quit()
+    assert desk.host.targets() == ["deny " + OTHER, "allow " + ADDRESS]
+
+
+def test_the_history_is_empty_before_the_first_answer(desk):
+    t = desk.sit()
+    t.send("h")
+    t.expect("nothing was answered in this session")
+    t.expect("h back")
+    t.send("h")
+    t.quiet(0.1)
+    desk.quit()
+
+
+def test_from_the_history_back_to_the_question_that_stood(desk):
+    t = desk.sit()
+    desk.block()
+    t.send("h")
+    t.expect("h back")
+    t.send("h")
+    t.expect("c1  " + ADDRESS)
+    desk.press("s", t.expect(KEYS), own=True)
+    t.expect("s not now")
+    desk.quit()
+
+
+# --- m
+
+
+def test_what_is_muted_is_not_asked_again_and_still_counted(desk):
+    t = desk.sit()
+    desk.press("m", desk.block())
+    t.expect("m not in this session")
+    for _ in range(3):
+        desk.lab.connect(ADDRESS, 443)
+    t.quiet(0.5)
+    t.send("l")
+    t.expect("not asked: 1 muted")
+    t.expect("l back")
+    t.send("l")
+    text = desk.quit()
+    assert text.count("c1  " + ADDRESS) == 1 and "1 muted" in text
+
+
+def test_mute_is_about_the_address_with_its_port_and_protocol(desk):
+    t = desk.sit()
+    desk.press("m", desk.block(ADDRESS, 443))
+    t.expect("m not in this session")
+    asked = desk.block(ADDRESS, 80)
+    assert "tcp 80" in t.text()
+    desk.press("m", asked)
+    t.expect("m not in this session")
+    assert desk.lab.connect(ADDRESS, 443, "udp") == "EPERM"
+    t.expect("udp 443")
+    desk.press("s", t.expect(KEYS))
+    t.expect("s not now")
+    assert "1 skipped, 2 muted" in desk.quit()
+
+
+def test_mute_covers_every_address_of_the_painted_name(desk):
+    t = desk.sit()
+    desk.c1.looks_up("api.example.org", ADDRESS, OTHER)
+    desk.lab.python(
+        "import socket\n"
+        "for address in (%r, %r):\n"
+        "    with socket.socket() as s: s.connect_ex((address, 443))\n" % (ADDRESS, OTHER)
+    )
+    t.expect("1 more of its addresses waits too")
+    desk.press("m", t.expect(KEYS))
+    t.expect("m not in this session (2 requests)")
+    assert "2 muted" in desk.quit()
+
+
+def test_what_was_muted_can_be_asked_again_out_of_the_history(desk):
+    t = desk.sit()
+    desk.press("m", desk.block())
+    t.expect("m not in this session")
+    t.send("h")
+    t.expect("h back")
+    t.send("1")
+    t.expect("c1  " + ADDRESS)
+    desk.press("d", t.expect(KEYS), own=True)
+    t.expect("d deny %s ... done in" % ADDRESS)
+    desk.quit()
+
+
+# --- --bell
+
+
+@pytest.mark.parametrize("words, rings", [((), 0), (("--bell",), 2)], ids=["without", "with"])
+def test_the_bell_rings_once_for_a_question_that_comes_by_itself(desk, words, rings):
+    t = desk.sit(*words)
+    asked = desk.block(ADDRESS)
+    desk.lab.connect("203.0.113.12", 443)  # waits behind it: asked by the operator's own key
+    t.quiet(0.1)
+    t.send("i")
+    asked = t.expect(re.compile(r"uid inside[\s\S]*" + re.escape(KEYS)))
+    desk.press("s", asked, own=True)
+    t.expect("203.0.113.12")
+    desk.press("s", t.expect(KEYS), own=True)
+    t.expect("s not now")
+    t.quiet(0.1)
+    desk.press("s", desk.block(OTHER))
+    t.expect("s not now")
+    desk.quit()
+    assert t.raw.count(b"\a") == rings
+
+
+# --- --dry-run
+
+
+def test_a_dry_run_decides_and_runs_nothing(desk):
+    t = desk.sit("--dry-run")
+    desk.press("a", desk.block(ADDRESS))
+    t.expect("a allow %s ... dry run: nothing was run" % ADDRESS)
+    desk.press("d", desk.block(OTHER))
+    t.expect("d deny %s ... dry run: nothing was run" % OTHER)
+    assert desk.lab.connect(ADDRESS, 443) == "EHOSTUNREACH"
+    t.quiet(0.4)
+    text = desk.quit(0)
+    assert desk.host.verdicts() == [] and text.count(KEYS) == 2
+    assert "still blocked" not in text, "nothing was promised"
+    assert "the same again" not in text
+
+
+def test_a_dry_run_needs_no_verdict_command(desk):
+    t = desk.sit("--dry-run", "--shield", "/nowhere/terok-shield")
+    desk.press("a", desk.block())
+    t.expect("dry run: nothing was run")
+    desk.quit(0)
+
+
+# --- --verdict-timeout
+
+
+class Deadlines:
+    """A stand-in for a verdict that hangs: when it was told of, when it ended, and by what."""
+
+    def __init__(self, desk):
+        self.desk = desk
+        self.call = eventually(desk.host.verdicts, what="the verdict command runs")[0]
+
+    def gone(self, timeout=5.0):
+        """The seconds from its start to its end."""
+        eventually(lambda: not os.path.exists("/proc/%d" % self.call.pid), timeout, "the command is ended")
+        return time.monotonic() - self.call.began
+
+
+def test_a_late_verdict_is_told_as_unknown_ended_at_the_second_deadline_and_blocks_only_its_container(desk):
+    desk.host.control("terok-shield", targets={ADDRESS: {"mode": "hang"}})
+    t = desk.sit("--verdict-timeout", "1")
+    desk.press("a", desk.block(ADDRESS))
+    late = Deadlines(desk)
+    asked = desk.block(OTHER)
+    desk.press("a", asked, own=True)  # other questions go on; its verdict waits
+    told = t.expect("a allow %s ... no answer in 1.0 s: it may or may not be open" % ADDRESS)
+    assert 0.9 < told.at - late.call.began < 1.6
+    assert len(desk.host.verdicts()) == 1, "nothing runs beside it"
+    assert 1.9 < late.gone() < 2.8, "TERM at the second deadline"
+    t.expect("a allow %s ... done in" % OTHER)
+    second = desk.host.verdicts()[1]
+    assert second.began - late.call.began > 1.9
+    t.expect("c1  " + ADDRESS)  # it waits still
+    t.expect("the last answer had no outcome in time: it may or may not be open")
+    desk.press("s", t.expect(KEYS))
+    t.expect("s not now")
+    text = desk.quit(5)
+    assert "1 allowed" in text and "1 unknown" in text
+
+
+def test_one_that_minds_no_term_is_killed_two_seconds_later(desk):
+    desk.host.control("terok-shield", mode="stubborn")
+    t = desk.sit("--verdict-timeout", "0.5")
+    desk.press("a", desk.block())
+    stubborn = Deadlines(desk)
+    t.expect("no answer in 0.5 s")
+    assert 2.9 < stubborn.gone() < 3.8
+    t.send("\x03")
+    desk.ends(5)
+
+
+def test_a_late_success_is_told_and_answers_the_request(desk):
+    desk.host.control("terok-shield", delay=1.0)
+    t = desk.sit("--verdict-timeout", "0.7")
+    desk.press("a", desk.block())
+    t.expect("no answer in 0.7 s: it may or may not be open")
+    t.expect("a allow %s ... done in 1." % ADDRESS)
+    assert desk.lab.set_contains("allow", ADDRESS)
+    t.quiet(0.3)
+    text = desk.quit(0)
+    assert "1 allowed" in text and "unknown" not in text.rpartition("stopped:")[2]
+
+
+def test_a_late_failure_leaves_it_waiting(desk):
+    desk.host.control("terok-shield", delay=0.9, mode="fail", error="Error: locked")
+    t = desk.sit("--verdict-timeout", "0.6")
+    desk.press("a", desk.block())
+    t.expect("no answer in 0.6 s")
+    t.expect("a allow %s ... FAILED after 0.9 s" % ADDRESS)
+    t.expect("| terok-shield: Error: locked")
+    desk.host.control("terok-shield")
+    t.expect("the last answer failed: it can be tried again")
+    desk.press("a", t.expect(KEYS))
+    t.expect("done in")
+    desk.quit(0)
