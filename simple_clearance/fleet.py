@@ -55,6 +55,7 @@ class Fleet:
         self._ended = ended
         self._drain = drain
         self._stopping = False
+        self._faulty: list[ReaderSource] = []
         self._replay: ReplaySource | None = None
         loop.deadlines.append(self._next_slice)
 
@@ -98,7 +99,7 @@ class Fleet:
             self._read_names(one, clocks.now())
             one.state, one.blocked_before = one.log.history()
             if one.state:
-                self._docket.shield(one.name, one.state, clocks.now())
+                self._docket.shields.state(one.name, one.state, clocks.now())
         self._docket.take()  # the greeting tells the shields' states
 
     def start_replay(self) -> None:
@@ -127,7 +128,7 @@ class Fleet:
             self._read_names(one, now)
             for message in one.log.read() if one.log is not None else ():
                 if isinstance(message, audit.ShieldState):
-                    self._docket.shield(one.name, message.state, now)
+                    self._docket.shields.state(one.name, message.state, now)
                 elif any(source.watched is one and source.kind == "audit-log" for source in self.sources):
                     self._docket.handle(one.name, message, one.names(message.dest), now)
 
@@ -148,9 +149,18 @@ class Fleet:
         for one in self.containers:
             one.__exit__()
 
-    def bad_lines(self) -> int:
-        """Lines of the sources that meant nothing."""
-        return sum(source.bad_lines for source in self.sources)
+    def tell_bad_lines(self, at_end: bool = False) -> None:
+        """Warns of a reader's lines that were no events: of the first one, and how many at the end."""
+        for source in self.sources:
+            if not isinstance(source, ReaderSource):
+                continue  # a recording tells them by itself
+            number, name = source.bad_lines, source.watched.name
+            if number and source not in self._faulty:
+                self._faulty.append(source)
+                fault = source.fault or "it is longer than %d bytes" % events.LINE_LIMIT
+                self._docket.warn(f"{name}: a line of the reader means nothing: {fault}")
+            if at_end and number > 1:
+                self._docket.warn("%s: %d lines of the reader meant nothing" % (name, number))
 
     # Names
 

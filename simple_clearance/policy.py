@@ -177,8 +177,8 @@ def parse(data: bytes, filename: str) -> Policy:
     if len(data) > LARGEST:
         raise PolicyError(shown, "more than %d bytes" % LARGEST)
     rules: list[Rule] = []
-    lines = data[3:].splitlines() if data.startswith(b"\xef\xbb\xbf") else data.splitlines()
-    for number, line in enumerate(lines, 1):
+    text = data[3:] if data.startswith(b"\xef\xbb\xbf") else data  # the mark that some editors put first
+    for number, line in enumerate(text.split(b"\n"), 1):
         try:
             rule = _rule(line, len(rules))
         except _Mistake as mistake:
@@ -190,13 +190,13 @@ def parse(data: bytes, filename: str) -> Policy:
 
 def _rule(line: bytes, index: int) -> Rule | None:
     try:
-        text = line.decode("utf-8").partition("#")[0].strip()
+        text = line.decode("utf-8").partition("#")[0].strip(" \t\r")
     except UnicodeDecodeError:
         raise _Mistake("not UTF-8 text") from None
     words = text.split()
     if not words:
         return None
-    if not text.isprintable() and "\t" not in text:
+    if not text.replace("\t", " ").isprintable():
         raise _Mistake("a control character in it")
     if words[0] not in ACTIONS:
         raise _Mistake("no such action: %s" % printable(words[0], 40), "allow, deny, skip or ask")
@@ -284,5 +284,5 @@ def _consistent(rule: Rule, word: str) -> None:
         )
     if rule.action == "allow" and word == "*":
         raise _Mistake("allow * would open everything", "--answer allow --for SECONDS")
-    if rule.action == "allow" and rule.name and not addresses.is_target_name(rule.name):
+    if rule.action == "allow" and rule.named and not addresses.is_target_name(rule.name or "x" + rule.suffix):
         raise _Mistake("not a name that can be allowed: %s" % printable(word, 80))

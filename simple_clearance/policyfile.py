@@ -1,8 +1,14 @@
-"""The policy file on disk: read at the start, and again when it has changed."""
+"""The policy file on disk: read at the start, and again when it has changed.
+
+The awkward fact: a file is seldom changed at once.  Read between an editor's truncation and its
+writing, it would be without a rule, and `--answer` would decide what a rule was to keep shut.  So
+a change counts once it has stood for a moment.
+"""
 
 from __future__ import annotations
 
 import os
+import stat
 
 from . import policy
 from .errors import CANNOT_START, Refused
@@ -16,34 +22,51 @@ if TYPE_CHECKING:
 
     Stamp = Tuple[int, int, int, int]
 
+SETTLES = 0.3
+"""Seconds without another change, after which a changed file is read."""
+
 
 class PolicyFile:
-    """The file at `path`; Refused (3) when it can't be read or has a mistake, naming it."""
+    """The file at `path`.  `due` is when it is to be read again (monotonic), None while it is unchanged."""
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._stamp: Stamp | None = None
+        self.due: float | None = None
+        self._loaded: Stamp | None = None
+        self._seen: Stamp | None = None
 
     def load(self) -> Policy:
-        """The rules as they are now."""
+        """The rules as they are now.  Refused (3) when they can't be read or have a mistake, naming it."""
+        again, self.due = self._loaded is not None, None
         try:
-            with open(self.path, "rb") as file:
-                self._stamp = _stamp(os.fstat(file.fileno()))
+            # the second time nobody waits for it: it must not be a pipe by then
+            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | (os.O_NONBLOCK if again else 0))
+            with open(fd, "rb") as file:
+                found = os.fstat(fd)
+                self._loaded = self._seen = _stamp(found)
+                if again and not stat.S_ISREG(found.st_mode):
+                    raise self._refused("not a regular file any more")
                 data = file.read(policy.LARGEST + 1)
         except OSError as error:
-            text = f"policy file {printable(self.path, 200)}: {error.strerror}"
-            raise Refused(CANNOT_START, text, "--policy FILE names a file that you can read") from None
+            raise self._refused(error.strerror or str(error)) from None
         try:
             return policy.parse(data, self.path)
         except policy.PolicyError as error:
             raise Refused(CANNOT_START, str(error), *([error.hint] if error.hint else [])) from None
 
-    def changed(self) -> bool:
-        """Whether there is another file, or other bytes in it, than was loaded last."""
+    def notice(self, mono: float) -> None:
+        """Something has changed where it lies: `due` tells whether and when to read it."""
         try:
-            return _stamp(os.stat(self.path)) != self._stamp
+            found = _stamp(os.stat(self.path))
         except OSError:
-            return False  # being replaced: the notice of the new one is still to come
+            return  # being replaced: the notice of the new one is still to come
+        if found != self._seen:
+            self._seen = found
+            self.due = mono + SETTLES
+
+    def _refused(self, reason: str) -> Refused:
+        text = f"policy file {printable(self.path, 200)}: {reason}"
+        return Refused(CANNOT_START, text, "--policy FILE names a file that you can read")
 
 
 def _stamp(found: os.stat_result) -> Stamp:

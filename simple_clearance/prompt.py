@@ -327,7 +327,7 @@ class Prompt:
                 self._view.press(press.key)
         elif press.fate == "unknown":
             self._view.unknown(press.key)
-        elif not self._told_early and not isinstance(self._view, Idle):
+        elif not self._told_early:
             self._told_early = True
             self.grumble(WHY_DROPPED[press.fate])
 

@@ -38,8 +38,8 @@ class Request:
         "last", "port", "private", "proto", "reader_id", "state", "told", "touched", "uid",
     )  # fmt: skip
 
-    def __init__(self, number: int, container: str, event: Event, now: Now) -> None:
-        self.id = "r%d" % number
+    def __init__(self, container: str, event: Event, now: Now) -> None:
+        self.id = ""
         self.container = container
         self.dest = event.dest
         self.port = event.port
@@ -119,6 +119,10 @@ class Job:
         self.started = 0.0
         self.wall = 0.0
 
+    def is_same(self, other: Job) -> bool:
+        """Whether running one does what the other would."""
+        return (self.action, self.target) == (other.action, other.target)
+
     def __repr__(self) -> str:
         return "Job({} {} {} {} for {})".format(
             self.action, self.container, self.target, self.state, ",".join(self.ids)
@@ -178,3 +182,8 @@ class Effect:
         self.contradicted = False
         self.blocked = 0
         self.told_at = 0.0
+
+    @property
+    def by_name_rule(self) -> bool:
+        """Whether a rule of the policy on a name did it."""
+        return self.named and self.rule_index >= 0

@@ -245,7 +245,7 @@ def consequences(docket: Docket, request: Request) -> list[str]:
         texts.append(
             "A opens what this host resolves the name to, and later answers where the shield resolves live"
         )
-    old = docket.floor(request.container) is False
+    old = docket.shields.floor(request.container) is False
     texts.append(
         "d is recorded by the shield%s"
         % (
@@ -321,7 +321,7 @@ def unheard_lines(docket: Docket, width: int) -> list[str]:
     floors = sum(1 for request in docket.all_requests() if request.floor)
     muted = sum(1 for request in docket.all_requests() if request.state == "muted")
     counts = dict.fromkeys(words, 0)
-    for (_, kind), number in docket.unheard.items():
+    for (_, kind), number in docket.shields.unheard.items():
         counts[kind] += number
     found = [f"{number} {words[kind]}" for kind, number in counts.items() if number]
     if floors:

@@ -83,7 +83,7 @@ class Session:
         self._ending: int | None = None
         self._hurry = False
         self._last_words: list[str] = []
-        self._loop.deadlines += [self._docket.deadline, lambda: self._until]
+        self._loop.deadlines += [self._docket.deadline, lambda: self._until, self._policy_due]
 
     def run(self) -> int:
         """Runs to the end; returns the exit code.  Raises Refused before anything was asked."""
@@ -154,7 +154,10 @@ class Session:
         from .policyfile import PolicyFile
 
         self._policy = PolicyFile(path)
-        self._docket.policy = self._policy.load()
+        self._docket.rules.policy = self._policy.load()
+
+    def _policy_due(self) -> float | None:
+        return None if self._policy is None else self._policy.due
 
     def _open_records(self) -> None:
         from .records import Log, Profile
@@ -174,12 +177,13 @@ class Session:
         """Starts every source and waits until all of them listen."""
         if self._policy is not None:
             files.watch_file(self._policy.path)
+            self._policy.notice(clocks.now().mono)  # what came before the first notice could
         if self._options.replay:
             self._fleet.start_replay()
         else:
             self._fleet.start(files)
         while not self._fleet.listening() and self._ending is None:
-            self._loop.wait()
+            self._read_policy_again(self._loop.wait())
 
     def _piped_front(self) -> Front:
         from . import piped
@@ -211,7 +215,9 @@ class Session:
         self._runner.tick(now)
         self._docket.tick(now)
         self._fleet.read_history(now)
+        self._fleet.tell_bad_lines()
         self._guard.tick(now)
+        self._read_policy_again(now)
         self._drain(now)
         front.refresh(now)
         self._drain(now)
@@ -234,7 +240,8 @@ class Session:
         assert front is not None
         while True:
             for job in self._docket.runnable():
-                self._run(job, now)
+                if self._may_run():
+                    self._run(job, now)
             records = self._docket.take()
             if not records:
                 return
@@ -242,11 +249,16 @@ class Session:
                 self._show(record, now)
             front.refresh(now)
 
+    def _may_run(self) -> bool:
+        """`--count` is a limit: what runs may come to an applied verdict, too."""
+        most = self._options.count
+        return most is None or self._docket.applied + len(self._runner.running) < most
+
     def _show(self, record: Record, now: Now) -> None:
         if self._log is not None:
             self._log.record(record, now)
         if self._profile is not None and record["type"] == "verdict":
-            self._profile.record(record, self._docket.version(record["container"]))
+            self._profile.record(record, self._docket.shields.versions.get(record["container"]))
         if self._front is not None:
             self._front.record(record, now)
 
@@ -302,7 +314,12 @@ class Session:
 
     def _files_changed(self, now: Now) -> None:
         self._fleet.read_files(now)
-        if self._policy is None or not self._policy.changed():
+        if self._policy is not None:
+            self._policy.notice(now.mono)
+
+    def _read_policy_again(self, now: Now) -> None:
+        """Its file has changed, and stands still since."""
+        if self._policy is None or self._policy.due is None or self._policy.due > now.mono:
             return
         try:
             self._docket.set_policy(self._policy.load(), now)
@@ -332,6 +349,7 @@ class Session:
         left = self._runner.abandon(now)
         front = self._front
         assert front is not None
+        self._fleet.tell_bad_lines(at_end=True)
         self._docket.close_all()
         self._drain(now)
         front.close()

@@ -45,7 +45,8 @@ def own_command() -> list[str]:
 class ReaderSource:
     """A reader process for one container.  Gives its events to `sink`, and its end to `gone`.
 
-    `started` is true once it listens; `said` is the end of what it wrote to stderr.
+    `started` is true once it listens; `said` is the end of what it wrote to stderr; `fault` is
+    what was wrong with the first of its lines that was no event.
     """
 
     kind = "nflog"
@@ -62,7 +63,7 @@ class ReaderSource:
     ) -> None:
         self.watched = watched
         self.started = False
-        self.bad_lines = 0
+        self.fault = ""
         self.foreign = command is not None
         if self.foreign:
             self.kind = "reader"
@@ -71,6 +72,7 @@ class ReaderSource:
         self._gone = gone
         self._trace = trace
         self._lines = events.Lines()
+        self._bad = 0
         self._said = bytearray()
         self._over = False
         argv = [*(command or [*own_command(), "--as-reader"]), watched.state_dir, watched.name, "--emit=json"]
@@ -90,6 +92,11 @@ class ReaderSource:
 
     def __repr__(self) -> str:
         return f"ReaderSource({self.watched.name}, {self.child!r})"
+
+    @property
+    def bad_lines(self) -> int:
+        """How many of its lines were no events: not understood, too long, or only half a line."""
+        return self._bad + self._lines.dropped
 
     @property
     def said(self) -> list[str]:
@@ -154,7 +161,8 @@ class ReaderSource:
         try:
             message = events.parse(line)
         except events.BadLine as error:
-            self.bad_lines += 1
+            self._bad += 1
+            self.fault = self.fault or str(error)
             self._trace(f"reader: {error}: {printable(line, 200)}")
             return
         if isinstance(message, events.Started):
@@ -179,7 +187,6 @@ class ReaderSource:
         if self.child.err >= 0:
             self._listen(0, now)
         self._lines.finish()
-        self.bad_lines += self._lines.dropped
         self._gone(self, now)
 
 

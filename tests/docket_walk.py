@@ -17,6 +17,7 @@ import random
 from stage import Bench, name
 
 from simple_clearance import docket as docket_module
+from simple_clearance import register, rules
 from simple_clearance.policy import parse
 from simple_clearance.requests import DECIDING, OPEN
 
@@ -210,13 +211,13 @@ class Walk:
         numbers = [int(request.id[1:]) for request in waiting]
         assert numbers == sorted(numbers), "order is kept"
         open_now = {one for one in ledger.pending if one not in ledger.closed}
-        assert open_now == set(docket._open)
+        assert open_now == set(docket._register.open)
         assert docket.open_count() == len(open_now)
-        at = [request for requests in docket._at.values() for request in requests]
+        at = [request for requests in docket._register._at.values() for request in requests]
         assert {request.id for request in at} == open_now and len(at) == len(open_now)
         jobs = docket.jobs()
         promised = {one for job in jobs if job.state != "late" for one in job.ids}
-        for request in docket._open.values():
+        for request in docket._register.open.values():
             assert request.state in (OPEN, DECIDING)
             assert (request.state == DECIDING) == (request.id in promised), (request, jobs)
             told = ledger.pending[request.id]
@@ -269,6 +270,6 @@ def walk(seed, steps, **options):
 
 def small_tables(monkeypatch):
     """Limits that a walk reaches."""
-    monkeypatch.setattr(docket_module, "REMEMBERED", 25)
-    monkeypatch.setattr(docket_module, "AUTOMATIC_LIMIT", 3)
+    monkeypatch.setattr(register, "REMEMBERED", 25)
+    monkeypatch.setattr(rules, "AUTOMATIC_LIMIT", 3)
     monkeypatch.setattr(docket_module, "HISTORY", 30)

@@ -8,8 +8,10 @@ import pytest
 from stage import Bench, name
 
 from simple_clearance import docket as docket_module
-from simple_clearance.docket import AUTOMATIC_LIMIT, REMEMBERED
+from simple_clearance import proof, register
 from simple_clearance.policy import parse
+from simple_clearance.register import REMEMBERED
+from simple_clearance.rules import AUTOMATIC_LIMIT
 
 
 @pytest.fixture
@@ -742,7 +744,7 @@ def test_a_failed_verdict_on_many_ports_is_one_failure(bench):
 
 
 def test_the_table_has_an_end_and_what_goes_beyond_is_told_as_lost(bench, monkeypatch):
-    monkeypatch.setattr(docket_module, "REMEMBERED", 50)
+    monkeypatch.setattr(register, "REMEMBERED", 50)
     for number in range(60):
         bench.blocked(f"203.0.113.{number}", count=2)
     records = bench.take()
@@ -756,7 +758,7 @@ def test_the_table_has_an_end_and_what_goes_beyond_is_told_as_lost(bench, monkey
 
 
 def test_what_was_closed_first_is_forgotten_first_and_a_muted_one_never(bench, monkeypatch):
-    monkeypatch.setattr(docket_module, "REMEMBERED", 3)
+    monkeypatch.setattr(register, "REMEMBERED", 3)
     for last in (1, 2, 3):
         bench.blocked(f"203.0.113.{last}")
     bench.answer("mute", "r1")
@@ -800,7 +802,7 @@ def sizes(docket):
     "case", ["asked", "skipped by --answer", "skipped by a rule", "floor", "denied by --answer"]
 )
 def test_memory_has_a_bound_however_many_destinations_there_are(case, monkeypatch):
-    monkeypatch.setattr(docket_module, "REMEMBERED", 500)
+    monkeypatch.setattr(register, "REMEMBERED", 500)
     monkeypatch.setattr(docket_module, "HISTORY", 200)
     bench = Bench(answer={"skipped by --answer": "skip", "denied by --answer": "deny"}.get(case, ""))
     if case == "skipped by a rule":
@@ -811,10 +813,10 @@ def test_memory_has_a_bound_however_many_destinations_there_are(case, monkeypatc
 
 
 def test_names_of_what_is_not_remembered_are_not_either(bench, monkeypatch):
-    monkeypatch.setattr(docket_module, "REMEMBERED", 10)
+    monkeypatch.setattr(register, "REMEMBERED", 10)
     flood(bench, 100)
     allowed_at = bench.mono
-    assert len(bench.docket._names) <= 10
+    assert len(bench.docket._register._names) <= 10
     assert bench.mono == allowed_at
 
 
@@ -824,7 +826,7 @@ def test_packets_let_out_while_a_verdict_runs_are_not_all_remembered(bench):
     bench.start()
     for n in range(5000):
         bench.event("allowed", f"198.51.{n >> 8}.{n & 255}")
-    assert sum(len(early) for early in bench.docket._early.values()) <= docket_module.EARLY_LIMIT
+    assert sum(len(early) for early in bench.docket._proof._early.values()) <= proof.EARLY_LIMIT
 
 
 def test_an_address_with_thousands_of_ports_costs_no_more_than_as_many_addresses():
@@ -857,7 +859,7 @@ def test_denied_and_multicast_are_counted_and_not_told(bench):
     bench.event("multicast", "ff02::1", count=3)
     assert bench.take() == []
     assert bench.docket.summary()["untold"] == 7
-    assert bench.docket.unheard == {("c1", "denied"): 4, ("c1", "multicast"): 3}
+    assert bench.docket.shields.unheard == {("c1", "denied"): 4, ("c1", "multicast"): 3}
 
 
 def test_automatic_verdicts_have_a_limit_of_their_own():

@@ -7,7 +7,6 @@ import re
 import time
 
 import endtoend
-import pytest
 from endtoend import KEYS
 from support import eventually
 
@@ -29,13 +28,19 @@ def let_through(desk, address=ADDRESS):
 # --- u
 
 
+def undo(desk):
+    """`u` where nothing is asked, as soon as it counts there; what it tells first."""
+    desk.t.quiet(endtoend.ARMED_OWN + endtoend.MARGIN)
+    desk.t.send("u")
+    return desk.t.expect(NO)
+
+
 def test_undo_of_an_allow_is_a_deny_told_before_it_is_done(desk):
     desk.lab.listen(443)
     t = desk.sit()
     let_through(desk)
-    desk.t.send("u")
-    t.expect("u undoes `allow %s`" % ADDRESS)
-    asked = t.expect(NO)
+    asked = undo(desk)
+    assert "u undoes `allow %s`" % ADDRESS in t.text()
     said = " ".join(t.text().split())
     assert (
         "there is no neutral un-allow, so the address is denied; connections that stand are not cut" in said
@@ -46,20 +51,21 @@ def test_undo_of_an_allow_is_a_deny_told_before_it_is_done(desk):
     assert desk.host.targets() == ["allow " + ADDRESS, "deny " + ADDRESS]
     assert desk.lab.connect(ADDRESS, 443) == "EHOSTUNREACH"
     t.send("h")
-    t.expect(re.compile(r"1 answered"))
+    t.expect("1 answered")
     t.expect(re.compile(r"allow %s +undone" % re.escape(ADDRESS)))
     t.expect("h back")
-    t.send("h")
     assert "1 allowed, 1 denied" in desk.quit()
 
 
-def test_undo_of_a_deny_is_an_allow(desk):
+def test_undo_of_a_deny_is_an_allow_and_any_other_key_than_y_is_no(desk):
     desk.lab.listen(443)
     t = desk.sit()
     desk.press("d", desk.block())
     t.expect("d deny %s ... done in" % ADDRESS)
-    t.send("u")
-    asked = t.expect(NO)
+    desk.press("n", undo(desk), own=True)
+    t.expect("  no")
+    assert len(desk.host.verdicts()) == 1
+    asked = undo(desk)
     assert "which opens what was merely blocked before" in " ".join(t.text().split())
     desk.press("y", asked, own=True)
     t.expect("u allow %s ... done in" % ADDRESS)
@@ -77,8 +83,7 @@ def test_undo_of_an_allow_by_name_is_a_deny_of_the_name(desk):
     desk.press("y", t.expect(NO), own=True)
     t.expect("A allow www.example.com ... done in")
     t.expect("opened %s, %s" % (ADDRESS, OTHER))
-    t.send("u")
-    asked = t.expect(NO)
+    asked = undo(desk)
     said = " ".join(t.text().split())
     assert "every address the host resolves now is denied and the name answers NXDOMAIN" in said
     assert "what opened live since then stays open until it expires" in said
@@ -88,27 +93,6 @@ def test_undo_of_an_allow_by_name_is_a_deny_of_the_name(desk):
     desk.quit()
 
 
-def test_any_other_key_than_y_undoes_nothing(desk):
-    t = desk.sit()
-    desk.press("d", desk.block())
-    t.expect("done in")
-    t.send("u")
-    desk.press("n", t.expect(NO), own=True)
-    t.expect("  no")
-    assert desk.quit() and desk.host.targets() == ["deny " + ADDRESS]
-
-
-def test_without_a_verdict_there_is_nothing_to_undo(desk):
-    t = desk.sit()
-    desk.press("s", desk.block())
-    t.expect("s not now")
-    t.quiet(0.2)
-    t.send("u")
-    t.expect("there is no verdict to undo")
-    desk.quit()
-    assert desk.host.verdicts() == []
-
-
 def test_a_second_undo_is_about_the_verdict_before(desk):
     t = desk.sit()
     desk.press("d", desk.block(ADDRESS))
@@ -116,12 +100,11 @@ def test_a_second_undo_is_about_the_verdict_before(desk):
     desk.press("d", desk.block(OTHER))
     t.expect("done in")
     for address in (OTHER, ADDRESS):
-        t.quiet(0.2)
-        t.send("u")
-        t.expect("u undoes `deny %s`" % address)
-        desk.press("y", t.expect(NO), own=True)
+        asked = undo(desk)
+        assert "u undoes `deny %s`" % address in t.text()
+        desk.press("y", asked, own=True)
         t.expect("u allow %s ... done in" % address)
-    t.quiet(0.2)
+    t.quiet(endtoend.ARMED_OWN + endtoend.MARGIN)
     t.send("u")
     t.expect("there is no verdict to undo")
     desk.quit()
@@ -137,7 +120,7 @@ def test_while_a_question_stands_undo_is_about_the_verdict_before_it(desk):
     t.expect("u allow %s ..." % ADDRESS)
     t.expect(OTHER)
     desk.press("s", t.expect(KEYS), own=True)
-    t.expect("s not now")
+    t.expect("  s not now")
     desk.quit()
     assert desk.host.targets() == ["deny " + ADDRESS, "allow " + ADDRESS]
 
@@ -147,14 +130,11 @@ def test_an_undo_that_fails_is_told_and_the_verdict_can_be_undone_still(desk):
     desk.press("d", desk.block())
     t.expect("done in")
     desk.host.control("terok-shield", mode="fail", error="Error: busy")
-    t.send("u")
-    desk.press("y", t.expect(NO), own=True)
+    desk.press("y", undo(desk), own=True)
     t.expect("u allow %s ... FAILED after" % ADDRESS)
     t.expect("| terok-shield: Error: busy")
     desk.host.control("terok-shield")
-    t.quiet(0.2)
-    t.send("u")
-    desk.press("y", t.expect(NO), own=True)
+    desk.press("y", undo(desk), own=True)
     t.expect("u allow %s ... done in" % ADDRESS)
     desk.quit()
 
@@ -165,7 +145,7 @@ def test_an_undo_that_fails_is_told_and_the_verdict_can_be_undone_still(desk):
 def test_the_history_is_newest_first_and_a_digit_asks_that_one_again(desk):
     t = desk.sit()
     desk.press("s", desk.block(ADDRESS))
-    t.expect("s not now")
+    t.expect("  s not now")
     desk.press("d", desk.block(OTHER))
     t.expect("done in")
     t.send("h")
@@ -181,115 +161,78 @@ def test_the_history_is_newest_first_and_a_digit_asks_that_one_again(desk):
     assert desk.host.targets() == ["deny " + OTHER, "allow " + ADDRESS]
 
 
-def test_the_history_is_empty_before_the_first_answer(desk):
-    t = desk.sit()
-    t.send("h")
-    t.expect("nothing was answered in this session")
-    t.expect("h back")
-    t.send("h")
-    t.quiet(0.1)
-    desk.quit()
-
-
-def test_from_the_history_back_to_the_question_that_stood(desk):
-    t = desk.sit()
-    desk.block()
-    t.send("h")
-    t.expect("h back")
-    t.send("h")
-    t.expect("c1  " + ADDRESS)
-    desk.press("s", t.expect(KEYS), own=True)
-    t.expect("s not now")
-    desk.quit()
-
-
 # --- m
 
 
-def test_what_is_muted_is_not_asked_again_and_still_counted(desk):
-    t = desk.sit()
-    desk.press("m", desk.block())
-    t.expect("m not in this session")
-    for _ in range(3):
-        desk.lab.connect(ADDRESS, 443)
-    t.quiet(0.5)
-    t.send("l")
-    t.expect("not asked: 1 muted")
-    t.expect("l back")
-    t.send("l")
-    text = desk.quit()
-    assert text.count("c1  " + ADDRESS) == 1 and "1 muted" in text
-
-
-def test_mute_is_about_the_address_with_its_port_and_protocol(desk):
+def test_mute_is_about_the_address_with_its_port_and_protocol_which_are_counted_still(desk):
     t = desk.sit()
     desk.press("m", desk.block(ADDRESS, 443))
-    t.expect("m not in this session")
+    t.expect("  m not in this session")
+    for _ in range(3):
+        desk.lab.connect(ADDRESS, 443)
     asked = desk.block(ADDRESS, 80)
     assert "tcp 80" in t.text()
     desk.press("m", asked)
-    t.expect("m not in this session")
+    t.expect("  m not in this session")
     assert desk.lab.connect(ADDRESS, 443, "udp") == "EPERM"
     t.expect("udp 443")
     desk.press("s", t.expect(KEYS))
-    t.expect("s not now")
-    assert "1 skipped, 2 muted" in desk.quit()
+    t.expect("  s not now")
+    t.quiet(0.3)
+    t.send("l")
+    t.expect("not asked: 2 muted")
+    t.expect("l back")
+    text = desk.quit()
+    assert text.count("tcp 443") == 1 and "1 skipped, 2 muted" in text
+    assert desk.host.verdicts() == []
 
 
-def test_mute_covers_every_address_of_the_painted_name(desk):
+def test_mute_covers_every_address_of_the_painted_name_and_can_be_taken_back_out_of_the_history(desk):
     t = desk.sit()
     desk.c1.looks_up("api.example.org", ADDRESS, OTHER)
-    desk.lab.python(
-        "import socket\n"
-        "for address in (%r, %r):\n"
-        "    with socket.socket() as s: s.connect_ex((address, 443))\n" % (ADDRESS, OTHER)
-    )
+    asked = desk.block("198.51.100.7")  # they wait together behind it
+    desk.lab.connect(ADDRESS, 443)
+    desk.lab.connect(OTHER, 443)
+    t.quiet(0.1)
+    desk.press("s", asked)
     t.expect("1 more of its addresses waits too")
-    desk.press("m", t.expect(KEYS))
-    t.expect("m not in this session (2 requests)")
-    assert "2 muted" in desk.quit()
-
-
-def test_what_was_muted_can_be_asked_again_out_of_the_history(desk):
-    t = desk.sit()
-    desk.press("m", desk.block())
-    t.expect("m not in this session")
+    desk.press("m", t.expect(KEYS), own=True)
+    t.expect("  m not in this session (2 requests)")
+    t.quiet(0.2)
     t.send("h")
+    t.expect("2 answered")
     t.expect("h back")
     t.send("1")
     t.expect("c1  " + ADDRESS)
     desk.press("d", t.expect(KEYS), own=True)
     t.expect("d deny %s ... done in" % ADDRESS)
-    desk.quit()
+    assert "1 denied, 1 skipped, 2 muted" in desk.quit()
 
 
 # --- --bell
 
 
-@pytest.mark.parametrize("words, rings", [((), 0), (("--bell",), 2)], ids=["without", "with"])
-def test_the_bell_rings_once_for_a_question_that_comes_by_itself(desk, words, rings):
-    t = desk.sit(*words)
+def test_the_bell_rings_once_for_each_question_that_comes_by_itself(desk):
+    t = desk.sit("--bell")
     asked = desk.block(ADDRESS)
-    desk.lab.connect("203.0.113.12", 443)  # waits behind it: asked by the operator's own key
+    desk.lab.connect("203.0.113.12", 443)  # waits behind it: the operator's own key brings it up
     t.quiet(0.1)
-    t.send("i")
-    asked = t.expect(re.compile(r"uid inside[\s\S]*" + re.escape(KEYS)))
-    desk.press("s", asked, own=True)
+    desk.press("s", asked)
     t.expect("203.0.113.12")
     desk.press("s", t.expect(KEYS), own=True)
-    t.expect("s not now")
-    t.quiet(0.1)
+    t.expect("  s not now")
+    assert t.raw.count(b"\a") == 1
     desk.press("s", desk.block(OTHER))
-    t.expect("s not now")
+    t.expect("  s not now")
     desk.quit()
-    assert t.raw.count(b"\a") == rings
+    assert t.raw.count(b"\a") == 2
 
 
 # --- --dry-run
 
 
-def test_a_dry_run_decides_and_runs_nothing(desk):
-    t = desk.sit("--dry-run")
+def test_a_dry_run_decides_and_runs_nothing_and_needs_no_verdict_command(desk):
+    t = desk.sit("--dry-run", "--shield", "/nowhere/terok-shield")
     desk.press("a", desk.block(ADDRESS))
     t.expect("a allow %s ... dry run: nothing was run" % ADDRESS)
     desk.press("d", desk.block(OTHER))
@@ -300,13 +243,7 @@ def test_a_dry_run_decides_and_runs_nothing(desk):
     assert desk.host.verdicts() == [] and text.count(KEYS) == 2
     assert "still blocked" not in text, "nothing was promised"
     assert "the same again" not in text
-
-
-def test_a_dry_run_needs_no_verdict_command(desk):
-    t = desk.sit("--dry-run", "--shield", "/nowhere/terok-shield")
-    desk.press("a", desk.block())
-    t.expect("dry run: nothing was run")
-    desk.quit(0)
+    assert b"\a" not in t.raw, "there was no --bell"
 
 
 # --- --verdict-timeout
@@ -327,22 +264,20 @@ class Deadlines:
 
 def test_a_late_verdict_is_told_as_unknown_ended_at_the_second_deadline_and_blocks_only_its_container(desk):
     desk.host.control("terok-shield", targets={ADDRESS: {"mode": "hang"}})
-    t = desk.sit("--verdict-timeout", "1")
+    t = desk.sit("--verdict-timeout", "1.5")
     desk.press("a", desk.block(ADDRESS))
     late = Deadlines(desk)
-    asked = desk.block(OTHER)
-    desk.press("a", asked, own=True)  # other questions go on; its verdict waits
-    told = t.expect("a allow %s ... no answer in 1.0 s: it may or may not be open" % ADDRESS)
-    assert 0.9 < told.at - late.call.began < 1.6
+    desk.press("a", desk.block(OTHER))  # other questions go on; its verdict waits
+    told = t.expect("a allow %s ... no answer in 1.5 s: it may or may not be open" % ADDRESS)
+    assert 1.4 < told.at - late.call.began < 2.0
     assert len(desk.host.verdicts()) == 1, "nothing runs beside it"
-    assert 1.9 < late.gone() < 2.8, "TERM at the second deadline"
-    t.expect("a allow %s ... done in" % OTHER)
-    second = desk.host.verdicts()[1]
-    assert second.began - late.call.began > 1.9
-    t.expect("c1  " + ADDRESS)  # it waits still
-    t.expect("the last answer had no outcome in time: it may or may not be open")
+    assert 2.9 < late.gone() < 3.8, "TERM at the second deadline"
+    eventually(lambda: "a allow %s ... done in" % OTHER in t.text(), what="the other verdict is done")
+    assert desk.host.verdicts()[1].began - late.call.began > 2.9
+    assert "the last answer had no outcome in time: it may or may not be open" in " ".join(t.text().split())
+    t.quiet(0.2)
     desk.press("s", t.expect(KEYS))
-    t.expect("s not now")
+    t.expect("  s not now")
     text = desk.quit(5)
     assert "1 allowed" in text and "1 unknown" in text
 
@@ -375,10 +310,9 @@ def test_a_late_failure_leaves_it_waiting(desk):
     t = desk.sit("--verdict-timeout", "0.6")
     desk.press("a", desk.block())
     t.expect("no answer in 0.6 s")
-    t.expect("a allow %s ... FAILED after 0.9 s" % ADDRESS)
+    t.expect("a allow %s ... FAILED after" % ADDRESS)
     t.expect("| terok-shield: Error: locked")
     desk.host.control("terok-shield")
-    t.expect("the last answer failed: it can be tried again")
     desk.press("a", t.expect(KEYS))
     t.expect("done in")
     desk.quit(0)

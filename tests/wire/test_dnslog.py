@@ -45,9 +45,7 @@ def found(data, address="203.0.113.66", **options):
     """[name, or `name via end`, …] for an address."""
     lines = DnsLog(**options)
     lines.feed(data)
-    return [
-        "%s via %s" % (name.name, name.via) if name.via else name.name for name in lines.names(address)
-    ]
+    return ["%s via %s" % (name.name, name.via) if name.via else name.name for name in lines.names(address)]
 
 
 def everything(lines):
@@ -111,9 +109,7 @@ def test_a_name_tells_when_it_was_looked_up_last():
 
 
 def test_the_name_that_was_looked_up_last_comes_first():
-    a, b = (
-        [query(name), "reply %s is 203.0.113.66" % name] for name in ("a.example", "b.example")
-    )
+    a, b = ([query(name), "reply %s is 203.0.113.66" % name] for name in ("a.example", "b.example"))
     assert found(log(*a, *b)) == ["b.example", "a.example"]
     assert found(log(*a, *b, *a)) == ["a.example", "b.example"]
 

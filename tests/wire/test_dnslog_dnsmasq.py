@@ -70,6 +70,8 @@ class Dnsmasq:
         self.process = subprocess.Popen([which("dnsmasq"), *arguments])
         self.number = 0
         eventually(lambda: b": started" in self.log(), what="dnsmasq is up")
+        self.file = open(self.path, "rb")
+        self.asked = self.logged = 0
 
     def log(self):
         try:
@@ -94,11 +96,12 @@ class Dnsmasq:
 
     def note(self, name, kind):
         """Ask, wait until that is logged, and give back what dnsmasq has asked since: [] if nothing."""
-        before = os.stat(self.path).st_size
         self.client.sendto(self.message(name, kind), self.address)
+        self.asked += 1
         deadline = time.monotonic() + 5
-        while os.stat(self.path).st_size == before:
+        while self.logged < self.asked:
             assert time.monotonic() < deadline, "not logged within 5 s: %s" % name
+            self.logged += self.file.read().count(b": query[")
         self.upstream.setblocking(False)
         asked = []
         while True:
@@ -119,7 +122,9 @@ class Dnsmasq:
     def parsed(self):
         """The log, once all that was asked and answered stands in it."""
         self.answer(self.ask("last.example"), [("last.example", "A", "192.0.2.99")])
-        eventually(lambda: b"reply last.example is 192.0.2.99\n" in self.log(), what="the last answer is logged")
+        eventually(
+            lambda: b"reply last.example is 192.0.2.99\n" in self.log(), what="the last answer is logged"
+        )
         lines = DnsLog()
         lines.feed(self.log())
         return lines
@@ -127,6 +132,7 @@ class Dnsmasq:
     def close(self):
         self.process.terminate()
         self.process.wait()
+        self.file.close()
         self.upstream.close()
         self.client.close()
 

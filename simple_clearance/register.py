@@ -1,0 +1,101 @@
+"""The register: every request that is remembered, and where to find it.  Pure.
+
+It keeps the indices together: by what a request is, by its id while it is open, by its address
+while that waits.  Memory is bounded: beyond a limit the request closed first is forgotten.
+"""
+
+from __future__ import annotations
+
+from .requests import MUTED, OPEN, Request
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Iterable
+
+    from .dnslog import Name
+    from .moment import Now
+    from .requests import Key
+
+REMEMBERED = 20_000
+"""Requests kept at most; what goes beyond is counted as lost and asked when it is tried again."""
+
+
+class Register:
+    """All requests of a session.  `open` maps the ids of those not closed yet to them, in order."""
+
+    def __init__(self) -> None:
+        self.open: dict[str, Request] = {}
+        self._next = 1
+        self._requests: dict[Key, Request] = {}
+        self._closed: dict[Key, None] = {}
+        self._at: dict[tuple[str, str], list[Request]] = {}
+        self._names: dict[tuple[str, str], tuple[Name, ...]] = {}
+
+    def get(self, key: Key) -> Request | None:
+        """The request of that container, address, protocol and port, open or closed."""
+        return self._requests.get(key)
+
+    def all(self) -> Iterable[Request]:
+        return self._requests.values()
+
+    def waiting(self) -> list[Request]:
+        """The requests that wait for an answer, in order."""
+        return [request for request in self.open.values() if request.state == OPEN]
+
+    def first_waiting(self) -> Request | None:
+        return next((request for request in self.open.values() if request.state == OPEN), None)
+
+    def at(self, container: str, dest: str) -> list[Request]:
+        """All open requests of one address."""
+        return list(self._at.get((container, dest), ()))
+
+    def names(self, container: str, dest: str) -> tuple[Name, ...]:
+        """The names seen on an address, the one looked up last first."""
+        return self._names.get((container, dest), ())
+
+    def set_names(self, container: str, dest: str, names: tuple[Name, ...]) -> None:
+        self._names[container, dest] = names
+
+    def drop_names(self, container: str, dest: str) -> None:
+        """Of an address that nothing waits for, nothing is kept."""
+        if (container, dest) not in self._at:
+            self._names.pop((container, dest), None)
+
+    def add(self, request: Request) -> bool:
+        """Remembers a new request; False when every one that is remembered is open or muted."""
+        if len(self._requests) >= REMEMBERED and not self._forget():
+            return False
+        self._requests[request.key] = request
+        return True
+
+    def enter(self, request: Request, now: Now) -> None:
+        """Opens a request, under an id that was never used."""
+        request.id = "r%d" % self._next
+        self._next += 1
+        request.state, request.changed = OPEN, now.mono
+        self._closed.pop(request.key, None)
+        self.open[request.id] = request
+        self._at.setdefault((request.container, request.dest), []).append(request)
+
+    def close(self, request: Request, state: str, now: Now) -> bool:
+        """Closes a request into `state`; False when it was closed already."""
+        if self.open.pop(request.id, None) is None:
+            return False
+        at = self._at[request.container, request.dest]
+        at.remove(request)
+        if not at:
+            del self._at[request.container, request.dest]
+        request.state, request.changed = state, now.mono
+        if state != MUTED:
+            self._closed[request.key] = None
+        return True
+
+    def _forget(self) -> bool:
+        """Makes room by forgetting the request that was closed first."""
+        key = next(iter(self._closed), None)
+        if key is None:
+            return False
+        del self._closed[key]
+        request = self._requests.pop(key)
+        self.drop_names(request.container, request.dest)
+        return True
