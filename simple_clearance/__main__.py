@@ -9,7 +9,8 @@ import sys
 
 def main():  # type: () -> None
     if sys.version_info < (3, 8):
-        sys.stderr.write("simple-clearance: needs Python 3.8 or later, this is %d.%d\n" % sys.version_info[:2])
+        version = "%d.%d" % sys.version_info[:2]
+        sys.stderr.write("simple-clearance: needs Python 3.8 or later, this is %s\n" % version)
         sys.exit(3)
     if sys.argv[1:] == ["--version"]:
         from simple_clearance import __version__

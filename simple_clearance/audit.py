@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+DISENGAGED = ("disengaged=True", "allow_all=True")  # today's word for it, and that of 0.7
 STATES = {"shield_up": "up", "shield_down": "down", "shield_quarantine": "quarantine"}
 
 
@@ -40,7 +41,8 @@ def parse(line: bytes) -> Event | ShieldState | None:
     if action == "blocked":
         return _blocked(fields)
     if isinstance(action, str) and action in STATES:
-        disengaged = action == "shield_down" and "disengaged=True" in str(fields.get("detail", ""))[:200]
+        detail = str(fields.get("detail", ""))[:200]
+        disengaged = action == "shield_down" and any(word in detail for word in DISENGAGED)
         return ShieldState("disengaged" if disengaged else STATES[action], _text(fields.get("ts")))
     return None
 

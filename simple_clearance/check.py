@@ -11,7 +11,7 @@ import platform
 import signal
 import sys
 
-from . import bridge, children, clocks, events, statedir, terminal, watched
+from . import bridge, children, clocks, events, forgotten, statedir, terminal, watched
 from . import container as podman
 from .errors import CANNOT_START, HUB_ACTIVE, OK, Refused
 from .hub import Hub
@@ -35,14 +35,17 @@ RUN_IT = "run it by hand, as this user, to see why"
 
 
 class Line:
-    """One precondition: `refusal` is None when it holds; `after` names what it hangs on when that fails."""
+    """One precondition: `refusal` is None when it holds."""
 
-    __slots__ = ("message", "name", "refusal")
+    __slots__ = ("hints", "message", "name", "refusal")
 
-    def __init__(self, name: str, message: str, refusal: Refused | None = None) -> None:
+    def __init__(
+        self, name: str, message: str, refusal: Refused | None = None, hints: tuple[str, ...] = ()
+    ) -> None:
         self.name = name
         self.message = message
         self.refusal = refusal
+        self.hints = refusal.hints if refusal is not None else hints
 
     @property
     def ok(self) -> bool:
@@ -50,10 +53,8 @@ class Line:
 
     def text(self) -> list[str]:
         mark = "ok" if self.refusal is None else "WRONG" if self.refusal.message else "-"
-        lines = ["%-6s%-13s %s" % (mark, self.name, self.message)]
-        if self.refusal is not None:
-            lines += ["%20s%s" % ("", "hint: " + hint) for hint in self.refusal.hints]
-        return lines
+        hints = ["%20s%s" % ("", "hint: " + hint) for hint in self.hints]
+        return ["%-6s%-13s %s" % (mark, self.name, self.message), *hints]
 
 
 class Check:
@@ -77,6 +78,7 @@ class Check:
                 self._step("container", self._container, "podman")
                 self._step("shielded", self._shielded, "container")
             self._step("state dir", self._state_dir, *(["shielded"] if needs_podman else []))
+            self._verdicts()
             self._step("namespace", self._namespace, *(["container"] if needs_podman else []))
             self._step("packet log", self._packet_log, "namespace", "state dir")
             self._step("terok-shield", self._shield)
@@ -143,6 +145,14 @@ class Check:
             self._watched.id = statedir.recorded_id(path)
         self._watched.state_dir = os.path.abspath(path)
         return printable(path, 200)
+
+    def _verdicts(self) -> None:
+        """A line only where recorded verdicts are not in force; a session starts all the same."""
+        state_dir, found = self._watched.state_dir, self._found
+        number = forgotten.forgotten(state_dir, found.started_at) if found and state_dir else 0
+        if number:
+            command = forgotten.remedy(self._name, self._watched.id, " ".join(self._options.shield))
+            self.lines.append(Line("verdicts", forgotten.told(number), hints=(command,)))
 
     def _namespace(self) -> str:
         if self._found is not None:
@@ -276,7 +286,7 @@ def run(options: Options, environ: Mapping[str, str]) -> int:
                 "name": line.name,
                 "ok": line.ok,
                 "message": line.message,
-                "hint": "; ".join(line.refusal.hints) if line.refusal and line.refusal.hints else None,
+                "hint": "; ".join(line.hints) or None,
             }
             sys.stdout.write(events.encode(fields).decode("ascii"))
         else:

@@ -143,8 +143,8 @@ def run(argv: Sequence[str], deadline: float) -> tuple[int, bytes, bytes]:
     try:
         ended = netns.pidfd_open(child.pid)
         _collect(child, ended, said, deadline)
-        for fd in said:
-            _take(fd, said[fd])
+        for fd, kept in said.items():
+            _take(fd, kept)
         out, err = bytes(said[child.out]), bytes(said[child.err][:ERROR_LIMIT])
     finally:
         _end(child, ended)

@@ -175,9 +175,13 @@ class Docket:
         self.counts["lost"] += count
         self._tell("lost", container=container, count=count, where=where)
 
-    def warn(self, message: str, line: str = "") -> None:
-        """Something that whoever answers should know; `line` is an answer that was not understood."""
-        self._tell("error", message=message, **({"line": line} if line else {}))
+    def warn(self, message: str, line: str = "", hint: str = "") -> None:
+        """Something that whoever answers should know; `line` is an answer that was not understood.
+
+        `hint` is the command that mends it.
+        """
+        more = {"line": line, "hint": hint}
+        self._tell("error", message=message, **{key: value for key, value in more.items() if value})
 
     def tick(self, now: Now) -> None:
         """Reports the counts that have waited for their second."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from . import audit, bridge, clocks, events, watched
+from . import audit, bridge, clocks, events, forgotten, watched
 from .errors import OK, READER_ENDED
 from .names import NameBook
 from .shieldlog import ShieldLog
@@ -101,6 +101,14 @@ class Fleet:
             if one.state:
                 self._docket.shields.state(one.name, one.state, clocks.now())
         self._docket.take()  # the greeting tells the shields' states
+        for one in self.containers:
+            self._tell_forgotten(one)
+
+    def _tell_forgotten(self, one: Watched) -> None:
+        number = forgotten.forgotten(one.state_dir, one.started_at)
+        if number:
+            command = forgotten.remedy(one.name, one.id, " ".join(self._options.shield))
+            self._docket.warn(f"{one.name}: {forgotten.told(number)}", hint=command)
 
     def start_replay(self) -> None:
         """The same for a recording.  Refused when it can't be read, or holds several containers."""
@@ -157,7 +165,7 @@ class Fleet:
             number, name = source.bad_lines, source.watched.name
             if number and source not in self._faulty:
                 self._faulty.append(source)
-                fault = source.fault or "it is longer than %d bytes" % events.LINE_LIMIT
+                fault = source.fault or "longer than %d bytes, or half a line" % events.LINE_LIMIT
                 self._docket.warn(f"{name}: a line of the reader means nothing: {fault}")
             if at_end and number > 1:
                 self._docket.warn("%s: %d lines of the reader meant nothing" % (name, number))

@@ -12,7 +12,10 @@ import re
 import stat
 
 from .addresses import canonical
+from .clocks import stamp
+from .events import BadLine, parse_object
 from .shieldlog import is_before
+from .text import count
 
 LIVE = (("policy/live", ""), ("live.allowed", "+"), ("deny.list", "-"))
 """The records and, where it is not on each line, the sign of all of them (bundle 18; 14)."""
@@ -20,22 +23,37 @@ LIVE = (("policy/live", ""), ("live.allowed", "+"), ("deny.list", "-"))
 LIMIT = 1 << 20
 """Bytes of a file that are looked at: its last ones."""
 
-_LOADED = re.compile(r"^add element inet \S+ (\S+) \{(.*)\}", re.MULTILINE)
-_VERDICTS = {"allowed": "+", "denied": "-"}
+LOADED = "shield_up"
+"""The audit log's word for the command that loads all of them."""
+
+_ELEMENTS = re.compile(r"^add element inet \S+ (\S+) \{(.*)\}", re.MULTILINE)
 
 
 def forgotten(state_dir: str, started_at: str) -> int:
-    """How many verdicts on addresses are recorded in `state_dir` and not in force since the container's start.
+    """How many verdicts on addresses are recorded in `state_dir` but not in force since the start.
 
-    `started_at` is podman's RFC 3339 time of that start; "" for unknown, which gives 0.
+    `started_at` is podman's RFC 3339 time of the container's start; "" for unknown, which gives 0.
     """
-    recorded = _recorded(state_dir) if started_at else set()
-    if not recorded:
+    if not started_at:
         return 0
-    missing = recorded - _loaded(_read(os.path.join(state_dir, "ruleset.nft")))
-    if missing:
-        missing -= _since(_read(os.path.join(state_dir, "audit.jsonl")), started_at, missing)
-    return len(missing)
+    recorded: set[str] = set()
+    touched = 0.0
+    for file, sign in LIVE:
+        text, changed = _read(os.path.join(state_dir, file))
+        recorded |= _addresses(text, sign)
+        touched = max(touched, changed)
+    missing = recorded - _loaded(_read(os.path.join(state_dir, "ruleset.nft"))[0]) if recorded else set()
+    if not missing:
+        return 0
+    since = _since(_read(os.path.join(state_dir, "audit.jsonl"))[0], started_at)
+    if LOADED in since or not (since or is_before(stamp(touched), started_at)):
+        return 0  # all is loaded; or some are newer, and nothing tells which
+    return len(missing - since)
+
+
+def told(number: int) -> str:
+    verdicts = count(number, "recorded verdict on an address is", "recorded verdicts on addresses are")
+    return f"{verdicts} from before this container's start and not in force"
 
 
 def remedy(name: str, container_id: str, shield: str) -> str:
@@ -43,55 +61,47 @@ def remedy(name: str, container_id: str, shield: str) -> str:
     return "%s up --container-id %s %s" % (shield, container_id, name)
 
 
-def _recorded(state_dir: str) -> set[str]:
+def _addresses(text: str, sign: str) -> set[str]:
     """`+198.51.100.1`, `-203.0.113.0/24`: those on names are left out, which a start does load."""
-    found = set()
-    for file, sign in LIVE:
-        for line in _read(os.path.join(state_dir, file)).splitlines():
-            verdict = sign + line.strip()
-            if verdict[:1] in ("+", "-") and canonical(verdict[1:].partition("/")[0]) is not None:
-                found.add(verdict)
-    return found
+    verdicts = [sign + line.strip() for line in text.splitlines()]
+    return {one for one in verdicts if one[:1] in ("+", "-") and canonical(one[1:].partition("/")[0])}
 
 
 def _loaded(ruleset: str) -> set[str]:
     """The verdicts among the elements that the rules begin with."""
-    found = set()
-    for set_name, elements in _LOADED.findall(ruleset):
+    found: set[str] = set()
+    for set_name, elements in _ELEMENTS.findall(ruleset):
         sign = "-" if "deny" in set_name else "+"
         found.update(sign + element.split()[0] for element in elements.split(",") if element.strip())
     return found
 
 
-def _since(log: str, started_at: str, verdicts: set[str]) -> set[str]:
-    """Those of `verdicts` that the audit log tells to have been given, or loaded, since the start."""
-    import json
-
+def _since(log: str, started_at: str) -> set[str]:
+    """What the audit log tells to have been given since the start, `LOADED` if everything was."""
     found: set[str] = set()
     for line in log.splitlines():
         try:
-            fields = json.loads(line)
-            action, dest, ts = fields.get("action"), fields.get("dest"), fields.get("ts")
-        except (ValueError, AttributeError, RecursionError):
-            continue  # half a line, at the beginning of what was read, or nothing of the shield's
-        if not isinstance(ts, str) or is_before(ts, started_at):
-            continue
-        if action == "shield_up":
-            return verdicts
-        if isinstance(dest, str) and action in _VERDICTS:
-            found.add(_VERDICTS[action] + dest)
-    return found & verdicts
+            fields = parse_object(line.encode("utf-8", "replace"))
+        except BadLine:
+            continue  # half a line, at the beginning of what was read
+        action, dest, ts = fields.get("action"), fields.get("dest"), fields.get("ts")
+        if isinstance(ts, str) and not is_before(ts, started_at):
+            if action == LOADED:
+                found.add(LOADED)
+            elif isinstance(dest, str) and action in ("allowed", "denied"):
+                found.add(("+" if action == "allowed" else "-") + dest)
+    return found
 
 
-def _read(path: str) -> str:
-    """The end of a regular file; "" where there is none."""
+def _read(path: str) -> tuple[str, float]:
+    """The end of a regular file, and when it changed last; "" and 0 where there is none."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
-        return ""
+        return "", 0.0
     with open(fd, "rb") as file:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
-            return ""
+            return "", 0.0
         file.seek(max(0, found.st_size - LIMIT))
-        return file.read(LIMIT).decode("utf-8", "replace")
+        return file.read(LIMIT).decode("utf-8", "replace"), found.st_mtime

@@ -6,7 +6,7 @@ the docket.  `ended` says that it wants the session to stop.
 
 from __future__ import annotations
 
-from . import clocks, screen, terminal
+from . import clocks, notices, screen, terminal
 from .loop import READ, WRITE
 from .painter import Painter
 from .prompt import Prompt
@@ -69,7 +69,7 @@ class TerminalFront:
     def greet(self, sources: Sequence[Source]) -> None:
         """Says what is watched, and what was missed before."""
         width = self.prompt.painter.width - 1
-        lines = screen.greetings(sources, width)
+        lines = notices.greetings(sources, width)
         self.tell([screen.columns(lines[0], "? keys   q stop", width), *lines[1:]])
 
     def record(self, record: dict[str, Any], now: Now) -> None:
@@ -114,7 +114,7 @@ class TerminalFront:
         if self.ended == "hangup":
             return
         width = self.prompt.painter.width - 1
-        lines = screen.summary_lines(summary, width)
+        lines = notices.summary_lines(summary, width)
         if commands:
             lines += ["the same again:", *("  " + command for command in commands)]
         self.tell(lines)

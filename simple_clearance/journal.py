@@ -6,7 +6,8 @@ are the reader's business: a journal has its own.
 
 from __future__ import annotations
 
-from .screen import FLOOR_TEXT, REASON_TEXT, SHIELD_STATES, STILL_REASONS, service_text
+from .notices import REASON_TEXT, SHIELD_STATES, STILL_REASONS
+from .screen import FLOOR_TEXT, service_text
 from .text import count, printable, seconds
 
 TYPE_CHECKING = False
@@ -128,7 +129,8 @@ def _lost(record: Record) -> str:
 
 
 def _error(record: Record) -> str:
-    return "error: " + printable(record["message"], 400)
+    hint = " (hint: %s)" % printable(record["hint"], 400) if "hint" in record else ""
+    return "error: " + printable(record["message"], 400) + hint
 
 
 def _summary(record: Record, dry: int) -> str:

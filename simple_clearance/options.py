@@ -13,8 +13,9 @@ class Options:
     """One session's options; the names are those of the command line."""
 
     __slots__ = (
-        "answer", "bell", "containers", "count", "debug", "dry_run", "duration", "ignore_hub", "json", "log",
-        "netns", "policy", "reader", "replay", "role", "sandbox", "save_profile", "shield", "state_dir", "take_over", "verdict_timeout",
+        "answer", "bell", "containers", "count", "debug", "dry_run", "duration", "ignore_hub", "json",
+        "log", "netns", "policy", "reader", "replay", "role", "sandbox", "save_profile", "shield",
+        "state_dir", "take_over", "verdict_timeout",
     )  # fmt: skip
 
     def __init__(self, containers: list[str]) -> None:

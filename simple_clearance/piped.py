@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
-from . import clocks, coprocess, screen
+from . import clocks, coprocess, notices
 from .errors import USAGE, Refused
 from .journal import Journal
 from .loop import WRITE
@@ -221,7 +221,7 @@ class QuietFront(PipedFront):
         self._journal = Journal()
 
     def greet(self, sources: Sequence[Source]) -> None:
-        self.tell(screen.greetings(sources, WIDTH))
+        self.tell(notices.greetings(sources, WIDTH))
 
     def tell(self, lines: list[str]) -> None:
         self._put("".join(line.rstrip() + "\n" for line in lines))

@@ -21,7 +21,8 @@ LARGEST = 1 << 20
 
 # (address, length of the prefix): what the shield's floor keeps shut
 FLOOR = (
-    ("10.0.0.0", 8), ("172.16.0.0", 12), ("192.168.0.0", 16), ("169.254.0.0", 16), ("fc00::", 7), ("fe80::", 10),
+    ("10.0.0.0", 8), ("172.16.0.0", 12), ("192.168.0.0", 16), ("169.254.0.0", 16),
+    ("fc00::", 7), ("fe80::", 10),
 )  # fmt: skip
 
 
@@ -40,7 +41,7 @@ class _Mistake(Exception):
 
 
 class Network:
-    """An address range: `first` is its network address as a number, `length` of its prefix, `bits` 32 or 128."""
+    """A range: `first` is its network address as a number, `length` its prefix's, `bits` 32 or 128."""
 
     __slots__ = ("bits", "first", "length")
 

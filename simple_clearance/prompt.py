@@ -8,9 +8,10 @@ keys of a view count only after `written` has told that all of them have gone ou
 
 from __future__ import annotations
 
-from . import addresses, screen
+from . import addresses, notices, screen
 from .groups import groups
 from .keys import Keyboard, Press
+from .lists import History, Listing
 from .moment import Now
 from .painter import Painter
 from .text import count, printable
@@ -157,7 +158,7 @@ class Prompt:
         elif kind == "verdict":
             self._outcome(record, width)
         elif kind != "pending" or record["floor"]:
-            lines = screen.notice_lines(record, width, self.clock(now.wall))
+            lines = notices.notice_lines(record, width, self.clock(now.wall))
             if lines:
                 self._notice(lines)
 
@@ -168,12 +169,12 @@ class Prompt:
     def _outcome(self, record: dict[str, Any], width: int) -> None:
         job, self._pending_job = self._pending_job, None
         named = addresses.canonical(record["target"]) is None
-        lines = screen.verdict_lines(record, width, named, self.shield, self.where(record["container"]))
+        lines = notices.verdict_lines(record, width, named, self.shield, self.where(record["container"]))
         if named and record["action"] == "allow" and record["result"] == "applied":
             requests = [self.docket.request(request_id) for request_id in record["ids"]]
             shut = [r.dest for r in requests if r is not None and r.dest not in record["opened"]]
             if shut:
-                lines.extend(screen.elsewhere_lines(list(dict.fromkeys(shut)), width))
+                lines.extend(notices.elsewhere_lines(list(dict.fromkeys(shut)), width))
         same = job is not None and (job.action, job.target) == (record["action"], record["target"])
         if same and isinstance(self._view, Idle):
             self.painter.lines(lines)  # in the place of the line that said it had begun
@@ -226,6 +227,14 @@ class Prompt:
         self.painter.erase()
         self._leave()
         self._own_key = True
+
+    def open_list(self) -> None:
+        """The operator's own key shows what waits."""
+        self.show(Listing(self), True)
+
+    def open_history(self) -> None:
+        """The operator's own key shows what was answered."""
+        self.show(History(self), True)
 
     def prefer(self, request_id: str) -> None:
         """Which request is asked next, when it still waits."""
@@ -301,7 +310,7 @@ class Prompt:
         width, when = self.painter.width - 1, self.clock(now.wall)
         texts: list[str] = []
         for where, number in self._lost.items():
-            texts.extend(screen.lost_lines(number, where, width, when))
+            texts.extend(notices.lost_lines(number, where, width, when))
         self._lost.clear()
         shown = 0
         for lines in self._notices:

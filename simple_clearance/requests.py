@@ -90,7 +90,8 @@ class Job:
     """
 
     __slots__ = (
-        "action", "by", "container", "ids", "named", "rule", "rule_index", "started", "state", "target", "undoes", "wall",
+        "action", "by", "container", "ids", "named", "rule", "rule_index", "started", "state", "target",
+        "undoes", "wall",
     )  # fmt: skip
 
     def __init__(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import signal
 
-from . import __version__, children, clocks, coprocess, hub, screen, terminal, watched
+from . import __version__, children, clocks, coprocess, hub, notices, terminal, watched
 from .docket import Docket
 from .errors import HUB_ACTIVE, INCOMPLETE, OK, READER_ENDED, Refused
 from .fleet import Fleet
@@ -359,7 +359,7 @@ class Session:
             self._log.record(summary, now)
             summary["exit"] = self._exit_code()  # that may have been what could not be written
         shield = "" if self._options.sandbox else " ".join(self._options.shield)
-        front.summary(summary, screen.repeat_commands(self._docket.history, shield) if shield else [])
+        front.summary(summary, notices.repeat_commands(self._docket.history, shield) if shield else [])
         while front.busy and not self._hurry:
             self._loop.wait()
         for line in [*self._last_words, *([front.failed] if front.failed else [])]:

@@ -33,7 +33,7 @@ class ShieldLog:
         if self._follower.started_at:
             data = data.partition(b"\n")[2]  # the first line is cut
         for message in self._parse(data):
-            if _is_before(message.ts, self._started_at):
+            if is_before(message.ts, self._started_at):
                 continue
             if isinstance(message, audit.ShieldState):
                 state = message.state
@@ -66,7 +66,7 @@ class ShieldLog:
         return found
 
 
-def _is_before(stamp: str, start: str) -> bool:
+def is_before(stamp: str, start: str) -> bool:
     """Whether one RFC 3339 time is before another; False where that can't be told."""
     from datetime import datetime  # only where the log has something to tell
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import threading
-from typing import Any, Callable, Iterator
+from typing import Callable, Iterator
 
 import pytest
 import support

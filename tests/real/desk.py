@@ -1,9 +1,9 @@
 """The operator of a real shielded container, with the archive: on a pty, as a script's coprocess, or alone.
 
-    def test_…(desk, fresh):
-        t = desk.sit(fresh)
-        asked = desk.block(fresh, "198.51.100.1")
-        desk.press("a", asked)
+def test_…(desk, fresh):
+    t = desk.sit(fresh)
+    asked = desk.block(fresh, "198.51.100.1")
+    desk.press("a", asked)
 """
 
 from __future__ import annotations

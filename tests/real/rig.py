@@ -78,7 +78,7 @@ class Rig:
         self._pid = 0
 
     def install(self) -> None:
-        """Download terok-shield; may be called ahead, from another thread.  AssertionError with pip's words."""
+        """Download terok-shield, perhaps ahead, in another thread.  AssertionError with pip's words."""
         with self._installing:
             if not os.path.exists(self.venv + "/bin/terok-shield"):
                 self._install()

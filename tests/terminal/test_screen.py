@@ -13,7 +13,7 @@ import random
 import pytest
 from stage import Stage, clock, name
 
-from simple_clearance import screen
+from simple_clearance import notices, screen
 from simple_clearance.groups import groups
 from simple_clearance.painter import Painter
 
@@ -534,7 +534,7 @@ def test_what_somebody_forgot_to_escape_is_escaped_at_the_last_moment():
 )
 def test_the_end_says_what_is_not_zero(summary, text):
     every = ("allowed", "denied", "skipped", "muted", "failed", "unknown", "open", "lost", "untold")
-    assert screen.summary_lines({**dict.fromkeys(every, 0), **summary}, 79) == [text]
+    assert notices.summary_lines({**dict.fromkeys(every, 0), **summary}, 79) == [text]
 
 
 def test_the_commands_that_would_repeat_it_have_the_last_word_on_each_target():
@@ -550,7 +550,7 @@ def test_the_commands_that_would_repeat_it_have_the_last_word_on_each_target():
     stage.result = {}
     stage.key("u")
     stage.key("y")
-    assert screen.repeat_commands(stage.docket.history, "terok-shield") == [
+    assert notices.repeat_commands(stage.docket.history, "terok-shield") == [
         "terok-shield allow c1 203.0.113.1",
         "terok-shield allow c1 203.0.113.2",
     ]

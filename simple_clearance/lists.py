@@ -1,0 +1,243 @@
+"""The views of many: the list of what waits, allowing several at once, the history.  Pure."""
+
+from __future__ import annotations
+
+from . import screen
+from .groups import groups, is_guarded
+from .requests import OPEN
+from .text import count
+from .views import EVERYWHERE, View
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .prompt import Prompt
+    from .requests import Answer, Request
+
+PAGE = 9
+
+
+class Listing(View):
+    """What waits, a page at a time; the marked ones are answered together."""
+
+    working = EVERYWHERE + "123456789* \r\n"
+
+    def __init__(self, prompt: Prompt) -> None:
+        super().__init__(prompt)
+        self._groups = groups(prompt.docket)
+        self._ids = [group.ids for group in self._groups]
+        self._marked: list[int] = []
+        self._page = 0
+
+    @property
+    def _size(self) -> int:
+        return max(1, min(PAGE, self.height - 4))
+
+    def lines(self) -> list[str]:
+        docket = self.prompt.docket
+        if self._page * self._size >= len(self._groups):
+            self._page = 0  # more fit on a page than before
+        shown = self._groups[self._page * self._size :][: self._size]
+        several = len({group.lead.container for group in self._groups}) > 1
+        where = "" if several or not self._groups else " for " + self._groups[0].lead.container
+        hint = (
+            "a digit marks, * all, space: next page"
+            if len(self._groups) > self._size
+            else "a digit marks, * all"
+        )
+        lines = [
+            screen.columns(
+                "%d waiting%s" % (len(self._groups), where), hint if self._groups else "", self.width
+            )
+        ]
+        first = self._page * self._size
+        for offset, group in enumerate(shown):
+            lines.append(
+                screen.list_row(
+                    docket, group, offset + 1, first + offset in self._marked, self.width, several
+                )
+            )
+        more = len(self._groups) - first - len(shown)
+        if more > 0:
+            lines.append("        ... %d more" % more)
+        if first == 0:
+            room = max(0, self.height - len(lines) - len(self.key_lines()))
+            lines.extend(screen.unheard_lines(docket, self.width)[:room])
+        return lines
+
+    def key_lines(self) -> list[str]:
+        self.deciding = "asm" if self._marked else ""
+        if not self._groups:
+            return ["l back"]
+        if not self._marked:
+            return ["Enter asks the first   l back"]
+        if self.width < screen.NARROW:
+            return ["%d marked: a s m  Enter  l back" % len(self._marked)]
+        text = "%d marked: a allow  s not now  m this session    Enter asks it   l back"
+        return [text % len(self._marked)]
+
+    def press(self, key: str) -> None:
+        prompt = self.prompt
+        if key == "l":
+            prompt.back()
+        elif key.isdigit() or key in "* ":
+            self._mark(key)
+            prompt.show(self, True)
+        elif key in "\r\n":
+            chosen = self._marked[0] if self._marked else 0
+            if self._groups:
+                prompt.prefer(self._groups[chosen].lead.id)
+            prompt.back()
+        elif key in "sm":
+            action, number = "skip" if key == "s" else "mute", 0
+            for requests in self._marked_groups():  # each is an answer of its own in the history
+                ids = [request.id for request in requests]
+                number += len(ids) if prompt.docket.answer(action, ids, prompt.now, "operator") else 0
+            if not number:
+                prompt.grumble(NOTHING_MARKED)
+                return
+            text = "s not now" if key == "s" else "m not in this session"
+            prompt.decided("  {} ({})".format(text, count(number, "request")))
+        elif key == "a":
+            self._allow()
+        else:
+            super().press(key)
+
+    def _mark(self, key: str) -> None:
+        first = self._page * self._size
+        if key == " ":
+            self._page = self._page + 1 if first + self._size < len(self._groups) else 0
+        elif key == "*":
+            every = list(range(len(self._groups)))
+            self._marked = [] if self._marked == every else every
+        elif int(key) <= self._size and first + int(key) <= len(self._groups):
+            index = first + int(key) - 1
+            self._marked = sorted(set(self._marked) ^ {index})
+
+    def _marked_groups(self) -> list[list[Request]]:
+        """What still waits of each marked one."""
+        docket, found = self.prompt.docket, []
+        for index in self._marked:
+            held = [docket.request(request_id) for request_id in self._ids[index]]
+            found.append([request for request in held if request is not None and request.state == OPEN])
+        return found
+
+    def _allow(self) -> None:
+        requests = [request for group in self._marked_groups() for request in group]
+        ids = list({(r.container, r.dest): r.id for r in reversed(requests) if not is_guarded(r)}.values())[
+            ::-1
+        ]
+        guarded = len({r.dest for r in requests if is_guarded(r)})
+        text = ""
+        if guarded:
+            text = "! {} left out: allow each by its own question".format(
+                count(guarded, "private address is", "private addresses are")
+            )
+        if not ids:
+            self.prompt.grumble(text or NOTHING_MARKED)
+            return
+        self.prompt.show(Counting(self.prompt, text, ids), True)
+
+
+NOTHING_MARKED = "nothing marked waits any more"
+
+
+class Counting(View):
+    """Allowing many: the number of addresses is typed, then Enter."""
+
+    working = "0123456789\x7f\x08"
+    deciding = "\r\n"
+
+    def __init__(self, prompt: Prompt, warning: str, ids: list[str]) -> None:
+        super().__init__(prompt)
+        self._requests = ids
+        self._warning = warning
+        self._typed = ""
+
+    def lines(self) -> list[str]:
+        number = len(self._requests)
+        text = "a opens %s, every port of %s: type %d, then Enter" % (
+            count(number, "address", "addresses"), "it" if number == 1 else "each", number,
+        )  # fmt: skip
+        warned = screen.folded(self._warning, self.width) if self._warning else []
+        return [*warned, *screen.folded(text, self.width)]
+
+    def key_lines(self) -> list[str]:
+        return [f"  number: {self._typed}"]
+
+    def press(self, key: str) -> None:
+        prompt = self.prompt
+        if key in "\r\n":
+            self._confirm()
+            return
+        if key in "\x7f\x08":
+            self._typed = self._typed[:-1]
+        elif len(self._typed) < 6:
+            self._typed += key
+        prompt.painter.keys(self.key_lines()[-1])
+
+    def _confirm(self) -> None:
+        prompt, docket = self.prompt, self.prompt.docket
+        if self._typed != str(len(self._requests)):
+            prompt.painter.lines(screen.folded("not that number: nothing is allowed", self.width))
+            prompt.back()
+            return
+        ids = [i for i in self._requests if (r := docket.request(i)) is not None and r.state == OPEN]
+        allowed = [i for i in ids if docket.answer("allow", [i], prompt.now, "operator")]
+        prompt.decided("  a allow {} ...".format(count(len(allowed), "address", "addresses")))
+
+    def unknown(self, key: str) -> None:
+        self.prompt.painter.lines(["  no"])
+        self.prompt.back()
+
+
+class History(View):
+    """What was answered in this session, newest first."""
+
+    working = EVERYWHERE + "123456789 "
+
+    def __init__(self, prompt: Prompt) -> None:
+        super().__init__(prompt)
+        self._answers: list[Answer] = list(reversed(prompt.docket.history))
+        self._page = 0
+
+    @property
+    def _size(self) -> int:
+        return max(1, min(PAGE, self.height - 4))
+
+    @property
+    def _shown(self) -> list[Answer]:
+        return self._answers[self._page * self._size :][: self._size]
+
+    def lines(self) -> list[str]:
+        if not self._answers:
+            return screen.folded("nothing was answered in this session", self.width, "", "  ")
+        if self._page * self._size >= len(self._answers):
+            self._page = 0  # more fit on a page than before
+        top = screen.columns("%d answered" % len(self._answers), "newest first, space: older", self.width)
+        return [top, *(
+            screen.history_row(answer, number + 1, self.width, self.prompt.clock)
+            for number, answer in enumerate(self._shown)
+        )]  # fmt: skip
+
+    def key_lines(self) -> list[str]:
+        return ["a digit asks that one again   h back" if self._answers else "h back"]
+
+    def press(self, key: str) -> None:
+        prompt = self.prompt
+        if key == "h":
+            prompt.back()
+        elif key == " ":
+            self._page = self._page + 1 if (self._page + 1) * self._size < len(self._answers) else 0
+            prompt.show(self, True)
+        elif key.isdigit():
+            shown = self._shown
+            request = (
+                prompt.docket.ask_again(shown[int(key) - 1], prompt.now) if int(key) <= len(shown) else None
+            )
+            if request is None:
+                prompt.grumble("that one can't be asked again")
+                return
+            prompt.prefer(request.id)
+            prompt.back()
+        else:
+            super().press(key)

@@ -1,0 +1,244 @@
+"""What the operator is told beside questions: the start, what came of an answer, what was lost.  Pure.
+
+Like `screen`: lines of printable ASCII no longer than `width`, text from outside behind a `|`.
+"""
+
+from __future__ import annotations
+
+from .screen import floor_lines, folded
+from .text import clip_right, count, printable, seconds
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Sequence
+
+    from .fleet import Source
+    from .requests import Answer
+
+
+def greeting(container: str, dossier: dict[str, str], state: str, blocked: int, width: int) -> list[str]:
+    """What is watched from now on, and what was missed before."""
+    labels = [printable(value, 24) for _, value in sorted(dossier.items()) if value]
+    shown = f" ({', '.join(labels[:3])})" if labels else ""
+    text = f"watching {container}{shown}"
+    lines = [text + (": shield " + state if state else "")]
+    if state not in ("", "up"):
+        lines.extend(folded("! " + SHIELD_STATES[state], width))
+    if blocked:
+        times = "once" if blocked == 1 else "%d times" % blocked
+        lines.extend(folded(f"blocked {times} before this start: asked when it is tried again", width))
+    return lines
+
+
+def job_text(action: str, target: str, by: str, named: bool, undo: bool = False) -> str:
+    """`a allow 203.0.113.10`, `A allow www.example.com`, `policy: deny 192.0.2.1`."""
+    what = f"{action} {printable(target, 60)}"
+    if by != "operator":
+        return f"{by}: {what}"
+    key = "u" if undo else "A" if named and action == "allow" else action[0]
+    return f"{key} {what}"
+
+
+REASON_TEXT = {
+    "quarantine": "the shield is in quarantine: no allow works until it is up again",
+    "not-running": "the container does not run",
+    "no-container": "there is no such container any more",
+    "not-shielded": "the container is not shielded",
+    "no-address": "this host resolves the name to nothing",
+}
+
+
+def verdict_lines(
+    record: dict[str, Any], width: int, named: bool, shield: str = "terok-shield", where: str = "  "
+) -> list[str]:
+    """The outcome of one verdict, from its record; `where` is what its line begins with."""
+    job = job_text(record["action"], record["target"], record["by"], named, record.get("undo", False))
+
+    def told(text: str) -> list[str]:
+        return folded(f"{job} ... {text}", width, where)
+
+    took = seconds(record["seconds"])
+    result, reason = record["result"], record["reason"]
+    if result == "applied" and reason == "already-open":
+        return told("open already")
+    if result == "applied":
+        opened = record.get("opened", [])
+        text = f"done in {took}"
+        if named and record["action"] == "allow":
+            text += (
+                ": opened "
+                + (", ".join(opened[:4]) or "nothing")
+                + (" and %d more" % (len(opened) - 4) if len(opened) > 4 else "")
+            )
+        return told(text)
+    if result == "dry-run":
+        return told("dry run: nothing was run")
+    if reason == "timeout":
+        return told(f"no answer in {took}: it may or may not be open")
+    if result == "unknown":
+        return told(f"ended after {took}: it may or may not be open")
+    waiting = "" if record.get("undo") else ", still waiting"
+    lines = told(f"FAILED after {took}{waiting}")
+    if reason in REASON_TEXT:
+        lines.extend(folded("! " + REASON_TEXT[reason], width))
+    elif record["action"] == "allow" and reason != "not-started":
+        lines.extend(folded("! it may have opened something all the same", width))
+    if record["error"]:
+        said = printable("{}: {}".format(shield, record["error"]), 3 * (width - 4))
+        lines.extend(folded(said, width, "  | ", "  | ")[-4:])
+    return lines
+
+
+def elsewhere_lines(dests: list[str], width: int) -> list[str]:
+    """An allow by name was applied, and these blocked addresses were not among those it opened."""
+    first, more = dests[0], len(dests) - 1
+    again = f"{first} is asked again, as an address"
+    if more:
+        again = "each is asked again, as an address"
+        first += " and %d more" % more
+    return [
+        *folded(
+            "! not {}, which {} blocked: this host resolves the name elsewhere".format(
+                first, "were" if more else "was"
+            ),
+            width,
+        ),
+        *folded(again, width, "    "),
+    ]
+
+
+STILL_REASONS = {
+    "floor": ": the shield keeps private ranges shut",
+    "denied": ": a deny stands above the allow",
+    "expired": ": the allow has expired",
+}
+
+
+def command_lines(command: str, width: int) -> list[str]:
+    """A hint to copy a command from: where it needs several lines, as a shell takes them."""
+    lines = ["  hint:"]
+    for word in printable(command, 400).split():
+        if len(lines[-1]) + len(word) + 3 > width and lines[-1] != "   ":
+            lines[-1] += " \\"
+            lines.append("   ")
+        lines[-1] += " " + word
+    return lines
+
+
+def notice_lines(record: dict[str, Any], width: int, when: str) -> list[str]:
+    """What a record tells the operator beside questions; nothing for most."""
+    kind = record["type"]
+    if kind == "passed":
+        return folded(
+            "{}  {}: first packet let out {} later".format(
+                record["container"], record["dest"], seconds(record["seconds"])
+            ),
+            width,
+            "",
+            "  ",
+        )
+    if kind == "still_blocked":
+        text = "{}  {}: still blocked, {} since the allow{}".format(
+            record["container"], record["dest"], count(record["count"], "try", "tries"),
+            STILL_REASONS.get(record["reason"] or "", ""),
+        )  # fmt: skip
+        return folded(text, width, "! ", "  ")
+    if kind == "stopped":
+        return [clip_right("%s: the container has stopped" % record["container"], width)]
+    if kind == "shield":
+        return folded(
+            "{}: {}".format(
+                record["container"], SHIELD_STATES.get(record["state"], printable(record["state"], 60))
+            ),
+            width,
+            "! ",
+            "  ",
+        )
+    if kind == "error":
+        lines = folded(printable(record["message"], 400), width, "! ", "  ")
+        return lines + command_lines(record["hint"], width) if "hint" in record else lines
+    if kind == "pending" and record["floor"]:
+        return floor_lines(record, width, when)
+    return []
+
+
+def greetings(sources: Sequence[Source], width: int) -> list[str]:
+    """What is watched, one container after the other, and what is known to be missing."""
+    lines: list[str] = []
+    for source in sources:
+        one = source.watched
+        if source.kind == "replay":
+            lines.append(f"replaying a recording of {one.name}: no verdict is run")
+            continue
+        lines += greeting(one.name, one.dossier, one.state, one.blocked_before, width)
+        if source.held_by:
+            lines += audit_lines(one.name, source.held_by, width)
+        elif one.taken_over:
+            lines += taken_over_lines(one.name, one.taken_over, width)
+    return lines
+
+
+def audit_lines(container: str, pid: int, width: int) -> list[str]:
+    """What is missing where another reader holds the packet log."""
+    return [
+        *folded(
+            "%s: terok-shield's reader (pid %d) holds the packet log: questions come up to 1 s late, "
+            "retries within 30 s and what an answer did are not seen" % (container, pid),
+            width,
+        ),
+        *folded("--take-over ends that reader and shows all of it", width),
+    ]
+
+
+def taken_over_lines(container: str, pid: int, width: int) -> list[str]:
+    """What the container has lost by --take-over."""
+    return folded(
+        "%s: terok-shield's reader (pid %d) was ended. Until the container's next start its audit log "
+        "gets no blocked lines, and a hub would take it for stopped" % (container, pid),
+        width,
+    )
+
+
+SHIELD_STATES = {
+    "up": "the shield is up again",
+    "down": "the shield is down: connections are let through, only the floor and denies hold",
+    "disengaged": "the shield is disengaged: everything is let through",
+    "quarantine": "the shield is in quarantine: everything is blocked, an allow fails",
+}
+
+
+def lost_lines(number: int, where: str, width: int, when: str) -> list[str]:
+    """Loss is told in words, with what it means."""
+    why = {
+        "kernel": "kernel buffer full",
+        "reader": "our reader could not pass them on",
+        "table": "too many requests are open",
+        "stdout": "they were not read",
+    }.get(where, where)
+    packets = "1 packet was" if number == 1 else "%d packets were" % number
+    text = (
+        f"{packets} lost at {when} ({why}). A destination tried only then is not shown; "
+        "it will be when it is tried again. Exit code: 5"
+    )
+    return folded(text, width, "! ", "")
+
+
+def summary_lines(summary: dict[str, Any], width: int) -> list[str]:
+    """The end, in a line or two: everything that is not zero."""
+    words = (
+        ("allowed", "allowed"), ("denied", "denied"), ("skipped", "skipped"), ("muted", "muted"),
+        ("failed", "failed"), ("unknown", "unknown"), ("open", "left open"), ("lost", "lost"),
+        ("untold", "not asked"),
+    )  # fmt: skip
+    found = ["%d %s" % (summary[key], word) for key, word in words if summary[key]]
+    return folded("stopped: " + (", ".join(found) or "nothing was blocked"), width, "", "  ")
+
+
+def repeat_commands(history: Sequence[Answer], shield: str) -> list[str]:
+    """The commands that would repeat the applied verdicts, one each, the last word on a target only."""
+    last: dict[Any, str] = {}
+    for answer in history:
+        if answer.action in ("allow", "deny") and answer.result == "applied":
+            action = answer.action if not answer.undone else ("deny" if answer.action == "allow" else "allow")
+            last[answer.container, answer.target] = f"{shield} {action} {answer.container} {answer.target}"
+    return list(last.values())

@@ -1,0 +1,87 @@
+"""What /proc tells about other processes, by their pid.
+
+The awkward fact: a pid is nobody's for long.  Whoever acts on what is told here holds a pidfd of
+the process and asks once more after having got it.
+"""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Iterator
+
+_LISTENS = 0x10000  # __SO_ACCEPTCON (linux/net.h), in the flags of /proc/net/unix
+
+
+def words(pid: int) -> list[bytes]:
+    """Its command line; empty when there is no such process, or a zombie."""
+    try:
+        with open("/proc/%d/cmdline" % pid, "rb") as file:
+            return file.read().split(b"\0")[:-1]
+    except OSError:
+        return []
+
+
+def name(pid: int) -> str:
+    """The name of its program, 15 bytes at most; empty when it is gone."""
+    try:
+        with open("/proc/%d/comm" % pid, "rb") as file:
+            return file.read().rstrip(b"\n").decode("latin-1")
+    except OSError:
+        return ""
+
+
+def owner(pid: int) -> int:
+    """Whose it is; -1 when it is gone."""
+    try:
+        return os.stat("/proc/%d" % pid).st_uid
+    except OSError:
+        return -1
+
+
+def is_deaf(pid: int, number: int) -> bool:
+    """Whether it blocks or ignores a signal: crun 1.8 starts its hooks, and all they start, like that."""
+    try:
+        with open("/proc/%d/status" % pid) as file:
+            masks = [int(line.split()[1], 16) for line in file if line.startswith(("SigBlk:", "SigIgn:"))]
+    except OSError:
+        return False  # gone, or not ours to look at
+    return any(mask >> (number - 1) & 1 for mask in masks)
+
+
+def listening(folder_names: tuple[str, ...]) -> Iterator[tuple[str, int]]:
+    """(path, inode) of each Unix socket that listens under a path with one of these texts in it.
+
+    The path is the one it was bound to: the file there may be gone, or another's by now
+    (proc_net(5)).  Only of our own network namespace.
+    """
+    wanted = [os.fsencode(text) for text in folder_names]
+    try:
+        with open("/proc/net/unix", "rb") as file:
+            table = file.read()
+    except OSError:
+        return
+    if not any(text in table for text in wanted):
+        return  # nearly always: one look at the whole is a tenth of a look at each line
+    for line in table.splitlines():
+        # Num: RefCount Protocol Flags Type St Inode Path
+        columns = line.split(None, 7)
+        if len(columns) == 8 and any(text in columns[7] for text in wanted) and int(columns[3], 16) & _LISTENS:
+            yield os.fsdecode(columns[7]), int(columns[6])
+
+
+def having_open(inode: int, uid: int) -> int:
+    """The pid of a process of this user that has the socket `inode` open; 0 when there is none."""
+    link = "socket:[%d]" % inode
+    for entry in os.listdir("/proc"):
+        folder = "/proc/%s/fd/" % entry
+        try:
+            if not entry.isdigit() or os.stat("/proc/" + entry).st_uid != uid:
+                continue
+            if any(os.readlink(folder + fd) == link for fd in os.listdir(folder)):
+                return int(entry)
+        except OSError:
+            continue  # it has ended, has closed one meanwhile, or does not let us look
+    return 0

@@ -1,0 +1,286 @@
+"""The states of the shield: down, disengaged, quarantine, up again; and packets that a deny refuses."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+
+import endtoend
+import pytest
+from endtoend import KEYS
+from support import eventually
+
+desk = endtoend.desk
+
+ADDRESS, OTHER = "203.0.113.10", "203.0.113.11"
+EVERYTHING = "0.0.0.0-255.255.255.255"
+
+# What the packet filter holds while the shield is in quarantine: no set, and nothing gets out.
+QUARANTINE = """
+flush ruleset
+table inet terok_shield {
+ chain output {
+  type filter hook output priority filter; policy drop;
+  log prefix "TEROK_SHIELD_BLOCKED: " group 100 counter drop
+ }
+}
+"""
+
+
+def down(desk):
+    """Everything passes and is logged as BYPASS, as while the shield is down."""
+    desk.lab.add("bypass", EVERYTHING)
+
+
+def up(desk):
+    desk.lab.remove("bypass", EVERYTHING)
+
+
+def told(t, text):
+    return t.expect(re.compile(r"! c1: %s" % text))
+
+
+# --- told by packets
+
+
+def test_packets_that_pass_because_the_shield_is_down_are_told_once(desk):
+    desk.lab.listen(443)
+    t = desk.sit()
+    down(desk)
+    for address in (ADDRESS, OTHER, ADDRESS):
+        assert desk.lab.connect(address, 443) == "connected"
+    told(t, "the shield is down: connections are let through")
+    t.quiet(0.6)
+    t.send("l")
+    t.expect(re.compile(r"not asked: \d+ let through while the shield was down"))
+    t.expect("l back")
+    text = desk.quit(0)
+    assert text.count("the shield is down") == 1 and KEYS not in text
+
+
+def test_when_packets_are_blocked_again_that_is_told_and_they_are_asked(desk):
+    desk.lab.listen(443)
+    t = desk.sit()
+    down(desk)
+    desk.lab.connect(ADDRESS, 443)
+    told(t, "the shield is down")
+    t.quiet(0.5)  # packets from before a change may come this much after it
+    up(desk)
+    desk.lab.connect(OTHER, 443)
+    told(t, "the shield is up again")
+    t.expect("c1  " + OTHER)
+    desk.press("s", t.expect(KEYS))
+    t.expect("  s not now")
+    desk.quit(0)
+
+
+def test_a_change_is_told_below_a_question_that_stands(desk):
+    desk.lab.listen(443)
+    t = desk.sit()
+    asked = desk.block(OTHER)
+    down(desk)
+    desk.lab.connect(ADDRESS, 443)
+    told(t, "the shield is down")
+    t.expect(KEYS)
+    desk.press("s", asked)
+    t.expect("  s not now")
+    desk.quit(0)
+
+
+# --- told by the audit log
+
+
+def test_each_change_in_the_audit_log_is_told_once(desk):
+    t = desk.sit()
+    for state, text in (
+        ("down", "the shield is down: "),
+        ("disengaged", "the shield is disengaged: everything is let through"),
+        ("quarantine", "the shield is in quarantine: everything is blocked, an allow fails"),
+        ("up", "the shield is up again"),
+    ):
+        desk.c1.shield(state)
+        told(t, text)
+    desk.c1.shield("up")
+    desk.c1.append("audit.jsonl", 'no line of it\n{"action":"setup"}\n')
+    t.quiet(0.3)
+    assert t.text().count("! c1: ") == 4
+    desk.quit(0)
+
+
+def test_the_log_and_the_packets_do_not_tell_the_same_twice(desk):
+    desk.lab.listen(443)
+    t = desk.sit()
+    down(desk)
+    desk.c1.shield("disengaged")
+    told(t, "the shield is disengaged")
+    t.quiet(0.5)
+    for _ in range(3):
+        desk.lab.connect(ADDRESS, 443)
+    t.quiet(0.5)
+    up(desk)
+    desk.c1.shield("up")
+    told(t, "the shield is up again")
+    t.quiet(0.5)
+    desk.press("s", desk.block(OTHER))
+    t.expect("  s not now")
+    assert desk.quit(0).count("! c1: ") == 2
+
+
+@pytest.mark.parametrize(
+    "state, text",
+    [
+        ("down", "the shield is down"),
+        ("disengaged", "the shield is disengaged"),
+        ("quarantine", "the shield is in quarantine"),
+    ],
+)
+def test_the_start_says_which_state_the_shield_is_in(desk, state, text):
+    desk.c1.append("audit.jsonl", line("2026-01-31T17:32:05+00:00", "shield_up"))
+    desk.c1.shield(state)
+    t = desk.sit()
+    t.expect(re.compile(r"watching c1.*: shield " + state + r"\b"))
+    t.expect("! " + text)
+    desk.quit(0)
+
+
+def line(ts, action, **more):
+    return (
+        json.dumps(dict({"ts": ts, "container": "c1", "action": action}, **more), separators=(",", ":"))
+        + "\n"
+    )
+
+
+def test_a_state_from_before_the_containers_start_counts_for_nothing(desk):
+    """A start puts the shield up again, and writes no line of that."""
+    desk.c1.append("audit.jsonl", line("2001-01-31T17:32:05+00:00", "shield_down"))
+    t = desk.sit()
+    t.expect("watching c1: shield up")
+    assert "! the shield" not in desk.quit(0)
+
+
+def test_the_older_word_for_disengaged_is_understood(desk):
+    t = desk.sit()
+    desk.c1.append("audit.jsonl", line("2099-01-31T17:32:05+00:00", "shield_down", detail="allow_all=True"))
+    told(t, "the shield is disengaged")
+    desk.quit(0)
+
+
+def test_a_script_is_told_of_each_change(desk):
+    child = subprocess.Popen(
+        desk.argv("--json", "c1"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=desk.env,
+        start_new_session=True,
+    )
+    with child:
+        assert json.loads(child.stdout.readline())["type"] == "session"
+        for state in ("quarantine", "up"):
+            desk.c1.shield(state)
+            event = json.loads(child.stdout.readline())
+            assert (event["type"], event["container"], event["state"]) == ("shield", "c1", state)
+        child.stdin.close()
+        assert json.loads(child.stdout.read())["type"] == "summary"
+    assert child.returncode == 0
+
+
+# --- quarantine
+
+
+def test_in_quarantine_an_allow_fails_and_that_is_why(desk):
+    t = desk.sit()
+    desk.lab.run(["nft", "-f", "-"], QUARANTINE)
+    desk.c1.shield("quarantine")
+    told(t, "the shield is in quarantine")
+    t.quiet(0.3)
+    assert desk.lab.connect(ADDRESS, 443, timeout=0.1) == "timeout"
+    t.expect("c1  " + ADDRESS)
+    desk.press("a", t.expect(KEYS))
+    t.expect("a allow %s ... FAILED after" % ADDRESS)
+    t.expect("! the shield is in quarantine: no allow works until it is up again")
+    t.expect("! the last answer failed: the shield is in quarantine")
+    desk.press("d", t.expect(KEYS))
+    t.expect("d deny %s ... done in" % ADDRESS)
+    assert [(call.argv[0], call.rc) for call in desk.host.verdicts()] == [("allow", 1), ("deny", 0)]
+    desk.quit(0)
+
+
+def test_where_the_reason_went_to_the_journal_the_state_tells_it(desk):
+    """Then `No IPs allowed` is all that is left of it."""
+    desk.host.control("terok-shield", mode="fail", error="Error: No IPs allowed for c1")
+    t = desk.sit()
+    desk.c1.append("audit.jsonl", line("2099-01-31T17:32:05+00:00", "shield_quarantine"))
+    told(t, "the shield is in quarantine")
+    t.quiet(0.3)
+    desk.press("a", desk.block())
+    t.expect("a allow %s ... FAILED after" % ADDRESS)
+    t.expect("! the shield is in quarantine: no allow works until it is up again")
+    t.expect(KEYS)
+    t.send("\x03")
+    desk.ends(5)
+
+
+def test_after_quarantine_the_same_allow_works(desk):
+    desk.lab.listen(443)
+    desk.c1.shield("quarantine")
+    t = desk.sit()
+    desk.press("a", desk.block())
+    t.expect("FAILED after")
+    asked = t.expect(KEYS)
+    desk.c1.shield("up")
+    told(t, "the shield is up again")
+    desk.press("a", asked)
+    t.expect("a allow %s ... done in" % ADDRESS)
+    assert desk.lab.connect(ADDRESS, 443) == "connected"
+    t.expect("%s: first packet let out" % ADDRESS)
+    desk.quit(0)
+
+
+# --- denied
+
+
+def test_what_a_deny_refuses_is_counted_and_listed_and_not_asked(desk):
+    desk.lab.add("deny", ADDRESS)
+    t = desk.sit()
+    for _ in range(3):
+        assert desk.lab.connect(ADDRESS, 443) == "EHOSTUNREACH"
+    t.quiet(0.5)
+    t.send("l")
+    t.expect("0 waiting")
+    t.expect("not asked: 3 denied before")
+    t.expect("l back")
+    text = desk.quit(0)
+    assert KEYS not in text and ADDRESS not in text
+    assert "stopped: 3 not asked" in text
+
+
+def test_an_allow_below_a_deny_is_told_as_still_blocked(desk):
+    t = desk.sit()
+    asked = desk.block()
+    desk.host.control("terok-shield", mode="silent")  # "Allowed", as inside a denied network
+    desk.lab.add("deny", "203.0.113.0/24")
+    desk.press("a", asked)
+    t.expect("a allow %s ... done in" % ADDRESS)
+    t.quiet(0.6)
+    desk.lab.connect(ADDRESS, 443)
+    t.expect("! c1  %s: still blocked, 1 try since the allow: a deny stands above the allow" % ADDRESS)
+    desk.quit(0)
+
+
+def test_multicast_is_listed_and_not_asked(desk):
+    t = desk.sit()
+    desk.lab.python(
+        "import socket\n"
+        "with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:\n"
+        "    s.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton('127.0.0.1'))\n"
+        "    try:\n"
+        "        s.sendto(b'?', ('224.0.0.251', 5353))\n"
+        "    except OSError:\n"
+        "        pass\n"
+    )
+    t.quiet(0.4)
+    t.send("l")
+    t.expect("not asked: 1 multicast and the like")
+    t.expect("l back")
+    assert KEYS not in desk.quit(0)
