@@ -1,8 +1,13 @@
 """terok-shield's bridge reader, which usually holds the packet log's group before we come.
 
 Owns pidfds of its two processes.  The OCI hook starts it with the container wherever there is
-a session bus, hub or no hub: a head outside, and below it the one that holds the group inside.
-Its file's name differs between versions, so it is known by its arguments.
+a session bus, hub or no hub: a head outside, and below it the one that holds the group inside
+and writes the audit log, which goes on when the head alone is ended.  Its file's name differs
+between versions, so it is known by its arguments.
+
+The awkward fact: anyone can write such arguments onto a command line.  So it has to be ours, in
+one process group with its head, and all is asked again once the pidfds keep its pids from
+being given to others unnoticed.
 """
 
 from __future__ import annotations
@@ -11,7 +16,7 @@ import os
 import select
 import signal
 
-from . import netns
+from . import netns, processes
 from .errors import CANNOT_START, Refused
 
 TYPE_CHECKING = False
@@ -19,92 +24,126 @@ if TYPE_CHECKING:
     from .watched import Watched
 
 PATIENCE = 2.0
-"""Seconds for SIGTERM; where the runtime started its hooks with all signals blocked, only SIGKILL works."""
+"""Seconds for a signal to end it."""
 
 
 class Bridge:
-    """The bridge reader of one container: `head` leads the process group, `holder` holds NFLOG group 100."""
+    """The bridge reader of one container: `holder` holds NFLOG group 100, `head` leads the process group.
+
+    `pid` is the one to name it by; `gone` polls readable once the group is free.
+    """
 
     def __init__(self, head: int, holder: int) -> None:
         self.head = head
         self.holder = holder
-        self.pidfds: list[int] = []
+        self.pid = head if processes.words(head) else holder  # the head may have been ended by itself
+        self.gone = -1
+        self._pidfds: list[int] = []
         try:
-            for pid in dict.fromkeys((head, holder)):
-                self.pidfds.append(netns.pidfd_open(pid))
+            for pid in dict.fromkeys((holder, self.pid)):
+                self._pidfds.append(netns.pidfd_open(pid))
         except OSError:
             self.close()
             raise
+        self.gone = self._pidfds[0]
 
     def __repr__(self) -> str:
         return "Bridge(head %d, holder %d)" % (self.head, self.holder)
 
     def ended(self, patience: float = 0.0) -> bool:
         """Whether all of it has ended, `patience` seconds from now at the latest."""
-        return all(self.has_ended(fd, patience) for fd in self.pidfds)
-
-    def has_ended(self, pidfd: int, patience: float = 0.0) -> bool:
-        """The same for one of its processes."""
-        poll = select.poll()
-        poll.register(pidfd, select.POLLIN)
-        return bool(poll.poll(patience * 1000))
+        for fd in self._pidfds:
+            poll = select.poll()
+            poll.register(fd, select.POLLIN)
+            if not poll.poll(patience * 1000):
+                return False
+        return True
 
     def end(self) -> None:
         """Ends it: TERM to its group, then KILL.  Only the head would leave the other one with the group.
 
-        Refused when it outlives even that.
+        The OCI runtime may have started it deaf to TERM, which is seen before, or it may not
+        mind it, which is seen after two seconds.  Refused when it outlives even KILL.
         """
         for number in (signal.SIGTERM, signal.SIGKILL):
+            if number == signal.SIGTERM and processes.is_deaf(self.holder, number):
+                continue
+            if self.ended():  # from here on nothing keeps the group's number for it
+                return
             try:
                 os.killpg(self.head, number)
             except ProcessLookupError:
-                break
+                return
             if self.ended(PATIENCE):
                 return
-        if not self.ended(PATIENCE):
-            raise Refused(
-                CANNOT_START,
-                "terok-shield's reader (pid %d) can't be ended" % self.head,
-                "ps -o pid,stat,cmd -g %d" % self.head,
-            )
+        raise Refused(
+            CANNOT_START,
+            "terok-shield's reader (pid %d) can't be ended" % self.pid,
+            "see what keeps it: ps -o pid,stat,wchan,cmd -g %d" % self.head,
+        )
 
     def close(self) -> None:
-        for fd in self.pidfds:
+        for fd in self._pidfds:
             os.close(fd)
-        self.pidfds = []
+        self._pidfds = []
+        self.gone = -1
 
 
 def find(watched: Watched, holder: int, uid: int) -> Bridge | None:
-    """The bridge reader of this container, when that is who holds the group; None for anyone else.
-
-    It has to be ours, and both its processes this container's by state directory and id.
-    """
+    """The bridge reader of this container, when that is who holds the group; None for anyone else."""
+    found = None
     try:
         head = os.getpgid(holder)
-        if not (_is_reader(head, watched, uid) and _is_reader(holder, watched, None)):
-            return None
-        found = Bridge(head, holder)
+        if _is_it(head, holder, watched, uid):
+            found = Bridge(head, holder)
+            if os.getpgid(holder) == head and _is_it(head, holder, watched, uid):
+                return found
     except OSError:
-        return None
-    if os.getpgid(holder) != head or not _is_reader(holder, watched, None):
-        found.close()  # the pid has passed to another process meanwhile
-        return None
-    return found
+        pass  # it has ended meanwhile
+    if found is not None:
+        found.close()
+    return None
 
 
-def _is_reader(pid: int, watched: Watched, uid: int | None) -> bool:
-    """By its command line; `uid` is who must own it, None for one that has changed it inside."""
-    folder = "/proc/%d" % pid
+def feeds_a_hub(watched: Watched, uid: int) -> bool | None:
+    """Whether a bridge reader runs that would tell a hub what is blocked; None when that is not known."""
+    if not watched.state_dir:
+        return None
     try:
-        if uid is not None and os.stat(folder).st_uid != uid:
-            return False
-        with open(folder + "/cmdline", "rb") as file:
-            words = file.read().split(b"\0")
-    except OSError:
+        with open(os.path.join(watched.state_dir, "reader.pid"), "rb") as file:
+            head = int(file.read(20))
+    except FileNotFoundError:
+        return False  # there was no session bus when the container started
+    except (OSError, ValueError):
+        return None
+    if _is_reader(head, watched) and processes.owner(head) == uid:
+        return True
+    try:
+        os.killpg(head, 0)
+    except (OSError, OverflowError):
+        return False  # the file is left over
+    return None  # the other one may go on without its head
+
+
+def _is_it(head: int, holder: int, watched: Watched, uid: int) -> bool:
+    """Both are this container's reader, and ours: by the head, or where that has ended by our rights.
+
+    Who holds the group may have become another uid inside, so only its head's counts.  A process
+    group is never entered from another session, so nobody else's process is in that of our head.
+    """
+    if not _is_reader(holder, watched):
         return False
+    if processes.words(head):
+        return _is_reader(head, watched) and processes.owner(head) == uid
+    os.kill(holder, 0)  # PermissionError for another user's
+    return uid != 0 or processes.owner(holder) == 0
+
+
+def _is_reader(pid: int, watched: Watched) -> bool:
     wanted = (
         os.fsencode(watched.state_dir),
         b"--emit=socket",
         b"--container-id=" + watched.id.encode("ascii"),
     )
-    return all(word in words for word in wanted)
+    words = processes.words(pid)
+    return bool(watched.id) and all(word in words for word in wanted)

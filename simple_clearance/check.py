@@ -177,8 +177,8 @@ class Check:
             raise reader.refusal()
         found.close()
         if self._options.take_over:
-            return "held by terok-shield's reader (pid %d), which --take-over ends" % found.head
-        return "through its audit log: terok-shield's reader (pid %d) holds it" % found.head
+            return "held by terok-shield's reader (pid %d), which --take-over ends" % found.pid
+        return "through its audit log (pid %d holds it); --take-over has it all" % found.pid
 
     def _start_reader(self) -> ReaderSource:
         """A reader that has ended again: it was `started`, or can tell why not."""
@@ -239,7 +239,7 @@ class Check:
             self._options.ignore_hub,
         )
         with look:
-            active = look.look()
+            active = look.look(bridge.feeds_a_hub(self._watched, os.getuid()))
         if active is not None:
             raise active.refused()
         return "none is active"

@@ -129,13 +129,13 @@ class _Chain:
 
     __slots__ = ("aliases", "end", "head", "name", "program", "then")
 
-    def __init__(self, program: bytes, head: bytes) -> None:
+    def __init__(self, program: bytes, head: bytes, name: str) -> None:
         self.program = program
         self.head = head
+        self.name = name  # the head, if that is certainly what was asked for; "" when in doubt
         self.aliases = 1
         self.then = 0  # where in the text its next line has to begin
         self.end = b""  # what it leads to, once that is there
-        self.name = ""  # the head's then, if it is what was asked for; "" when in doubt
 
 
 class DnsLog:
@@ -207,7 +207,7 @@ class DnsLog:
                 if self._answer(text, match.start(), name, value):
                     changed.add(value)
             elif value == b"<cname>":
-                self._alias(name)
+                self._alias(text, match.start(), name)
             else:
                 self._nothing(value)
             if self._chain:
@@ -280,11 +280,13 @@ class DnsLog:
             and (chain.then == begin or BETWEEN.fullmatch(text, chain.then, begin) is not None)
         )
 
-    def _alias(self, name: bytes) -> None:
+    def _alias(self, text: bytes, begin: int, name: bytes) -> None:
         """`reply NAME is <CNAME>`: a chain begins or goes on."""
         chain = self._chain
         if chain is None or chain.end:
-            self._chain = _Chain(self._program, name)
+            # Now, not where it ends: by then a query may count as forgotten whose answer this is.
+            certain = self._is_certain(text, begin, name)
+            self._chain = _Chain(self._program, name, self._show(name) if certain else "")
             return
         chain.aliases += 1
         if chain.aliases == MAX_ALIASES:
@@ -307,9 +309,7 @@ class DnsLog:
         if chain and chain.end and chain.end != owner:
             chain = self._chain = None
         if chain:
-            if not chain.end:
-                chain.end = owner
-                chain.name = self._show(chain.head) if self._is_certain(text, begin, chain.head) else ""
+            chain.end = owner
             if chain.name:
                 name, via = chain.name, name
         elif self._others and self._is_text(text, begin, owner):

@@ -143,7 +143,7 @@ class Docket:
         if event.kind == "pending" and container in self._stopped:
             self.counts["untold"] += event.count  # the last words of its reader
         elif event.kind == "pending" and not addresses.is_undecidable(event.dest):
-            if names and self._register.at(container, event.dest):
+            if names and self._register.any_at(container, event.dest):
                 self.learn(container, event.dest, names, now)
             elif names:
                 self._register.set_names(container, event.dest, names)
@@ -159,14 +159,13 @@ class Docket:
 
     def learn(self, container: str, dest: str, names: tuple[Name, ...], now: Now) -> None:
         """The names of an address have changed."""
-        at = self._register.at(container, dest)
-        if not at:
+        if not self._register.any_at(container, dest):
             return
         known = {name.name for name in self._register.names(container, dest)}
         self._register.set_names(container, dest, names)
         if known == {name.name for name in names}:  # looked up again: nothing new
             return
-        for request in at:
+        for request in self._register.at(container, dest):
             self._tell("names", id=request.id, names=[name.name for name in names])
             self._try_rules_again(request, now)
 
@@ -276,6 +275,8 @@ class Docket:
     def finish(self, job: Job, outcome: Outcome, now: Now) -> None:
         """The command has ended, or could not be started."""
         self._jobs[job.container].remove(job)
+        if job.action == "allow":
+            self.shields.why(job.container, outcome)
         self._conclude(job, outcome, now)
         if not self._jobs[job.container]:
             self._proof.idle(job.container)
@@ -327,7 +328,11 @@ class Docket:
         asked = [request for request in map(self.request, job.ids) if request is not None]
         covered = self._covered(job, outcome, asked)
         affected, ids = list(dict.fromkeys([*asked, *covered])), set(job.ids)
-        self._tell_verdict(job, outcome, [request.id for request in affected])
+        answered = {request.id for request in covered}
+        if outcome.result not in (APPLIED, DRY_RUN):
+            answered = ids
+        told = [request.id for request in affected if request.id in answered]
+        self._tell_verdict(job, outcome, told, [one.id for one in asked if one.id not in answered])
         if outcome.result == APPLIED:
             self._applied(job, outcome, asked, now)
         elif outcome.result != DRY_RUN:
@@ -347,11 +352,13 @@ class Docket:
             )
         )  # fmt: skip
 
-    def _tell_verdict(self, job: Job, outcome: Outcome, ids: list[str]) -> None:
+    def _tell_verdict(self, job: Job, outcome: Outcome, ids: list[str], elsewhere: list[str]) -> None:
+        """`ids` are those it covered; `elsewhere` those asked for that a name did not lead to."""
         self._tell(
             "verdict",
             id=job.ids[0] if job.ids else None,
             ids=ids,
+            elsewhere=elsewhere,
             container=job.container,
             action=job.action,
             target=job.target,

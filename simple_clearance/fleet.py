@@ -55,7 +55,9 @@ class Fleet:
         self._ended = ended
         self._drain = drain
         self._stopping = False
-        self._faulty: list[ReaderSource] = []
+        self._listened = False
+        self._resuming: list[Watched] = []
+        self._faulty: list[Source] = []
         self._replay: ReplaySource | None = None
         loop.deadlines.append(self._next_slice)
 
@@ -123,7 +125,8 @@ class Fleet:
         self.sources.append(self._replay)
 
     def listening(self) -> bool:
-        return all(source.started for source in self.sources)
+        self._listened = self._listened or all(source.started for source in self.sources)
+        return self._listened
 
     def reap(self, now: Now) -> None:
         """After SIGCHLD."""
@@ -137,8 +140,8 @@ class Fleet:
             for message in one.log.read() if one.log is not None else ():
                 if isinstance(message, audit.ShieldState):
                     self._docket.shields.state(one.name, message.state, now)
-                elif any(source.watched is one and source.kind == "audit-log" for source in self.sources):
-                    self._docket.handle(one.name, message, one.names(message.dest), now)
+                else:
+                    self._blocked(one, message, now)
 
     def read_history(self, now: Now) -> None:
         """One slice of each query log's history that has not been read yet."""
@@ -160,15 +163,20 @@ class Fleet:
     def tell_bad_lines(self, at_end: bool = False) -> None:
         """Warns of a reader's lines that were no events: of the first one, and how many at the end."""
         for source in self.sources:
-            if not isinstance(source, ReaderSource):
+            if not isinstance(source, (ReaderSource, AuditSource)):
                 continue  # a recording tells them by itself
             number, name = source.bad_lines, source.watched.name
+            whose = "the reader" if isinstance(source, ReaderSource) else "the audit log"
             if number and source not in self._faulty:
                 self._faulty.append(source)
                 fault = source.fault or "longer than %d bytes, or half a line" % events.LINE_LIMIT
-                self._docket.warn(f"{name}: a line of the reader means nothing: {fault}")
+                self._docket.warn(f"{name}: a line of {whose} means nothing: {fault}")
             if at_end and number > 1:
-                self._docket.warn("%s: %d lines of the reader meant nothing" % (name, number))
+                self._docket.warn("%s: %d lines of %s meant nothing" % (name, number, whose))
+
+    def feeds_a_hub(self, name: str) -> bool | None:
+        """Whether a bridge reader of this container runs, without which a hub is deaf; None when unknown."""
+        return next(bridge.feeds_a_hub(one, os.getuid()) for one in self.containers if one.name == name)
 
     # Names
 
@@ -191,6 +199,9 @@ class Fleet:
 
     def _event(self, source: ReaderSource, message: events.Message, now: Now) -> None:
         one = source.watched
+        if isinstance(message, events.Started) and one in self._resuming:
+            self._resuming.remove(one)
+            self._docket.warn(f"{one.name}: terok-shield's reader has ended: we read the packet log now")
         names: tuple[Name, ...] = ()
         if isinstance(message, events.Event) and message.kind == "pending":
             self._read_names(one, now)
@@ -222,26 +233,45 @@ class Fleet:
         """Where the bridge reader holds the group: its audit log, or its end.  Refused otherwise."""
         one = source.watched
         found = bridge.find(one, source.holder, os.getuid()) if source.holder else None
-        if found is None:
+        if found is None and self._listened:
+            self._ended(READER_ENDED, f"{one.name}: {source.refusal().message}")
+        elif found is None:
             raise source.refusal()
-        source.close()
-        if self._options.take_over:
-            try:
-                found.end()
-            finally:
-                found.close()
-            one.taken_over = found.head
+        elif self._options.take_over:
+            source.close()
+            self._take_over(one, found)
             self._replace(source, self._reader(one))
         else:
+            source.close()
             self._replace(source, AuditSource(one, self._loop, found, self._bridge_gone))
+
+    def _take_over(self, one: Watched, found: bridge.Bridge) -> None:
+        """Ends the bridge reader, once more sure that no hub needs it."""
+        try:
+            active = one.hub.look(self.feeds_a_hub(one.name)) if one.hub is not None else None
+            if active is not None:
+                raise active.refused()
+            found.end()
+        finally:
+            found.close()
+        one.taken_over = found.pid
 
     def _bridge_gone(self, source: AuditSource, now: Now) -> None:
         """The bridge reader has ended: the group is free, and we listen ourselves."""
         one = source.watched
+        self.read_files(now)  # its last words
         if one.ended or self._stopping or watched.ended(one):
             return
-        self._docket.warn(f"{one.name}: terok-shield's reader has ended: the packet log is read directly now")
+        self._resuming.append(one)
         self._replace(source, self._reader(one))
+
+    def _blocked(self, one: Watched, event: events.Event, now: Now) -> None:
+        """A blocked packet that the bridge reader has told."""
+        source = next(source for source in self.sources if source.watched is one)
+        if source.kind == "audit-log":
+            self._docket.handle(one.name, event, one.names(event.dest), now)
+        elif not self._listened:
+            one.blocked_before += 1  # while it was found out who listens
 
     def _replace(self, source: Source, other: Source) -> None:
         self.sources[self.sources.index(source)] = other

@@ -2,6 +2,9 @@
 
 Owns one descriptor.  The file may be absent, truncated, renamed away and made anew; it is never
 waited for, and nothing but a regular file is read: a name in a state directory may be a trap.
+
+The awkward fact: a file that was truncated and has grown beyond our place again looks as if it
+had only grown.  So the last bytes read are looked at again before going on from them.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ import os
 import stat
 
 CHUNK = 1 << 16
+MARK = 64  # bytes before our place that have to be the same still
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
@@ -17,17 +21,19 @@ class Follower:
     """Reads `path` from its end, or from the beginning; `tail` bytes before the end where given.
 
     Only the first file is entered at its end: one that replaces it is new from its first byte.
+    `started_at` is the offset at which reading of the first file began; `renewals` counts how
+    often it was begun anew since, and half a line before that has no other half.
     """
 
     def __init__(self, path: str, *, from_start: bool = False, tail: int = 0) -> None:
         self.path = path
         self.started_at = 0
-        """The offset at which reading of the first file began."""
+        self.renewals = 0
         self._fd = -1
         self._identity = (0, 0)
         self._position = 0
-        self._first = True
-        self._from_start = from_start
+        self._mark = b""
+        self._fresh = not from_start  # where there is nothing yet, whatever comes is new
         self._tail = tail
 
     def __repr__(self) -> str:
@@ -37,10 +43,15 @@ class Follower:
         """What has come since, at most `limit` bytes; b"" when there is nothing (yet)."""
         if self._fd < 0 and not self._open():
             return b""
-        data = os.read(self._fd, limit)
-        if not data and self._moved():
-            data = os.read(self._fd, limit)
-        self._position += len(data)
+        if self._is_overwritten():
+            self._begin_anew()
+        data = self._read_on(limit)
+        if not data and self._is_replaced():
+            data = self._read_on(limit)  # the last of the old one, before its name was taken away
+            if not data:
+                self.close()
+                self.renewals += 1
+                data = self._read_on(limit) if self._open() else b""
         return data
 
     def close(self) -> None:
@@ -49,10 +60,10 @@ class Follower:
             self._fd = -1
 
     def _open(self) -> bool:
+        fresh, self._fresh = self._fresh, False
         try:
             fd = os.open(self.path, _OPEN)
         except OSError:
-            self._first = False  # it is not there: whatever comes is new
             return False
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
@@ -60,24 +71,30 @@ class Follower:
             return False
         self._fd = fd
         self._identity = (found.st_dev, found.st_ino)
-        self._position = 0
-        if self._first and not self._from_start:
+        self._position, self._mark = 0, b""
+        if fresh:
             self._position = self.started_at = max(0, found.st_size - self._tail)
-            os.lseek(fd, self._position, os.SEEK_SET)
-        self._first = False
+            self._mark = os.pread(fd, MARK, max(0, self._position - MARK)) if self._position else b""
+            self._mark = self._mark[: self._position]
         return True
 
-    def _moved(self) -> bool:
-        """At the end: whether there is another file, or this one was truncated; ready to read on then."""
+    def _read_on(self, limit: int) -> bytes:
+        data = os.pread(self._fd, limit, self._position)
+        self._position += len(data)
+        self._mark = data[-MARK:] if len(data) >= MARK else (self._mark + data)[-MARK:]
+        return data
+
+    def _is_overwritten(self) -> bool:
+        """Whether what was before our place is no longer there."""
+        return os.pread(self._fd, len(self._mark), self._position - len(self._mark)) != self._mark
+
+    def _begin_anew(self) -> None:
+        self._position, self._mark = 0, b""
+        self.renewals += 1
+
+    def _is_replaced(self) -> bool:
         try:
             found = os.stat(self.path, follow_symlinks=False)
         except OSError:
             return False  # renamed away, and the new one has not come yet
-        if (found.st_dev, found.st_ino) != self._identity:
-            self.close()
-            return self._open()
-        if found.st_size < self._position:
-            os.lseek(self._fd, 0, os.SEEK_SET)
-            self._position = 0
-            return True
-        return False
+        return (found.st_dev, found.st_ino) != self._identity

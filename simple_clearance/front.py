@@ -127,7 +127,7 @@ class TerminalFront:
                 self._loop.remove(self._term.fd)
                 return
             if data:
-                self.prompt.input(data, now)
+                self.prompt.input(data, now, self._loop.since)
         self._write()
 
     def _write(self) -> None:

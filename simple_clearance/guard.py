@@ -8,7 +8,7 @@ before the hub can be connected to).
 from __future__ import annotations
 
 from . import hub
-from .errors import Refused
+from .errors import HUB_ACTIVE, Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,22 +20,31 @@ if TYPE_CHECKING:
 
 
 class Guard:
-    """`appeared` is told of a hub that is active, or of a doubt that can't be settled, once."""
+    """`appeared` is told of a hub that is active, or of a doubt that can't be settled, once.
 
-    def __init__(self, loop: Loop, hubs: dict[str, hub.Hub], appeared: Callable[[Refused], None]) -> None:
+    `fed` tells of a container whether the reader that feeds a hub runs, or None when unknown.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        hubs: dict[str, hub.Hub],
+        appeared: Callable[[Refused], None],
+        fed: Callable[[str], bool | None] = lambda container: None,
+    ) -> None:
         self._loop = loop
         self._hubs = hubs
         self._appeared = appeared
+        self._fed = fed
         self._looks: list[float] = []
+        self._doubts: list[str] = []  # told already
         self._polled: set[int] = set()
         loop.deadlines.append(self._deadline)
 
     def check(self) -> None:
         """At the start.  Refused when a hub is active (1) or can't be asked (3)."""
-        for look in self._hubs.values():
-            active = look.look()
-            if active is not None:
-                raise active.refused()
+        for refused in self._refusals():
+            raise refused
 
     def watch(self, folders: Folders) -> None:
         """Has every place watched where a hub would appear."""
@@ -45,12 +54,12 @@ class Guard:
         self._follow_buses()
 
     def allows(self, container: str) -> Refused | None:
-        """One more look, right before a verdict: None when no hub answers for the container."""
+        """One more look, right before a verdict: None when no hub is active for the container."""
         look = self._hubs.get(container)
         if look is None:
             return None
         try:
-            active = look.look()
+            active = look.look(self._fed(container))
         except Refused as doubt:
             return doubt
         return active.refused() if active is not None else None
@@ -73,12 +82,17 @@ class Guard:
         self._follow_buses()
 
     def _look(self) -> None:
-        for container in self._hubs:
-            refused = self.allows(container)
-            if refused is not None:
+        refusals = self._refusals()
+        for refused in refusals[:1]:
+            if refused.code == HUB_ACTIVE or refused.message not in self._doubts:
                 self._appeared(refused)
-                break
+        self._doubts = [refused.message for refused in refusals]
         self._follow_buses()
+
+    def _refusals(self) -> list[Refused]:
+        """What a look for each container comes to: a hub that is active first, then the doubts."""
+        found = [refused for refused in map(self.allows, self._hubs) if refused is not None]
+        return sorted(found, key=lambda refused: refused.code != HUB_ACTIVE)
 
     def _follow_buses(self) -> None:
         """The connections change with each look: one that broke is made anew."""

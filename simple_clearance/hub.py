@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import socket
 import stat
 import struct
 import time
 
-from . import bus, dbus
+from . import bus, dbus, processes
 from .errors import CANNOT_START, HUB_ACTIVE, Refused
 from .text import printable
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from typing import Iterator, Mapping
 
 NAME = "org.terok.Shield1"
+COMMON = ("terok-clearance.sock", "terok-shield-events.sock")  # of a hub for all containers
 # A folder's notice comes at bind(), before connecting succeeds, and none comes at listen().
 LOOK_AGAIN = (0.0, 0.1, 0.5, 1.0, 2.0)  # seconds after a notice
 LARGEST_SIDECAR = 1 << 20
@@ -141,9 +143,9 @@ class Hub:
         """Each hub found, and as text each place that can't be asked."""
         for path in self._container_sockets():
             yield from self._probe(path, True, has_reader)
-        for folder in self._runtime_dirs():
-            for name in ("terok-clearance.sock", "terok-shield-events.sock"):
-                yield from self._probe(os.path.join(folder, name), False, has_reader)
+        for path in self._common_sockets():
+            yield from self._probe(path, False, has_reader)
+        yield from self._bereft(has_reader)
         try:
             owned = self._owned_name()
         except (OSError, dbus.ProtocolError) as error:
@@ -195,6 +197,12 @@ class Hub:
             yield "%s/clearance/%s.sock" % (root, self._sid)  # before the folder for each container
             yield "%s/events/%s.sock" % (root, self._sid)
 
+    def _common_sockets(self) -> Iterator[str]:
+        """Those of a hub for all containers."""
+        for folder in self._runtime_dirs():
+            for name in COMMON:
+                yield os.path.join(folder, name)
+
     def _bus_addresses(self) -> list[bytes | str]:
         text = self._environ.get("DBUS_SESSION_BUS_ADDRESS", "")
         if text:
@@ -217,8 +225,24 @@ class Hub:
             if code and code not in _BUSY:
                 yield "connect to %s: %s" % (printable(path), os.strerror(code))
                 return
-            pid = _peer_pid(probe) if code == 0 else 0
-        yield _active_socket(printable(path), pid, own, has_reader)
+            pid = _peer_pid(probe) if code == 0 else self._listener(path)
+        what = "its socket %s %s" % (printable(path), "is busy" if code else "answers")
+        yield _active_socket(what, printable(path), pid, own, has_reader)
+
+    def _bereft(self, has_reader: bool | None) -> Iterator[Active]:
+        """A hub whose socket another one has taken over: with that one gone, nothing answers for it any
+        more, but it runs on, and so do the clients that it had."""
+        own, common = set(self._container_sockets()), set(self._common_sockets())
+        for path, inode in processes.listening((self._sid or COMMON[0], *COMMON)):
+            pid = processes.having_open(inode, self._uid) if path in own or path in common else 0
+            if pid:
+                what = "it still runs, without its socket %s" % printable(path)
+                yield _active_socket(what, printable(path), pid, path in own, has_reader)
+
+    def _listener(self, path: str) -> int:
+        """The pid of who listens there, where connecting does not tell; 0 when that is none of ours."""
+        inodes = [inode for bound, inode in processes.listening((path,)) if bound == path]
+        return processes.having_open(inodes[-1], self._uid) if inodes else 0
 
     # -- the bus ---------------------------------------------------------------------------------
 
@@ -249,11 +273,12 @@ class Hub:
             self._bus = None
 
 
-def _active_socket(path: str, pid: int, own: bool, has_reader: bool | None) -> Active:
-    what = "its socket %s %s" % (path, "answers (pid %d)" % pid if pid else "is busy")
+def _active_socket(what: str, path: str, pid: int, own: bool, has_reader: bool | None) -> Active:
+    if pid:
+        what += " (pid %d)" % pid
     # Behind a socket that systemd opened the peer is systemd itself, which is not to be ended.
-    if pid > 1 and _comm(pid) != "systemd":
-        end = "kill -TERM %d" % pid
+    if pid > 1 and processes.name(pid) != "systemd":
+        end = "kill -%s %d" % ("KILL" if processes.is_deaf(pid, signal.SIGTERM) else "TERM", pid)
     else:
         end = "kill -TERM PID, with the pid that ss -xlp src %s tells" % path
     if not own:
@@ -268,14 +293,6 @@ def _peer_pid(connection: socket.socket) -> int:
     """Who called listen(2), as seen from our pid namespace; 0 when not in it (unix(7), SO_PEERCRED)."""
     pid: int = struct.unpack("iII", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
     return pid
-
-
-def _comm(pid: int) -> str:
-    try:
-        with open("/proc/%d/comm" % pid, "rb") as file:
-            return file.read().strip().decode("latin-1")
-    except OSError:
-        return ""  # gone, which the next look finds
 
 
 def _sidecar_runtime_dir(path: str | None, uid: int) -> str:

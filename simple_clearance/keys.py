@@ -83,9 +83,10 @@ class Keyboard:
         self._decided = key
         return Press(key, "decides")
 
-    def feed(self, data: bytes, mono: float) -> list[Press]:
-        """What one read brought, at the time it was read."""
-        quiet = mono - self._last_input >= QUIET
+    def feed(self, data: bytes, mono: float, since: float | None = None) -> list[Press]:
+        """What one read brought at `mono`, typed at `since` at the earliest (else at that moment)."""
+        typed = mono if since is None else min(mono, since)
+        quiet = typed - self._last_input >= QUIET
         if self._sequence == "string" and mono - self._last_input >= AFTER_ESCAPE:
             self._sequence = ""  # it was Alt and a letter
         self._last_input = mono
@@ -100,15 +101,16 @@ class Keyboard:
         elif len(data) > 1:
             presses.append(Press(chr(data[0]), "crowded"))
         elif data:
-            presses.extend(self._single(chr(data[0]), quiet, mono))
+            presses.extend(self._single(chr(data[0]), quiet, typed, mono))
         return presses
 
-    def _single(self, key: str, quiet: bool, mono: float) -> list[Press]:
+    def _single(self, key: str, quiet: bool, typed: float, mono: float) -> list[Press]:
         if key in self.working:
             return [Press(key, "works")]
         if key not in self.deciding:
             return [Press(key, "unknown")]
-        if self._counts_from is None or mono < self._counts_from or not quiet or mono < self._quiet_until:
+        counts = self._counts_from is not None and typed >= max(self._counts_from, self._quiet_until)
+        if not counts or not quiet:
             return [Press(key, "early")]
         self._held = key
         self._held_until = mono + (ALONE_REPEAT if key == self._decided else ALONE)

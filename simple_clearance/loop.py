@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     Ready = Callable[[int, Now], None]
 
 READ, WRITE = select.POLLIN, select.POLLOUT
+WAITED = 0.002
+"""Seconds that a poll takes at least when it had to wait for what it found."""
 
 
 class Loop:
@@ -25,12 +27,16 @@ class Loop:
 
     A callback gets the poll(2) event mask and the moment, read once for a round.  `deadlines`
     are asked in each round for the next moment (monotonic) at which the round should end.
+    `since` is when, at the earliest, the input of this round can have come: now, if we waited
+    for it, else any time since the last round began, which may have taken long.
     """
 
     def __init__(self) -> None:
         self._poll = select.poll()
         self._ready: dict[int, Ready] = {}
         self.deadlines: list[Callable[[], float | None]] = []
+        self.since = 0.0
+        self._last = 0.0
 
     def add(self, fd: int, ready: Ready, events: int = READ) -> None:
         """Watches `fd`; a second call changes what for."""
@@ -48,8 +54,11 @@ class Loop:
         timeout = None
         if due:
             timeout = max(0.0, (min(due) - clocks.now().mono) * 1000 + 0.5)  # poll rounds down
+        before = clocks.now().mono
         found = self._poll.poll(timeout)
         now = clocks.now()
+        self.since = now.mono if now.mono - before > WAITED else self._last
+        self._last = now.mono
         for fd, events in found:
             ready = self._ready.get(fd)
             if ready is not None:  # else another callback of this round has removed it

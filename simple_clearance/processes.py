@@ -51,13 +51,13 @@ def is_deaf(pid: int, number: int) -> bool:
     return any(mask >> (number - 1) & 1 for mask in masks)
 
 
-def listening(folder_names: tuple[str, ...]) -> Iterator[tuple[str, int]]:
+def listening(texts: tuple[str, ...]) -> Iterator[tuple[str, int]]:
     """(path, inode) of each Unix socket that listens under a path with one of these texts in it.
 
     The path is the one it was bound to: the file there may be gone, or another's by now
     (proc_net(5)).  Only of our own network namespace.
     """
-    wanted = [os.fsencode(text) for text in folder_names]
+    wanted = [os.fsencode(text) for text in texts]
     try:
         with open("/proc/net/unix", "rb") as file:
             table = file.read()
@@ -68,17 +68,19 @@ def listening(folder_names: tuple[str, ...]) -> Iterator[tuple[str, int]]:
     for line in table.splitlines():
         # Num: RefCount Protocol Flags Type St Inode Path
         columns = line.split(None, 7)
-        if len(columns) == 8 and any(text in columns[7] for text in wanted) and int(columns[3], 16) & _LISTENS:
+        if len(columns) < 8 or not any(text in columns[7] for text in wanted):
+            continue
+        if int(columns[3], 16) & _LISTENS:
             yield os.fsdecode(columns[7]), int(columns[6])
 
 
 def having_open(inode: int, uid: int) -> int:
-    """The pid of a process of this user that has the socket `inode` open; 0 when there is none."""
-    link = "socket:[%d]" % inode
+    """The pid of another process of this user that has the socket `inode` open; 0 when there is none."""
+    link, own = "socket:[%d]" % inode, str(os.getpid())
     for entry in os.listdir("/proc"):
         folder = "/proc/%s/fd/" % entry
         try:
-            if not entry.isdigit() or os.stat("/proc/" + entry).st_uid != uid:
+            if not entry.isdigit() or entry == own or os.stat("/proc/" + entry).st_uid != uid:
                 continue
             if any(os.readlink(folder + fd) == link for fd in os.listdir(folder)):
                 return int(entry)

@@ -93,10 +93,10 @@ class Prompt:
             times.append(self._notice_at + NOTICE_EVERY)
         return min((time for time in times if time is not None), default=None)
 
-    def input(self, data: bytes, now: Now) -> None:
-        """Bytes from the terminal."""
+    def input(self, data: bytes, now: Now, since: float | None = None) -> None:
+        """Bytes from the terminal, typed at `since` (monotonic) at the earliest."""
         self.now = now
-        for press in self._keyboard.feed(data, now.mono):
+        for press in self._keyboard.feed(data, now.mono, since):
             self._press(press, now)
 
     def tick(self, now: Now) -> None:
@@ -171,8 +171,8 @@ class Prompt:
         named = addresses.canonical(record["target"]) is None
         lines = notices.verdict_lines(record, width, named, self.shield, self.where(record["container"]))
         if named and record["action"] == "allow" and record["result"] == "applied":
-            requests = [self.docket.request(request_id) for request_id in record["ids"]]
-            shut = [r.dest for r in requests if r is not None and r.dest not in record["opened"]]
+            requests = [self.docket.request(request_id) for request_id in record["elsewhere"]]
+            shut = [request.dest for request in requests if request is not None]
             if shut:
                 lines.extend(notices.elsewhere_lines(list(dict.fromkeys(shut)), width))
         same = job is not None and (job.action, job.target) == (record["action"], record["target"])

@@ -49,6 +49,10 @@ class Register:
         """All open requests of one address."""
         return list(self._at.get((container, dest), ()))
 
+    def any_at(self, container: str, dest: str) -> bool:
+        """Whether any request of an address is open: there may be thousands, so without a list of them."""
+        return (container, dest) in self._at
+
     def names(self, container: str, dest: str) -> tuple[Name, ...]:
         """The names seen on an address, the one looked up last first."""
         return self._names.get((container, dest), ())

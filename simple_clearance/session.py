@@ -120,7 +120,7 @@ class Session:
             self._front = self._piped_front()
         if not self._options.replay:
             self._fleet.prepare(self._environ)
-            self._guard = Guard(self._loop, self._fleet.hubs, self._hub_appeared)
+            self._guard = Guard(self._loop, self._fleet.hubs, self._hub_appeared, self._fleet.feeds_a_hub)
             self._guard.check()
             self._find_shield()
         with Wakeups(*SIGNALS) as wakeups, Folders() as files, Folders(signal.SIGURG) as places:

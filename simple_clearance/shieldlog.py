@@ -15,13 +15,18 @@ TAIL = 64 * 1024
 
 
 class ShieldLog:
-    """Follows `path`; `started_at` is the container's start as podman tells it (RFC 3339), or ""."""
+    """Follows `path`; `started_at` is the container's start as podman tells it (RFC 3339), or "".
+
+    `bad_lines` counts what came since the start and meant nothing, `fault` is why the first did.
+    """
 
     def __init__(self, path: str, started_at: str = "") -> None:
         self._follower = Follower(path, tail=TAIL)
         self._lines = events.Lines()
+        self._renewals = 0
         self._started_at = started_at
         self.bad_lines = 0
+        self.fault = ""
 
     def history(self) -> tuple[str, int]:
         """At the start: the shield's state ("" when the log doesn't tell), and how many were blocked before.
@@ -39,6 +44,7 @@ class ShieldLog:
                 state = message.state
             else:
                 blocked += 1
+        self.bad_lines, self.fault = 0, ""
         return state, blocked
 
     def read(self) -> list[events.Event | audit.ShieldState]:
@@ -46,6 +52,9 @@ class ShieldLog:
         found: list[events.Event | audit.ShieldState] = []
         while True:
             data = self._follower.read()
+            if self._renewals != self._follower.renewals:
+                self._renewals = self._follower.renewals
+                self._lines.finish()  # whatever was half written then
             if not data:
                 return found
             found += self._parse(data)
@@ -55,15 +64,22 @@ class ShieldLog:
 
     def _parse(self, data: bytes) -> list[events.Event | audit.ShieldState]:
         found = []
+        dropped = self._lines.dropped
         for line in self._lines.feed(data):
             try:
                 message = audit.parse(line) if line.strip() else None
-            except events.BadLine:
-                self.bad_lines += 1
+            except events.BadLine as error:
+                self._bad(str(error))
                 continue
             if message is not None:
                 found.append(message)
+        if self._lines.dropped > dropped:
+            self._bad("longer than %d bytes" % events.LINE_LIMIT)
         return found
+
+    def _bad(self, why: str) -> None:
+        self.bad_lines += 1
+        self.fault = self.fault or why
 
 
 def is_before(stamp: str, start: str) -> bool:

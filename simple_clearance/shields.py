@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from .events import Event
     from .moment import Now
+    from .verdict import Outcome
 
 FLOOR_SINCE = 15
 """Bundle version from which on private ranges are refused above every allow."""
@@ -36,6 +37,11 @@ class Shields:
             self._tell("shield", container=container, state=state)
         self._states[container] = state
         self._changed[container] = now.mono
+
+    def why(self, container: str, outcome: Outcome) -> None:
+        """Completes the reason why an allow failed, where the command's own words went to the journal."""
+        if outcome.reason == "exit" and self._states.get(container) == "quarantine":
+            outcome.reason = "quarantine"
 
     def blocked(self, container: str, event: Event, now: Now) -> None:
         """A packet was blocked by default, which only a shield that is up does."""

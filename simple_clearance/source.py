@@ -198,7 +198,6 @@ class AuditSource:
 
     kind = "audit-log"
     foreign = False
-    bad_lines = 0
     started = True
 
     def __init__(
@@ -206,33 +205,34 @@ class AuditSource:
     ) -> None:
         self.watched = watched
         self.bridge = bridge
-        self.held_by = bridge.head
+        self.held_by = bridge.pid
         self._loop = loop
         self._gone = gone
-        for fd in bridge.pidfds:
-            loop.add(fd, self._ended)
+        loop.add(bridge.gone, self._ended)
+
+    @property
+    def bad_lines(self) -> int:
+        """Lines of the log that meant nothing."""
+        return self.watched.log.bad_lines if self.watched.log is not None else 0
+
+    @property
+    def fault(self) -> str:
+        """What was wrong with the first of them."""
+        return self.watched.log.fault if self.watched.log is not None else ""
 
     def stop(self) -> None:
         """Nothing of it is ours to end."""
 
     def close(self) -> None:
-        for fd in self.bridge.pidfds:
-            self._loop.remove(fd)
+        self._loop.remove(self.bridge.gone)
         self.bridge.close()
 
     def reap(self, now: Now) -> None:
         """It is no child of ours."""
 
     def _ended(self, _events: int, now: Now) -> None:
-        if self.bridge.ended():
-            self.close()
-            self._gone(self, now)
-        else:
-            for fd in self.bridge.pidfds:  # one of the two: wait for the other, not in circles
-                self._loop.remove(fd)
-            for fd in self.bridge.pidfds:
-                if not self.bridge.has_ended(fd):
-                    self._loop.add(fd, self._ended)
+        self.close()
+        self._gone(self, now)
 
 
 def printable_lines(data: bytes) -> list[str]:

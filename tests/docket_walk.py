@@ -187,10 +187,21 @@ class Walk:
             self.docket.stop(self.rng.choice(CONTAINERS[1:]), self.bench.now)
 
     WEIGHTS = (
-        (do_blocked, 40), (do_others, 12), (do_answer, 14), (do_start, 16), (do_finish, 14), (do_overdue, 2),
-        (do_time, 14), (do_paint, 5), (do_learn, 5), (do_policy, 2), (do_undo, 2), (do_ask_again, 3), (do_lost, 1),
+        (do_blocked, 40),
+        (do_others, 12),
+        (do_answer, 14),
+        (do_start, 16),
+        (do_finish, 14),
+        (do_overdue, 2),
+        (do_time, 14),
+        (do_paint, 5),
+        (do_learn, 5),
+        (do_policy, 2),
+        (do_undo, 2),
+        (do_ask_again, 3),
+        (do_lost, 1),
         (do_stop, 1),
-    )  # fmt: skip
+    )
 
     def step(self):
         action = self.rng.choices([one for one, _ in self.WEIGHTS], [weight for _, weight in self.WEIGHTS])[0]

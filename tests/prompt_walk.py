@@ -250,10 +250,23 @@ class PromptWalk(Walk):
                 self.docket.overdue(job, self.stage.now)
 
     WEIGHTS = (
-        (Walk.do_blocked, 20), (Walk.do_others, 6), (Walk.do_start, 10), (Walk.do_finish, 9), (do_overdue, 1), (do_time, 10),
-        (Walk.do_learn, 4), (Walk.do_policy, 1), (Walk.do_ask_again, 0), (Walk.do_lost, 1), (Walk.do_stop, 0.3),
-        (do_key, 60), (do_burst, 6), (do_resize, 2), (do_stall, 3), (do_suspend, 1),
-    )  # fmt: skip
+        (Walk.do_blocked, 20),
+        (Walk.do_others, 6),
+        (Walk.do_start, 10),
+        (Walk.do_finish, 9),
+        (do_overdue, 1),
+        (do_time, 10),
+        (Walk.do_learn, 4),
+        (Walk.do_policy, 1),
+        (Walk.do_ask_again, 0),
+        (Walk.do_lost, 1),
+        (Walk.do_stop, 0.3),
+        (do_key, 60),
+        (do_burst, 6),
+        (do_resize, 2),
+        (do_stall, 3),
+        (do_suspend, 1),
+    )
 
     def step(self):
         action = self.rng.choices([one for one, _ in self.WEIGHTS], [weight for _, weight in self.WEIGHTS])[0]
@@ -270,7 +283,7 @@ class PromptWalk(Walk):
         return action
 
     def bounded(self):
-        """A key may bring up a page, two seconds a batch of notices, and each request and verdict its lines."""
+        """A key may bring up a page, two seconds a batch of notices, a request and a verdict its lines."""
         happened = len(self.ledger.pending) + len(self.ledger.verdicts)
         written = len(self.stage.written) + len(self.stage.waiting_to_go)
         assert (

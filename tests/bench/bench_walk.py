@@ -15,18 +15,18 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.dirname(HERE), os.path.dirname(os.path.dirname(HERE))]
 
-import docket_walk
-import prompt_walk
+import docket_walk  # noqa: E402
+import prompt_walk  # noqa: E402
 
-from simple_clearance import docket
+from simple_clearance import docket, register, rules  # noqa: E402
 
-SIZES = ((25, 3, 30), (docket.REMEMBERED, docket.AUTOMATIC_LIMIT, docket.HISTORY))
+SIZES = ((25, 3, 30), (register.REMEMBERED, rules.AUTOMATIC_LIMIT, docket.HISTORY))
 STEPS = 3000
 
 
 def walk(seed: int) -> int:
     """One walk of each kind; how many verdicts there were."""
-    docket.REMEMBERED, docket.AUTOMATIC_LIMIT, docket.HISTORY = SIZES[seed % 3 != 0]
+    register.REMEMBERED, rules.AUTOMATIC_LIMIT, docket.HISTORY = SIZES[seed % 3 != 0]
     answer = ("", "", "", "allow", "deny", "skip")[seed % 6]
     _, verdicts = docket_walk.walk(seed, STEPS, answer=answer)
     one = prompt_walk.walk(

@@ -834,11 +834,11 @@ def test_an_address_with_thousands_of_ports_costs_no_more_than_as_many_addresses
     bench = Bench(report_again=True)
     started = time.process_time()
     for port in range(12_000):
-        bench.blocked(port=port)
+        bench.blocked(port=port, names=["www.example.com"])
     bench.docket.set_painted(bench.ids(), bench.now)
     bench.docket.set_painted(bench.ids(), bench.now)
     for port in range(12_000):
-        bench.blocked(port=port)
+        bench.blocked(port=port, names=["www.example.com"])
     bench.answer("allow", "r1")
     bench.run("failed")
     bench.answer("allow", "r5")

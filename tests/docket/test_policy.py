@@ -129,7 +129,9 @@ def test_a_name_rule_looks_at_ports_too():
 def test_a_name_that_is_no_target_is_never_allowed_but_may_be_skipped(name):
     assert decided("allow *.example.com", "203.0.113.1", names=[name]) == ""
     assert decided("skip *.example.com", "203.0.113.1", names=[name]) == "skip"
-    assert decided("allow *.example.com", "203.0.113.1", names=[name, "c.example.com"]) == "allow c.example.com"
+    assert (
+        decided("allow *.example.com", "203.0.113.1", names=[name, "c.example.com"]) == "allow c.example.com"
+    )
 
 
 def test_a_rule_on_a_name_never_yields_an_address():
@@ -329,7 +331,9 @@ def test_what_is_quoted_is_safe_to_print():
     for line in ("allow \x1b[2J", "\u202eallow *", "x" * 100_000, "allow " + "y" * 100_000):
         with pytest.raises(PolicyError) as caught:
             parse(line.encode(), "r\x1bules\n")
-        assert str(caught.value).isascii() and str(caught.value).isprintable() and len(str(caught.value)) < 400
+        assert (
+            str(caught.value).isascii() and str(caught.value).isprintable() and len(str(caught.value)) < 400
+        )
 
 
 def test_a_file_too_large_is_a_mistake_and_not_read_on():
@@ -342,7 +346,23 @@ def test_a_file_too_large_is_a_mistake_and_not_read_on():
 
 
 WORDS = [
-    *("allow", "deny", "skip", "ask", "*", "port", "tcp", "udp", "443", "25-26", "0-65535", "#", "\t", "\r", "\x0b"),
+    *(
+        "allow",
+        "deny",
+        "skip",
+        "ask",
+        "*",
+        "port",
+        "tcp",
+        "udp",
+        "443",
+        "25-26",
+        "0-65535",
+        "#",
+        "\t",
+        "\r",
+        "\x0b",
+    ),
     *("203.0.113.0/24", "203.0.113.9", "10.0.0.0/8", "0.0.0.0/0", "2001:db8::/32", "fd00::2", "::", "/", "-"),
     *("*.example.com", "www.example.com", "a_b.example.com", "localhost", "\u00e4", "\ufeff", "\0", "9" * 30),
 ]
@@ -378,7 +398,8 @@ def test_any_words_in_any_order_are_rules_or_one_mistake():
     good = 0
     for _ in range(20_000):
         lines = [
-            " ".join(chance.choice(WORDS) for _ in range(chance.randrange(6))) for _ in range(chance.randrange(1, 3))
+            " ".join(chance.choice(WORDS) for _ in range(chance.randrange(6)))
+            for _ in range(chance.randrange(1, 3))
         ]
         good += agreeable("\n".join(lines).encode())
     assert good > 500
@@ -391,7 +412,9 @@ def test_a_mutated_file_is_rules_or_one_mistake():
         data = bytearray(EXAMPLE.encode())
         for _ in range(chance.randrange(1, 6)):
             at = chance.randrange(len(data))
-            data[at : at + chance.randrange(3)] = bytes(chance.randrange(256) for _ in range(chance.randrange(3)))
+            data[at : at + chance.randrange(3)] = bytes(
+                chance.randrange(256) for _ in range(chance.randrange(3))
+            )
         good += agreeable(bytes(data))
     assert good > 500
 

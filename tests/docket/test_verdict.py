@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from simple_clearance.verdict import APPLIED, FAILED, UNKNOWN, command, outcome
 
 NFT = (
-    "2026-11-24 23:36:21,671 WARNING terok_shield: allow_ip failed for 198.51.100.30 on c1: ['podman', 'unshare', "
-    "'/usr/bin/nsenter', '-t', '12029', '-n', '/usr/sbin/nft', 'add', 'element', 'inet', 'terok_shield', "
-    "'t40_project_allow_v4', '{ 198.51.100.30 timeout 0s }'] failed (rc=1): "
+    "2026-11-24 23:36:21,671 WARNING terok_shield: allow_ip failed for 198.51.100.30 on c1: "
+    "['podman', 'unshare', '/usr/bin/nsenter', '-t', '12029', '-n', '/usr/sbin/nft', 'add', 'element', "
+    "'inet', 'terok_shield', 't40_project_allow_v4', '{ 198.51.100.30 timeout 0s }'] failed (rc=1): "
 )
 ELEMENT = "add element inet terok_shield t40_project_allow_v4 { 198.51.100.30 timeout 0s }\n"
 NO_IPS = "Error: No IPs allowed for c1\n"
@@ -32,11 +32,37 @@ def test_a_verdict_is_the_command_the_action_the_container_and_one_target():
 
 @pytest.mark.parametrize(
     "target",
-    ["0.0.0.0/0", "203.0.113.0/24", "::/0", "203.0.113.10:443", "-h", "--", "", " ", "localhost", "example", "nosuch.example.",
-     "a b.example", "203.0.113.10 ", "203.0.113.010", "2001:DB8::1", "::ffff:203.0.113.10", "http://www.example.com",
-     "_dmarc.example.com", "*.example.com", "www.example.com\n", "-x.example.com", "a.example/24", "1.2.3", "fe80::1%eth0", "all",
-     "www..example.com", ".example.com", "\u0435xample.com"],
-)  # fmt: skip
+    [
+        "0.0.0.0/0",
+        "203.0.113.0/24",
+        "::/0",
+        "203.0.113.10:443",
+        "-h",
+        "--",
+        "",
+        " ",
+        "localhost",
+        "example",
+        "nosuch.example.",
+        "a b.example",
+        "203.0.113.10 ",
+        "203.0.113.010",
+        "2001:DB8::1",
+        "::ffff:203.0.113.10",
+        "http://www.example.com",
+        "_dmarc.example.com",
+        "*.example.com",
+        "www.example.com\n",
+        "-x.example.com",
+        "a.example/24",
+        "1.2.3",
+        "fe80::1%eth0",
+        "all",
+        "www..example.com",
+        ".example.com",
+        "\u0435xample.com",
+    ],
+)
 def test_nothing_but_one_plain_address_or_checked_name_ever_becomes_a_target(target):
     with pytest.raises(ValueError):
         command(["terok-shield"], "allow", "c1", target)
@@ -76,10 +102,18 @@ def test_an_allowed_name_opened_what_the_command_printed():
 
 @pytest.mark.parametrize(
     "out",
-    ["", "usage: terok-shield [-h] ...\n", "Allowed blocked.example -> for c1\n", "Allowed\n", "x" * 100_000, "\xff\x00",
-     "note: Allowed blocked.example -> 198.51.100.1 for c1\n", "Allowed blocked.example -> 198.51.100.0/24 for c1\n"],
+    [
+        "",
+        "usage: terok-shield [-h] ...\n",
+        "Allowed blocked.example -> for c1\n",
+        "Allowed\n",
+        "x" * 100_000,
+        "\xff\x00",
+        "note: Allowed blocked.example -> 198.51.100.1 for c1\n",
+        "Allowed blocked.example -> 198.51.100.0/24 for c1\n",
+    ],
     ids=lambda text: repr(text[:20]),
-)  # fmt: skip
+)
 def test_what_was_not_printed_was_not_opened_by_name(out):
     found = outcome("allow", "blocked.example", 0, out, "", 0.6)
     assert (found.result, found.opened) == (APPLIED, ())
@@ -121,9 +155,10 @@ def test_overlaps_means_that_it_is_open_already():
             id="stopped",
         ),
         pytest.param(
-            "2026 WARNING terok_shield.container: podman inspect nosuch returned 125: Error: inspecting object: "
-            "no such object: \"nosuch\"\ncontainer 'nosuch' has no 'terok.shield.state_dir' annotation \u2014 was it "
-            "launched through shield.pre_start()? Pass --state-dir=<root> if you know where its state lives.\n",
+            "2026 WARNING terok_shield.container: podman inspect nosuch returned 125: Error: "
+            'inspecting object: no such object: "nosuch"\n'
+            "container 'nosuch' has no 'terok.shield.state_dir' annotation \u2014 was it launched "
+            "through shield.pre_start()? Pass --state-dir=<root> if you know where its state lives.\n",
             "no-container",
             id="missing",
         ),

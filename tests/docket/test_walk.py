@@ -1,4 +1,4 @@
-"""Random walks over the docket; `docket_walk` says what must hold after each step.  Longer ones: tests/bench."""
+"""Random walks over the docket; `docket_walk` says what must hold.  Longer ones: tests/bench."""
 
 from __future__ import annotations
 

@@ -249,7 +249,8 @@ def test_the_group_is_held_by_the_shields_own_reader_which_is_no_fault(desk, che
     told = check()
     assert told.wrong() == [] and told.code == 0
     assert (
-        told.lines["packet log"][1] == "through its audit log: terok-shield's reader (pid %d) holds it" % head
+        told.lines["packet log"][1]
+        == "through its audit log (pid %d holds it); --take-over has it all" % head
     )
     told = check("--take-over")
     assert told.lines["packet log"][1].endswith("(pid %d), which --take-over ends" % head)

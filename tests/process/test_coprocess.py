@@ -14,148 +14,15 @@ import random
 import select
 import signal
 import socket
-import subprocess
 import sys
 import time
 
 import pytest
+import scripting
 from support import eventually, need
 
-
-class Script:
-    """The program with `--json`, spoken to as a script would; its events come from `feed`."""
-
-    def __init__(self, host, *words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, prefix=(), **options):
-        self.host = host
-        self.records = []
-        self._rest = b""
-        self._feed_path = os.path.join(host.folder, "feed")
-        if not os.path.exists(self._feed_path):
-            os.mkfifo(self._feed_path)
-        self._feed = os.open(self._feed_path, os.O_RDWR)
-        self._sent = 0
-        os.write(self._feed, b'{"type":"container_started","container":"c1"}\n')
-        reader = "sh -c 'exec cat %s'" % self._feed_path
-        argv = [*prefix, *host.tool("--reader", reader, *(words or ("--json",)), "c1")]
-        self.child = subprocess.Popen(
-            argv, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, env=host.env(), **options
-        )
-
-    # --- events in
-
-    def feed(self, *records):
-        data = b"".join(json.dumps(record).encode() + b"\n" for record in records)
-        while data:
-            data = data[os.write(self._feed, data) :]
-
-    def block(self, *dests, port=443):
-        """These are blocked."""
-        lines = []
-        for dest in dests:
-            self._sent += 1
-            lines.append(
-                {
-                    **{"type": "pending", "container": "c1", "id": "c1:%d" % self._sent, "dest": dest},
-                    **{"port": port, "proto": 6, "domain": "", "dossier": {}, "ts": "", "class": "default"},
-                }
-            )
-        self.feed(*lines)
-
-    def reader_ends(self):
-        os.close(self._feed)
-        self._feed = -1
-
-    # --- answers
-
-    def say(self, text):
-        self.child.stdin.write(text.encode() if isinstance(text, str) else text)
-        self.child.stdin.flush()
-
-    def hang_up(self):
-        self.child.stdin.close()
-
-    # --- records out
-
-    def until(self, kind, number=1, seconds=10.0, **fields):
-        """Reads until there are `number` records of this type with these fields; the last one of them."""
-        deadline = time.monotonic() + seconds
-        while True:
-            found = [
-                record
-                for record in self.records
-                if record["type"] == kind and all(record.get(key) == value for key, value in fields.items())
-            ]
-            if len(found) >= number:
-                return found[number - 1]
-            left = deadline - time.monotonic()
-            assert left > 0, "no %s %r in %r" % (kind, fields, self.records[-20:])
-            if select.select([self.child.stdout], [], [], left)[0]:
-                self._read()
-
-    def _read(self):
-        data = os.read(self.child.stdout.fileno(), 1 << 20)
-        lines = (self._rest + data).split(b"\n")
-        self._rest = lines.pop()
-        self.records += [json.loads(line) for line in lines]
-        assert data or not self._rest, "the last line is whole"
-        return bool(data)
-
-    def ids(self, number):
-        """Waits for that many requests; their ids in order."""
-        self.until("pending", number)
-        return [record["id"] for record in self.of("pending")]
-
-    def of(self, kind):
-        return [record for record in self.records if record["type"] == kind]
-
-    # --- the end
-
-    def ends(self, code, seconds=15.0, stderr=""):
-        """It ends with this code; what must hold of any session is checked."""
-        if self.child.stdin is not None:
-            self.child.stdin.close()
-        while self.child.stdout is not None and self._read():
-            pass
-        said = self.child.stderr.read().decode()
-        assert self.child.wait(seconds) == code, said
-        assert said == stderr
-        self.close()
-        if not self.records:
-            return self
-        assert self.records[0]["type"] == "session" and self.records[-1]["type"] == "summary"
-        assert self.records[-1]["exit"] == code
-        pending = [record["id"] for record in self.of("pending")]
-        assert len(set(pending)) == len(pending), "an id is used once"
-        closed = [record["id"] for record in self.of("closed")]
-        assert sorted(closed) == sorted(pending), "one end for each"
-        return self
-
-    def close(self):
-        for stream in (self.child.stdin, self.child.stdout, self.child.stderr):
-            if stream is not None:
-                stream.close()
-        if self._feed >= 0:
-            os.close(self._feed)
-            self._feed = -1
-        if self.child.poll() is None:
-            self.child.kill()
-            self.child.wait()
-
-
-@pytest.fixture
-def script(host):
-    """`script(*words)`: the program, once it watches."""
-    host.container("c1")
-    host.control("terok-shield", mode="silent")
-    started = []
-
-    def start(*words, **options):
-        started.append(Script(host, *words, **options))
-        return started[-1]
-
-    yield start
-    for each in started:
-        each.close()
+script = scripting.script
+quiet = scripting.quiet
 
 
 def targets(host):
@@ -331,7 +198,7 @@ def test_an_answer_decides_the_request_it_cites_or_nothing(script, host, seed):
         said.setdefault(request_id, set()).add(action)
         it.say("%s %s%s" % (action, request_id, chance.choice(("\n", "\r\n", "\n\n", " x\n"))))
         if select.select([it.child.stdout], [], [], 0)[0]:
-            it._read()
+            it.read()
     it.hang_up()
     it.child.wait(30)
     code = it.child.returncode
@@ -643,7 +510,7 @@ def test_a_reader_that_dies_is_4_with_everything_told(script):
     it.block("198.51.100.1")
     it.ids(1)
     it.reader_ends()
-    while it._read():
+    while it.read():
         pass
     assert it.child.wait(10) == 4
     assert it.records[-1]["exit"] == 4 and it.of("closed")[0]["why"] == "stopped"
@@ -654,7 +521,7 @@ def test_a_container_that_stops_is_0(script, host):
     it = script()
     it.until("session")
     host.containers["c1"].stop()
-    while it._read():
+    while it.read():
         pass
     assert it.child.wait(10) == 0
     assert it.records[-1]["exit"] == 0
@@ -698,12 +565,10 @@ HOSTILE = [
 def test_hostile_lines_of_a_reader_do_nothing(script, host):
     it = script()
     it.until("session")
-    data = b"\n".join(HOSTILE) + b"\n"
-    while data:
-        data = data[os.write(it._feed, data[: 1 << 16]) :]
+    it.write(b"\n".join(HOSTILE) + b"\n")
     it.block("198.51.100.1")
     it.ids(1)
-    os.write(it._feed, b'{"type":"pending","container":"c1","id":"c1:2","dest":"198.51.100.9","po')
+    it.write(b'{"type":"pending","container":"c1","id":"c1:2","dest":"198.51.100.9","po')
     it.say("deny r1\n")
     it.until("closed")
     it.ends(0)
@@ -781,32 +646,6 @@ def test_a_log_that_fails_at_its_last_line_is_5(script, tmp_path):
 
 
 # --- nobody attends
-
-
-class Quiet(Script):
-    """The same with plain lines."""
-
-    def lines(self):
-        out, err = self.child.communicate(timeout=15)
-        assert err == b""
-        self.child.stdin = self.child.stdout = self.child.stderr = None
-        return out.decode().splitlines()
-
-
-@pytest.fixture
-def quiet(host):
-    host.container("c1", dossier__project="demo")
-    host.control("terok-shield", mode="silent")
-    started = []
-
-    def start(*words, **options):
-        options.setdefault("stdin", subprocess.DEVNULL)
-        started.append(Quiet(host, *words, **options))
-        return started[-1]
-
-    yield start
-    for each in started:
-        each.close()
 
 
 def test_an_unattended_session_writes_a_line_for_each_outcome(quiet, host):

@@ -89,6 +89,12 @@ class Desk(endtoend.Desk):
         self.t.expect("%s  %s" % (name, address), timeout=8)
         return self.t.expect(KEYS)  # type: ignore[no-any-return]
 
+    def block_in_quarantine(self, name: str, address: str) -> Found:
+        """The same where packets vanish instead of being refused."""
+        assert self.rig.conn(name, address) == address + " timeout"
+        self.t.expect("%s  %s" % (name, address))
+        return self.t.expect(KEYS)  # type: ignore[no-any-return]
+
     # --- what is left of it
 
     def ends(self, code: int, timeout: float = 8.0) -> str:

@@ -215,9 +215,9 @@ class Rig:
         self.as_op(argv + [image, "sleep", "infinity"], check=True)
         return name
 
-    def shielded(self, name: str, *options: str, image: str = IMAGE) -> str:
+    def shielded(self, name: str, *options: str, image: str = IMAGE, profile: str = PROFILE) -> str:
         """A shielded container that sleeps; `options` are podman's."""
-        prepare = ["terok-shield", "--state-dir", self.root, "prepare", name, "--profiles", PROFILE]
+        prepare = ["terok-shield", "--state-dir", self.root, "prepare", name, "--profiles", profile]
         flags = self.as_op(prepare, check=True).stdout
         argv = ["podman", "run", "-d", "-v", "/usr:/usr:ro", *shlex.split(flags), *options]
         self.as_op(argv + [image, "sleep", "infinity"], check=True)

@@ -33,6 +33,10 @@ ZONE = {  # an alias is a name, everything else a list of addresses
     "one.example": ["198.51.100.7"],
     "two.example": ["198.51.100.7"],
     "under_score.example": ["198.51.100.22"],
+    "byname.example": ["192.0.2.2"],
+    "saved.example": ["192.0.2.37"],
+    "json.example": ["192.0.2.102"],
+    "byrule.example": ["192.0.2.106"],
     "com.100.odd.example": ["198.51.100.66"],
 }
 A, CNAME, AAAA = 1, 5, 28

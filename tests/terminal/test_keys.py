@@ -134,6 +134,13 @@ def test_what_arrives_late_but_before_anybody_looked_still_crowds_it():
     assert fates(board, b"d", 10.5)[0] == ("a", "crowded")
 
 
+def test_a_key_that_may_have_been_typed_while_we_were_busy_counts_as_typed_then():
+    board = keyboard(0.0)
+    assert [press.fate for press in board.feed(b"a", 1.3, since=0.9)] == ["early"]
+    assert board.feed(b"a", 2.0, since=1.7) == []
+    assert board.tick(2.2).fate == "decides"
+
+
 def test_the_key_that_decided_before_waits_120_ms():
     board = keyboard(0.0)
     assert press(board, "a", 10.0) == "decides"

@@ -69,8 +69,9 @@ class Dnsmasq:
             arguments.append("--user=root")
         self.process = subprocess.Popen([which("dnsmasq"), *arguments])
         self.number = 0
+        self.ttl = 300  # of all but aliases
         eventually(lambda: b": started" in self.log(), what="dnsmasq is up")
-        self.file = open(self.path, "rb")
+        self.file = open(self.path, "rb")  # noqa: SIM115
         self.asked = self.logged = 0
 
     def log(self):
@@ -88,6 +89,7 @@ class Dnsmasq:
     def ask(self, name, kind="A"):
         """Ask, and give back the query that dnsmasq asks for it: (its bytes, where from)."""
         self.client.sendto(self.message(name, kind), self.address)
+        self.asked += 1
         self.upstream.settimeout(5)
         while True:
             message, origin = self.upstream.recvfrom(4096)
@@ -120,7 +122,8 @@ class Dnsmasq:
         reply = message[:2] + struct.pack("!5H", 0x8180, 1, len(records), 0, 0) + message[12:end]
         for owner, kind, value in records:
             data = data_of(kind, value)
-            reply += encoded(owner) + struct.pack("!2HIH", TYPES[kind], 1, 300, len(data)) + data
+            ttl = 300 if kind == "CNAME" else self.ttl
+            reply += encoded(owner) + struct.pack("!2HIH", TYPES[kind], 1, ttl, len(data)) + data
         self.upstream.sendto(reply, origin)
 
     def parsed(self):
@@ -177,6 +180,28 @@ def test_a_chain_too_long_for_dnsmasq_lends_its_name_to_nobody(dnsmasq):
     dnsmasq.answer(evil, EVIL)
     assert names(dnsmasq.parsed(), "203.0.113.66") == [("evil.example", "")]
     assert b"reply n9.example is <CNAME>\n" in dnsmasq.log()
+
+
+def test_a_cached_alias_lends_its_name_to_nobody(tmp_path):
+    """The alias is in the cache, its end isn't any more, and the query for it is under way already."""
+    need("dnsmasq")
+    dnsmasq = Dnsmasq(tmp_path, "--cache-size=150")
+    dnsmasq.ttl = 0
+    try:
+        evil = dnsmasq.ask("evil.example")
+        dnsmasq.answer(dnsmasq.ask("www.good.example"), GOOD)
+        dnsmasq.ask("www.good.example")
+        assert dnsmasq.note("www.good.example", "A") == []
+        dnsmasq.answer(evil, EVIL)
+        lines = dnsmasq.parsed()
+    finally:
+        dnsmasq.close()
+    pid = b"dnsmasq[%d]: " % dnsmasq.process.pid
+    assert [line.split(pid)[1] for line in dnsmasq.log().splitlines()][-6:-4] == [
+        b"cached www.good.example is <CNAME>",
+        b"reply evil.example is 203.0.113.66",
+    ]
+    assert names(lines, "203.0.113.66") == [("evil.example", "")]
 
 
 def test_a_query_over_tcp_is_logged_under_another_pid_and_found(dnsmasq):

@@ -41,12 +41,31 @@ REAL = [
     PENDING,
     OURS,
     {**OURS, "dest": "2001:db8::1", "port": None, "proto": 58, "uid": None, "class": "private"},
-    {"type": "again", "of": "pending", "class": "default", "container": "c1", "id": "c1:1", "dest": "198.51.100.0",
-     "port": 443, "proto": 6, "count": 7, "ts": "2026-11-24T22:19:17.123+00:00"},
-    {"type": "denied", "container": "c1", "id": "c1:2", "dest": "192.0.2.9", "port": 53, "proto": 17, "uid": 0, "ts": ""},
+    {
+        "type": "again",
+        "of": "pending",
+        "class": "default",
+        "container": "c1",
+        "id": "c1:1",
+        "dest": "198.51.100.0",
+        "port": 443,
+        "proto": 6,
+        "count": 7,
+        "ts": "2026-11-24T22:19:17.123+00:00",
+    },
+    {
+        "type": "denied",
+        "container": "c1",
+        "id": "c1:2",
+        "dest": "192.0.2.9",
+        "port": 53,
+        "proto": 17,
+        "uid": 0,
+        "ts": "",
+    },
     {"type": "lost", "container": "c1", "count": 12, "where": "kernel"},
     {"type": "container_exited", "container": "c1", "reason": "poststop"},
-]  # fmt: skip
+]
 
 
 def line(**changes):
@@ -165,9 +184,25 @@ def test_an_address_is_spelled_in_one_way_whatever_the_reader_wrote():
 
 @pytest.mark.parametrize(
     "dest",
-    ["", "0.0.0.0/0", "198.51.100.0/24", "::/0", "-h", "evil.example", "1.2.3.4 5.6.7.8", "::ffff:1.2.3.4",
-     "198.51.100.0\n", "fe80::1%eth0", "1" * 100_000, None, 3, True, ["198.51.100.0"], {"a": 1}],
-)  # fmt: skip
+    [
+        "",
+        "0.0.0.0/0",
+        "198.51.100.0/24",
+        "::/0",
+        "-h",
+        "evil.example",
+        "1.2.3.4 5.6.7.8",
+        "::ffff:1.2.3.4",
+        "198.51.100.0\n",
+        "fe80::1%eth0",
+        "1" * 100_000,
+        None,
+        3,
+        True,
+        ["198.51.100.0"],
+        {"a": 1},
+    ],
+)
 def test_what_is_not_one_plain_address_is_no_event(dest):
     with pytest.raises(BadLine):
         parse(line(dest=dest))
@@ -208,11 +243,31 @@ def test_fields_from_the_future_are_ignored():
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b" ", b"null", b"7", b"[]", b'"pending"', b"{}", b'{"type":7}', b'{"type":null}', b'{"type":["pending"]}', b'{"type":{}}',
-     b'{"type":"again","of":["pending"]}', b'{"type":"again","of":{}}', b"{", b"\xff\xfe", b"\x00" * 8, b"[" * 60_000,
-     b'{"a":' * 10_000, b"1" * 60_000, b'{"type":"pending"}', b"Traceback (most recent call last):"],
+    [
+        b"",
+        b" ",
+        b"null",
+        b"7",
+        b"[]",
+        b'"pending"',
+        b"{}",
+        b'{"type":7}',
+        b'{"type":null}',
+        b'{"type":["pending"]}',
+        b'{"type":{}}',
+        b'{"type":"again","of":["pending"]}',
+        b'{"type":"again","of":{}}',
+        b"{",
+        b"\xff\xfe",
+        b"\x00" * 8,
+        b"[" * 60_000,
+        b'{"a":' * 10_000,
+        b"1" * 60_000,
+        b'{"type":"pending"}',
+        b"Traceback (most recent call last):",
+    ],
     ids=lambda data: repr(data[:24]),
-)  # fmt: skip
+)
 def test_nonsense_is_a_bad_line_or_nothing(data):
     try:
         assert parse(data) is None

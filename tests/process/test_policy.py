@@ -1,0 +1,415 @@
+"""A policy at work: real packets and real verdict commands, a file that changes, `--check` and `--replay`."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import endtoend
+import pytest
+import scripting
+from lab import Lab
+from support import eventually
+
+desk = endtoend.desk
+script = scripting.script
+
+
+@pytest.fixture
+def policy(tmp_path):
+    """`policy(text)`: the path of a policy file with this in it; again, and it is replaced in one step."""
+    path = tmp_path / "rules"
+
+    def write(text):
+        (tmp_path / "new").write_text(text)
+        os.rename(tmp_path / "new", path)
+        return str(path)
+
+    write.path = path
+    return write
+
+
+@pytest.fixture
+def live(host, lab, pyz):
+    """`live(*words, lab=…)`: the archive with `--json`, on real packets; verdicts really change the rules."""
+    started = []
+
+    def start(*words, on=lab):
+        host.container("c1", on)
+        started.append(scripting.Script(host, pyz, "--json", *words, reader=False))
+        started[-1].lab = on
+        started[-1].until("session")
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.close()
+
+
+# --- real packets
+
+
+def test_a_name_rule_runs_the_name_alone_and_the_address_opens(live, host, lab, policy):
+    host.control("terok-shield", names={"www.example.com": ["203.0.113.10", "203.0.113.11"]})
+    it = live("--policy", policy("allow *.example.com\n"))
+    lab.listen(443)
+    host.containers["c1"].looks_up("www.example.com", "203.0.113.10")
+    assert lab.connect("203.0.113.10", 443) == "EHOSTUNREACH"
+    verdict = it.until("verdict")
+    assert (verdict["by"], verdict["rule"], verdict["target"]) == (
+        *("policy", "allow *.example.com", "www.example.com"),
+    )
+    assert (verdict["result"], verdict["opened"]) == ("applied", ["203.0.113.10", "203.0.113.11"])
+    assert lab.connect("203.0.113.10", 443) == "connected"
+    assert it.until("passed")["dest"] == "203.0.113.10"
+    it.ends(0)
+    assert host.targets() == ["allow www.example.com"]
+
+
+def test_a_name_that_this_host_resolves_elsewhere_leaves_it_to_the_next_rule(live, host, lab, policy):
+    host.control("terok-shield", names={"www.example.com": ["203.0.113.99"]})
+    it = live("--policy", policy("allow *.example.com\ndeny 203.0.113.0/24\n"))
+    host.containers["c1"].looks_up("www.example.com", "203.0.113.10")
+    lab.connect("203.0.113.10", 443)
+    assert it.until("verdict", 2)["rule"] == "deny 203.0.113.0/24"
+    it.ends(0)
+    assert host.targets() == ["allow www.example.com", "deny 203.0.113.10"]
+    assert not lab.set_contains("allow", "203.0.113.10")
+
+
+def test_a_forged_attribution_gains_nothing(live, host, lab, policy):
+    """Whoever is inside can have any name attributed to any address."""
+    host.control("terok-shield", names={"www.example.com": ["203.0.113.10"]})
+    it = live("--policy", policy("allow www.example.com\n"))
+    host.containers["c1"].looks_up("www.example.com", "198.51.100.66")
+    lab.connect("198.51.100.66", 443)
+    it.until("verdict")
+    it.ends(5)
+    assert host.targets() == ["allow www.example.com"]
+    assert not lab.set_contains("allow", "198.51.100.66")
+    assert it.records[-1]["open"] == 1
+
+
+def test_a_name_that_nobody_resolves_leaves_it_to_the_next_rule(live, host, lab, policy):
+    it = live("--policy", policy("allow *.example.com\nskip *\n"))
+    host.containers["c1"].looks_up("www.example.com", "203.0.113.10")
+    lab.connect("203.0.113.10", 443)
+    verdict = it.until("verdict")
+    assert (verdict["result"], verdict["reason"]) == ("failed", "no-address")
+    assert it.until("closed")["why"] == "skipped"
+    it.ends(5)
+
+
+def test_blocked_again_after_a_name_was_allowed_it_goes_on_to_the_next_rule(live, host, lab, policy):
+    host.control("terok-shield", mode="silent", names={"www.example.com": ["203.0.113.10"]})
+    it = live("--policy", policy("allow *.example.com\ndeny 203.0.113.0/24\n"))
+    host.containers["c1"].looks_up("www.example.com", "203.0.113.10")
+    lab.connect("203.0.113.10", 443)
+    it.until("closed", why="applied")
+
+    def blocked_again():
+        lab.connect("203.0.113.10", 443)
+        return not it.silent(0.1)
+
+    eventually(blocked_again, what="it is told that it is blocked still")
+    assert it.until("still_blocked")["dest"] == "203.0.113.10"
+    assert it.until("verdict", 2)["rule"] == "deny 203.0.113.0/24"
+    it.ends(0)
+    assert host.targets() == ["allow www.example.com", "deny 203.0.113.10"]
+
+
+def test_a_network_rule_allows_the_blocked_address_on_all_ports(live, host, lab, policy):
+    it = live("--policy", policy("allow 203.0.113.0/24 port 443 tcp\n"))
+    lab.listen(80)
+    lab.connect("203.0.113.10", 80)
+    it.until("pending", port=80)
+    lab.connect("203.0.113.10", 443)
+    it.until("closed", 2)
+    assert lab.connect("203.0.113.10", 80) == "connected"
+    it.ends(0)
+    assert host.targets() == ["allow 203.0.113.10"]
+
+
+def test_where_the_floor_refuses_it_a_rule_is_told_to_have_no_effect(live, host, lab, policy):
+    it = live("--policy", policy("allow 10.0.0.0/8\n"))
+    lab.connect("10.1.2.3", 443)
+    lab.connect("10.1.2.4", 443)
+    assert it.until("pending")["floor"] is True
+    assert it.until("closed", 2)["why"] == "floor"
+    it.ends(0)
+    assert [record["message"] for record in it.of("error")] == [
+        "the rule `allow 10.0.0.0/8` has no effect on 10.1.2.3: the shield keeps private ranges shut"
+    ]
+    assert host.targets() == []
+
+
+def test_where_a_rule_may_open_a_private_range_it_does_and_nothing_else(live, host, policy, need):
+    """The rules of an older shield; the host's own loopback has to be named itself."""
+    need("nft")
+    with Lab(rules=14) as old:
+        it = live("--policy", policy("allow 10.0.0.0/8\nallow 128.0.0.0/1\n"), on=old)
+        old.listen(443)
+        old.connect("10.1.2.3", 443)
+        it.until("closed", why="applied")
+        assert old.connect("10.1.2.3", 443) == "connected"
+        old.connect("10.0.2.2", 443)
+        old.connect("192.168.1.1", 443)
+        it.until("pending", 3)
+        it.ends(5)
+        assert host.targets() == ["allow 10.1.2.3"]
+        assert it.records[-1]["open"] == 2
+
+
+def test_on_the_terminal_what_a_rule_decides_is_not_asked(desk, policy):
+    t = desk.sit("--policy", policy("deny 198.51.100.0/24\nskip * port 25\n"))
+    desk.lab.connect("198.51.100.7", 443)
+    eventually(lambda: desk.host.targets() == ["deny 198.51.100.7"], what="the rule decides")
+    desk.lab.connect("203.0.113.9", 25)
+    asked = desk.block("203.0.113.10")
+    desk.press("s", asked)
+    t.expect("s not now")
+    text = desk.quit()
+    assert "203.0.113.9 " not in text and desk.host.targets() == ["deny 198.51.100.7"]
+
+
+def test_a_changed_file_decides_what_waits_but_never_what_is_painted(desk, policy, tmp_path):
+    log = tmp_path / "log"
+    t = desk.sit("--policy", policy("# nothing yet\n"), "--log", str(log))
+    desk.block("203.0.113.10")
+    desk.lab.connect("203.0.113.20", 443)
+    eventually(lambda: "203.0.113.20" in log.read_text(), what="the second one waits, too")
+    policy("deny 203.0.113.0/24\n")
+    t.expect("policy: deny 203.0.113.20 ... done")
+    asked = t.expect(endtoend.KEYS)
+    assert desk.host.targets() == ["deny 203.0.113.20"]
+    desk.press("a", asked)
+    eventually(lambda: len(desk.host.targets()) == 2, what="the operator's answer counts")
+    assert desk.host.targets()[1] == "allow 203.0.113.10"
+    t.expect("done")
+    desk.quit()
+
+
+# --- the file changes
+
+
+def decides(it, dest, action):
+    """A request for `dest` is decided so by the rules as they are."""
+    it.block(dest)
+    request = it.until("pending", dest=dest)
+    assert it.until("closed", id=request["id"])["why"] == action
+
+
+def test_a_changed_file_is_read_again_and_decides_what_waits(script, host, policy):
+    it = script("--json", "--policy", policy("skip 198.51.100.1\n"))
+    it.block("198.51.100.1", "198.51.100.2", "198.51.100.3")
+    it.until("closed", id="r1")
+    policy("deny 198.51.100.2\n")
+    assert it.until("verdict")["target"] == "198.51.100.2"
+    policy("skip *\n")
+    it.until("closed", id="r3", why="skipped")
+    it.ends(0)
+    assert host.targets() == ["deny 198.51.100.2"]
+
+
+def test_it_may_be_changed_in_place_or_behind_a_symbolic_link(script, policy, tmp_path):
+    policy("ask *\n")
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    link = folder / "link"
+    link.symlink_to(policy.path)
+    it = script("--json", "--policy", str(link))
+    it.block("198.51.100.1", "198.51.100.2", "198.51.100.3")
+    it.ids(3)
+    with open(policy.path, "a") as file:
+        file.write("# still nothing\n")
+    policy.path.write_text("skip 198.51.100.1\n")
+    it.until("closed", id="r1")
+    policy("skip 198.51.100.2\n")
+    it.until("closed", id="r2")
+    (tmp_path / "other").write_text("skip 198.51.100.3\n")
+    (folder / "new").symlink_to(tmp_path / "other")
+    os.rename(folder / "new", link)
+    it.until("closed", id="r3")
+    it.ends(0)
+
+
+def test_while_nothing_changes_it_sleeps(script, policy):
+    it = script("--json", "--policy", policy("skip *\n"))
+    decides(it, "198.51.100.1", "skipped")
+    policy("skip *  # changed\n")
+
+    def switches():
+        with open("/proc/%d/status" % it.child.pid) as status:
+            return [line for line in status if "ctxt_switches" in line]
+
+    def rests():
+        before = switches()
+        return it.silent(0.6) and switches() == before
+
+    eventually(rests, what="twice as long as a change takes to settle, without a tick")
+    it.ends(0)
+
+
+def test_a_wrong_change_keeps_the_old_rules_and_is_told(script, policy):
+    it = script("--json", "--policy", policy("skip 198.51.100.1\n"))
+    it.block("198.51.100.2")
+    it.ids(1)
+    policy("skip *\ndeny www.example.com\n")
+    assert it.until("error")["message"] == (
+        "%s:2: deny takes an address or a network, not a name: the rules stay as they were" % policy.path
+    )
+    decides(it, "198.51.100.1", "skipped")
+    policy("deny 198.51.100.2\n")
+    assert it.until("verdict")["target"] == "198.51.100.2"
+    it.ends(0)
+    assert len(it.of("error")) == 1
+
+
+def test_a_file_that_is_being_written_decides_nothing_by_what_is_missing(script, host, policy):
+    """Between an editor's truncation and its writing there is no rule in it."""
+    it = script("--json", "--policy", policy("skip 198.51.100.1\n"), "--answer", "deny", stdin=subprocess.DEVNULL)
+    it.until("session")
+    for _ in range(3):
+        with open(policy.path, "w") as file:
+            it.block("198.51.100.1")
+            it.until("pending")
+            file.write("skip 198.51.100.0/24\n")
+    eventually(lambda: it.block("198.51.100.2") or not it.silent(0.1), what="it is read")
+    it.child.terminate()
+    it.ends(0)
+    assert host.targets() in ([], ["deny 198.51.100.2"])
+
+
+def test_a_file_that_is_removed_leaves_its_rules(script, policy):
+    it = script("--json", "--policy", policy("skip *\n"))
+    it.until("session")
+    os.unlink(policy.path)
+    decides(it, "198.51.100.1", "skipped")
+    policy("ask *\n")
+    it.block("198.51.100.2")
+    it.until("pending", 2)
+    it.ends(0 if it.of("closed")[1:] else 5)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_any_more_is_told_and_not_waited_for(script, policy, make):
+    it = script("--json", "--policy", policy("skip *\n"))
+    it.until("session")
+    os.unlink(policy.path)
+    make(policy.path)
+    message = it.until("error")["message"]
+    assert message.startswith("policy file %s: " % policy.path) and message.endswith(": the rules stay as they were")
+    decides(it, "198.51.100.1", "skipped")
+    it.ends(0)
+
+
+def test_what_changes_while_podman_is_asked_counts_too(script, host, policy):
+    host.control("podman", delay=0.5)
+    it = script("--json", "--policy", policy("ask *\n"))
+    eventually(lambda: host.calls("podman"), what="podman is being asked")
+    policy("skip *\n")
+    it.block("198.51.100.1")
+    it.until("closed", why="skipped")
+    it.ends(0)
+
+
+# --- before anything starts
+
+
+@pytest.mark.parametrize(
+    "text, message, hint",
+    [
+        (
+            "skip *\n\nallow *\n",
+            "{path}:3: allow * would open everything",
+            "hint: --answer allow --for SECONDS",
+        ),
+        (None, "policy file {path}: No such file or directory", "hint: --policy FILE names a file that you can read"),
+    ],
+)
+@pytest.mark.parametrize("words", [["--json"], ["--answer", "skip"], ["--replay", "/dev/null"]])
+def test_a_mistake_is_3_and_nothing_starts(script, host, policy, text, message, hint, words):
+    if text is None:
+        os.unlink(policy(""))
+    else:
+        policy(text)
+    it = script(*words, "--policy", str(policy.path), reader=False)
+    out, err = it.child.communicate(timeout=10)
+    assert (it.child.returncode, out) == (3, b"")
+    assert err.decode().splitlines() == ["simple-clearance: " + message.format(path=policy.path), hint]
+    assert host.calls() == []
+    it.child.stdin = it.child.stdout = it.child.stderr = None
+
+
+def test_it_may_come_from_a_pipe(script, tmp_path):
+    """As a shell's `<(…)` gives it."""
+    reading, writing = os.pipe()
+    os.write(writing, b"skip *\n")
+    os.close(writing)
+    it = script("--json", "--policy", "/dev/fd/%d" % reading, pass_fds=[reading])
+    os.close(reading)
+    decides(it, "198.51.100.1", "skipped")
+    it.ends(0)
+
+
+def test_ask_takes_the_answer_that_is_given_to_everything(script, host, policy):
+    it = script("--json", "--answer", "skip", "--policy", policy("ask 198.51.100.1\ndeny 198.51.100.0/24\n"))
+    it.block("198.51.100.1", "198.51.100.2", "203.0.113.1")
+    it.until("closed", 3)
+    it.child.terminate()
+    it.ends(0)
+    assert host.targets() == ["deny 198.51.100.2"]
+    assert it.until("verdict")["by"] == "policy"
+
+
+# --- without a container
+
+
+def test_check_tells_what_is_wrong_with_it(desk, policy):
+    done = desk.run("--check", "--policy", policy("skip *\ndeny * port 25\n"), "c1")
+    assert done.returncode == 3
+    assert b"WRONG policy        %s:2: terok-shield denies whole" % str(policy.path).encode() in done.stdout
+    assert b"hint: skip, with the same words behind it" in done.stdout
+    done = desk.run("--check", "--policy", policy("skip *\n# and\nask *\n"), "c1")
+    assert done.returncode == 0 and b"rules: 2 rules\n" in done.stdout
+
+
+def test_a_replay_tells_what_it_would_decide(host, pyz, policy, tmp_path):
+    """On a machine without podman or terok-shield."""
+    recording = tmp_path / "recording"
+    blocked = [("198.51.100.1", 443), ("198.51.100.2", 25), ("203.0.113.1", 443), ("192.0.2.1", 443)]
+    records = [
+        {
+            **{"type": "pending", "container": "c1", "id": "c1:%d" % number, "dest": dest, "port": port, "proto": 6},
+            **{"domain": "", "dossier": {}, "ts": "2026-01-31T17:32:05.123+00:00"},
+        }
+        for number, (dest, port) in enumerate(blocked)
+    ]
+    recording.write_text("".join(json.dumps(record) + "\n" for record in records))
+    rules = policy("skip * port 25\nallow 203.0.113.0/24\ndeny 198.51.100.0/24\n")
+    argv = [sys.executable, pyz, "--replay", str(recording), "--policy", rules]
+    env = {"PATH": "/nonexistent", "HOME": host.home}
+    done = subprocess.run([*argv, "--json"], stdin=subprocess.DEVNULL, capture_output=True, env=env, timeout=10)
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    verdicts = [(it["action"], it["target"], it["rule"], it["result"]) for it in told if it["type"] == "verdict"]
+    assert verdicts == [
+        ("deny", "198.51.100.1", "deny 198.51.100.0/24", "dry-run"),
+        ("allow", "203.0.113.1", "allow 203.0.113.0/24", "dry-run"),
+    ]
+    assert {it["why"] for it in told if it["type"] == "closed"} == {"dry-run", "skipped", "stopped"}
+    assert (done.returncode, told[-1]["open"], done.stderr) == (5, 1, b"")
+
+    done = subprocess.run(
+        argv, stdin=subprocess.DEVNULL, capture_output=True, env=env, timeout=10, start_new_session=True
+    )
+    lines = done.stdout.decode().splitlines()
+    assert lines[1:] == [
+        "c1: deny 198.51.100.1 for tcp 443 https (policy `deny 198.51.100.0/24`): dry run, nothing was run",
+        "c1: 198.51.100.2 tcp 25 smtp: skipped",
+        "c1: allow 203.0.113.1 for tcp 443 https (policy `allow 203.0.113.0/24`): dry run, nothing was run",
+        "c1: 192.0.2.1 tcp 443 https: left open",
+        "stopped: 2 decided in a dry run, 1 skipped, 1 left open; exit code 5",
+    ]
+    assert done.returncode == 5

@@ -1,0 +1,118 @@
+"""A script, a policy, nobody at all: without prompts against the real shield."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from real.desk import NOT_OPEN
+from support import eventually
+
+pytestmark = pytest.mark.timeout(240)
+
+
+def test_a_script_decides_every_way_there_is(rig, desk, c):
+    script = desk.script(c)
+    assert script.records[0]["containers"] == [
+        {"name": c, "id": rig.inspected(c)["Id"], "source": "nflog", "shield": 14 if old(rig) else 18}
+    ]
+
+    def asked(host, dest):
+        rig.conn(c, host)
+        return script.until("pending", dest=dest)
+
+    address, name = asked("192.0.2.101", "192.0.2.101"), asked("json.example", "192.0.2.102")
+    denied, skipped = asked("192.0.2.103", "192.0.2.103"), asked("192.0.2.104", "192.0.2.104")
+    muted = asked("192.0.2.105", "192.0.2.105")
+    assert address["dossier"] == {"task": "t-7", "project": "demo"}
+    assert name["names"] == ["json.example"]
+    script.say("allow " + address["id"])
+    script.say("allow %s json.example" % name["id"])
+    script.say("deny " + denied["id"])
+    script.say("skip " + skipped["id"])
+    script.say("mute " + muted["id"])
+    script.say("allow " + skipped["id"])  # too late: it decides nothing
+    for one in (address, name, denied):
+        script.until("verdict", id=one["id"], result="applied")
+    assert rig.conn(c, "192.0.2.101") == "192.0.2.101 connected"
+    assert rig.conn(c, "json.example") == "192.0.2.102 connected"
+    assert rig.conn(c, "192.0.2.103").split()[1] in NOT_OPEN
+    assert rig.conn(c, "192.0.2.104").split()[1] in NOT_OPEN
+    code, said = script.finish()
+    assert (code, said) == (0, "")
+    closed = {record["id"]: record["why"] for record in script.of("closed")}
+    wanted = dict.fromkeys([address["id"], name["id"], denied["id"]], "applied")
+    assert closed == {**wanted, skipped["id"]: "skipped", muted["id"]: "muted"}
+    assert {record["dest"] for record in script.of("passed")} == {"192.0.2.101", "192.0.2.102"}
+    assert len(script.of("error")) == 1
+
+
+RULES = """\
+allow *.pool.example                  # the host resolves it
+allow byrule.example
+deny  192.0.2.112/28
+skip  *               port 8443 tcp
+ask   192.0.2.132
+"""
+
+
+def test_a_policy_decides_what_its_rules_say_and_leaves_the_rest_open(rig, desk, c):
+    path = rig.home + "/rules"
+    with open(path, "w") as file:
+        file.write(RULES)
+    script = desk.script("--policy", path, c)
+    for host in ("byrule.example", "192.0.2.113", "192.0.2.133 8443", "192.0.2.132"):
+        rig.conn(c, *(int(word) if word.isdigit() else word for word in host.split()))
+    by_name = script.until("verdict", by="policy", target="byrule.example", result="applied")
+    by_network = script.until("verdict", by="policy", target="192.0.2.113", result="applied")
+    assert (by_name["action"], by_network["action"]) == ("allow", "deny")
+    script.until("pending", dest="192.0.2.132")
+    assert rig.conn(c, "byrule.example") == "192.0.2.106 connected"
+    assert script.finish()[0] == 5  # the one that was to be asked
+    closed = [record["why"] for record in script.of("closed")]
+    assert sorted(closed) == ["applied", "applied", "skipped", "stopped"]
+    os.unlink(path)
+
+
+def test_a_name_rule_never_opens_an_address_that_the_host_does_not_resolve_it_to(rig, desk, c):
+    """What the container looked up is its own business: here it has a name server of its own making."""
+    path = rig.home + "/rules"
+    with open(path, "w") as file:
+        file.write("allow byrule.example\nskip 192.0.2.0/24\n")
+    with open(rig.state(c, "dnsmasq.log"), "a") as log:  # as if it had got that answer
+        for text in (
+            "query[A] byrule.example from 127.0.0.1",
+            "forwarded byrule.example to 10.0.2.3",
+            "reply byrule.example is 192.0.2.140",
+        ):
+            log.write("Nov 24 00:00:00 dnsmasq[77]: %s\n" % text)
+    script = desk.script("--policy", path, c)
+    rig.conn(c, "192.0.2.140")
+    asked = script.until("pending", dest="192.0.2.140")
+    assert asked["names"] == ["byrule.example"]
+    verdict = script.until("verdict", target="byrule.example", result="applied")
+    assert "192.0.2.140" not in verdict["opened"]
+    assert script.until("closed", id=asked["id"])["why"] == "skipped"  # by the next rule
+    assert rig.conn(c, "192.0.2.140").split()[1] in NOT_OPEN
+    assert script.finish()[0] == 0
+    os.unlink(path)
+
+
+@pytest.mark.newest
+def test_nobody_needs_to_be_there(rig, desk, c):
+    log = rig.home + "/unattended.log"
+    argv = desk.argv("--answer", "allow", "--count", "1", "--log", log, c)
+    import subprocess
+
+    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as child:
+        child.stdout.readline()
+        rig.conn(c, "192.0.2.150")
+        out, _ = child.communicate(timeout=20)
+    assert child.returncode == 0, out
+    assert rig.conn(c, "192.0.2.150") == "192.0.2.150 connected"
+    eventually(lambda: os.path.getsize(log) > 0)
+    os.unlink(log)
+
+
+def old(rig):
+    return rig.version.startswith("0.7.")

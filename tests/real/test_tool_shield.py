@@ -1,0 +1,154 @@
+"""What the shield does with our verdicts, and what we tell of it: its floor, its states, proof, undo, profiles."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from real.desk import NOT_OPEN
+
+pytestmark = pytest.mark.timeout(240)
+
+
+def old(rig):
+    """0.7: an allow opens private addresses, too."""
+    return rig.version.startswith("0.7.")
+
+
+# --- the floor
+
+
+@pytest.mark.parametrize("address", ["10.99.0.21", "10.0.2.2"])  # a neighbour; the host's own loopback
+def test_a_private_address_is_asked_with_a_warning_where_an_allow_opens_it_else_told(address, rig, desk, c):
+    t = desk.sit(c)
+    if not old(rig):
+        rig.conn(c, address)
+        t.expect("c1  %s  tcp 443" % address)
+        t.expect("! not asked: the shield keeps private ranges shut, whatever is allowed")
+        desk.quit()
+        return
+    asked = desk.block(c, address)
+    assert "! this machine's own loopback" in t.text() or "! a private address" in t.text()
+    desk.press("a", asked)
+    desk.press("y", t.expect("y allow " + address), own=True)
+    t.expect("a allow %s ... done in" % address)
+    assert rig.conn(c, address) == address + " connected"
+    t.expect("c1  %s: first packet let out" % address)
+    desk.quit()
+
+
+# --- its states
+
+
+def test_what_becomes_of_the_shield_is_told_while_it_happens(rig, desk, fresh):
+    script = desk.script(fresh)
+    for command in (["down"], ["down", "--all" if old(rig) else "--disengage"], ["quarantine"], ["up"]):
+        rig.posture(fresh, *command)
+    seen = [script.until("shield", container=fresh)["state"] for _ in range(4)]
+    assert seen == ["down", "disengaged", "quarantine", "up"]
+    assert script.finish()[0] == 0
+
+
+def test_in_quarantine_the_start_says_so_and_a_failed_allow_tells_why(rig, desk, fresh):
+    rig.posture(fresh, "quarantine")
+    t = desk.sit(fresh)
+    t.expect("shield quarantine")
+    asked = desk.block_in_quarantine(fresh, "192.0.2.31")
+    desk.press("a", asked)
+    t.expect("a allow 192.0.2.31 ... FAILED after")
+    t.expect("! the shield is in quarantine: no allow works until it is up again")
+    t.expect("| terok-shield: ")
+    t.send("\x03")
+    t.wait()
+
+
+def test_a_lowered_shield_is_told_at_the_start_and_nothing_is_asked(rig, desk, fresh):
+    rig.posture(fresh, "down")
+    t = desk.sit(fresh)
+    t.expect("shield down")
+    assert rig.conn(fresh, "192.0.2.32") == "192.0.2.32 connected"
+    rig.posture(fresh, "up")
+    desk.press("s", desk.block(fresh, "192.0.2.33"))
+    assert "192.0.2.32" not in desk.quit()
+
+
+# --- proof of effect
+
+
+def test_a_deny_of_somebody_else_above_our_allow_is_told(rig, desk, c):
+    script = desk.script(c)
+    rig.conn(c, "192.0.2.34")
+    asked = script.until("pending", dest="192.0.2.34")
+    script.say("allow " + asked["id"])
+    script.until("verdict", id=asked["id"], result="applied")
+    rig.conn(c, "192.0.2.34")
+    script.until("passed", dest="192.0.2.34", port=443, proto=6)
+    rig.shield("deny", c, "192.0.2.34")
+    rig.conn(c, "192.0.2.34")
+    assert script.until("still_blocked", dest="192.0.2.34")["reason"] == "denied"
+    assert script.finish()[0] == 0
+
+
+def test_an_address_that_a_network_has_open_already_is_no_failure(rig, desk, c):
+    script = desk.script(c)
+    rig.conn(c, "192.0.2.65")
+    asked = script.until("pending", dest="192.0.2.65")
+    assert rig.shield("allow", c, "192.0.2.64/28").returncode == 0
+    script.say("allow " + asked["id"])
+    verdict = script.until("verdict", id=asked["id"])
+    assert (verdict["result"], verdict["reason"]) == ("applied", "already-open")
+    assert script.finish()[0] == 0
+
+
+# --- undo
+
+
+def test_undoing_an_allow_denies_the_address(rig, desk, c):
+    t = desk.sit(c)
+    desk.press("a", desk.block(c, "192.0.2.35"))
+    t.expect("done in")
+    desk.press("u", t.expect("\n"))
+    desk.press("y", t.expect("y deny 192.0.2.35"), own=True)
+    t.expect("u deny 192.0.2.35 ... done in")
+    assert rig.conn(c, "192.0.2.35").split()[1] in NOT_OPEN
+    desk.quit()
+
+
+def test_undoing_an_allow_by_name_denies_the_name_and_an_allow_undoes_both(rig, desk, fresh):
+    t = desk.sit(fresh)
+    desk.press("A", desk.block(fresh, "shut.example", shown="198.51.100.1"))
+    desk.press("y", t.expect("y allow shut.example"), own=True)
+    t.expect("A allow shut.example ... done in", timeout=10)
+    desk.press("u", t.expect("\n"))
+    desk.press("y", t.expect("y deny shut.example"), own=True)
+    t.expect("u deny shut.example ... done in", timeout=10)
+    assert rig.conn(fresh, "198.51.100.1").split()[1] in NOT_OPEN
+    if not old(rig):
+        assert rig.conn(fresh, "shut.example").startswith("no address")
+    desk.quit()
+
+
+# --- profiles
+
+
+def test_a_saved_profile_opens_the_same_in_a_new_container(rig, desk, c):
+    path = rig.home + "/.config/terok/shield/profiles/saved.txt"
+    script = desk.script("--save-profile", path, c)
+    for host, dest, word in (
+        ("192.0.2.36", "192.0.2.36", ""),
+        ("saved.example", "192.0.2.37", " saved.example"),
+    ):
+        rig.conn(c, host)
+        asked = script.until("pending", dest=dest)
+        script.say("allow %s%s" % (asked["id"], word))
+        script.until("verdict", id=asked["id"], result="applied")
+    assert script.finish()[0] == 0
+    plus = "" if old(rig) else "+"
+    with open(path) as file:
+        lines = [line for line in file.read().splitlines() if not line.startswith("#")]
+    assert lines == [plus + "192.0.2.36", plus + "saved.example"]
+    rig.shielded("again", profile="saved")
+    assert rig.conn("again", "192.0.2.36") == "192.0.2.36 connected"
+    assert rig.conn("again", "saved.example") == "192.0.2.37 connected"
+    assert rig.conn("again", "192.0.2.38").split()[1] in NOT_OPEN
+    os.unlink(path)
