@@ -32,12 +32,15 @@ SHEBANG = b"#!/usr/bin/env python3\n"
 LIMIT = 192 * 1024
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that a zip file can hold
 
-# Where the compiled forms don't all fit, these go first: they run seldom.  Then the others, the
-# largest first: a session starts once (1 ms for 10 KB of source) and runs for hours.  Never those
-# that `--help` and the reader start with.
-SELDOM = ("demo", "demoworld", "demoagent", "demotape", "check", "replay", "recording", "audit", "policy")
-ALWAYS = ("__main__", "__init__", "cli", "options", "errors", "text", "clocks", "children") + (
-    ("reader", "nflog", "netns", "addresses", "tally", "container", "statedir")
+# Where the compiled forms don't all fit, these have them: what `--help`, the reader and then a session
+# start with, in this order.  The others follow, the smallest first, so that many are served.
+FIRST = (
+    *("__main__", "__init__", "cli", "options", "errors", "text", "moment", "clocks"),
+    *("reader", "nflog", "ipheader", "packetlog", "tally", "output", "netns", "addresses"),
+    *("session", "docket", "fleet", "hub", "container", "source", "children", "watch", "watched", "statedir"),
+    *("events", "runner", "verdict", "requests", "register", "proof", "rules", "shields", "groups"),
+    *("loop", "guard", "names", "follow", "shieldlog", "audit", "terminal", "front", "prompt", "painter"),
+    *("keys", "views", "screen", "notices", "bus", "dbus", "dbuswire", "coprocess", "dnslog", "lists"),
 )
 
 # Compiles each source (name, length, bytes) on stdin and answers with length and bytes.  In a
@@ -200,9 +203,8 @@ def fitting(modules):  # type: (dict[str, bytes]) -> bytes
 def dispensable(modules):  # type: (dict[str, bytes]) -> list[str]
     """Modules that can do without their compiled form, in the order in which they lose it."""
     names = {os.path.basename(name)[:-3]: name for name in modules if name.endswith(".py")}
-    rest = set(names) - set(SELDOM) - set(ALWAYS)
-    largest = sorted(rest, key=lambda name: (-len(modules[names[name]]), name))
-    return [names[name] for name in list(SELDOM) + largest if name in names]
+    rest = sorted(set(names) - set(FIRST), key=lambda name: (-len(modules[names[name]]), name))
+    return [names[name] for name in [*rest, *FIRST[::-1]] if name in names]
 
 
 def add(z, name, data):  # type: (zipfile.ZipFile, str, bytes) -> None

@@ -234,7 +234,7 @@ def _parser() -> argparse.ArgumentParser:
         return found
 
     def number(text: str) -> int:
-        if not text.isdigit() or not 0 < int(text[:9]) < 10**6:
+        if not (text.isascii() and text.isdigit()) or not 0 < int(text[:9]) < 10**6:
             raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
         return int(text)
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import os
 
-from .dnslog import DnsLog
 from .follow import Follower
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .dnslog import Name
+    from .dnslog import DnsLog, Name
 
 TAIL = 256 * 1024
 SLICE = 128 * 1024
@@ -74,6 +73,8 @@ class NameBook:
             self._left = 0
 
     def _begin(self) -> None:
+        from .dnslog import DnsLog  # not before there is a log
+
         before = self._follower.started_at
         self._log = DnsLog(middle=before > 0)
         if before > 0:

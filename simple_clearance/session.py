@@ -10,11 +10,10 @@ from __future__ import annotations
 import os
 import signal
 
-from . import __version__, children, clocks, coprocess, hub, notices, terminal, watched
+from . import __version__, children, clocks, coprocess, hub, terminal, watched
 from .docket import Docket
 from .errors import HUB_ACTIVE, INCOMPLETE, OK, READER_ENDED, Refused
 from .fleet import Fleet
-from .front import TerminalFront
 from .guard import Guard
 from .loop import Loop
 from .options import Options
@@ -199,6 +198,8 @@ class Session:
         if options.duration is not None:
             self._until = clocks.now().mono + options.duration
         if term is not None:
+            from .front import TerminalFront
+
             term.raw()
             self._front = TerminalFront(
                 term, self._loop, self._docket, self._environ, shield=options.shield_name, bell=options.bell
@@ -358,8 +359,7 @@ class Session:
         if self._log is not None:
             self._log.record(summary, now)
             summary["exit"] = self._exit_code()  # that may have been what could not be written
-        shield = "" if self._options.sandbox else " ".join(self._options.shield)
-        front.summary(summary, notices.repeat_commands(self._docket.history, shield) if shield else [])
+        front.summary(summary, self._commands())
         while front.busy and not self._hurry:
             self._loop.wait()
         for line in [*self._last_words, *([front.failed] if front.failed else [])]:
@@ -367,6 +367,14 @@ class Session:
         for pid in left:
             terminal.diagnose("simple-clearance: a verdict command still runs as pid %d" % pid)
         return self._exit_code()
+
+    def _commands(self) -> list[str]:
+        """What would repeat the verdicts of this session."""
+        if self._options.sandbox or not self._docket.applied:
+            return []
+        from .notices import repeat_commands
+
+        return repeat_commands(self._docket.history, " ".join(self._options.shield))
 
     def _exit_code(self) -> int:
         if self._ending:

@@ -228,7 +228,7 @@ def test_the_namespace_given_does_not_exist(desk, broken):
 def test_the_namespace_can_not_be_entered(desk, broken):
     """It is no network namespace at all."""
     words = ("--netns", "/proc/self/ns/uts", "--state-dir", desk.c1.state_dir)
-    broken("packet log", "can't join the network namespace", "as the user who owns the container", *words)
+    broken("packet log", "can't join the network namespace", "/proc/PID/ns/net", *words)
 
 
 def test_the_group_is_held_by_another_program(desk, broken):

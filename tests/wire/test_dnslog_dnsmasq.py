@@ -186,11 +186,11 @@ def test_a_cached_alias_lends_its_name_to_nobody(tmp_path):
     """The alias is in the cache, its end isn't any more, and the query for it is under way already."""
     need("dnsmasq")
     dnsmasq = Dnsmasq(tmp_path, "--cache-size=150")
-    dnsmasq.ttl = 0
+    dnsmasq.ttl = 1
     try:
         evil = dnsmasq.ask("evil.example")
         dnsmasq.answer(dnsmasq.ask("www.good.example"), GOOD)
-        dnsmasq.ask("www.good.example")
+        eventually(lambda: dnsmasq.note("www.good.example", "A"), what="the address has left the cache")
         assert dnsmasq.note("www.good.example", "A") == []
         dnsmasq.answer(evil, EVIL)
         lines = dnsmasq.parsed()
