@@ -35,12 +35,12 @@ EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that a zip file can hold
 # Where the compiled forms don't all fit, these have them: what `--help`, the reader and then a session
 # start with, in this order.  The others follow, the smallest first, so that many are served.
 FIRST = (
-    *("__main__", "__init__", "cli", "options", "errors", "text", "moment", "clocks"),
-    *("reader", "nflog", "ipheader", "packetlog", "tally", "output", "netns", "addresses"),
-    *("session", "docket", "fleet", "hub", "container", "source", "children", "watch", "watched", "statedir"),
-    *("events", "runner", "verdict", "requests", "register", "proof", "rules", "shields", "groups"),
-    *("loop", "guard", "names", "follow", "shieldlog", "audit", "terminal", "front", "prompt", "painter"),
-    *("keys", "views", "screen", "notices", "bus", "dbus", "dbuswire", "coprocess", "dnslog", "lists"),
+    ("__main__", "__init__", "cli", "options", "errors", "text", "moment", "clocks")
+    + ("reader", "nflog", "ipheader", "packetlog", "tally", "output", "netns", "addresses")
+    + ("session", "docket", "fleet", "hub", "container", "source", "children", "watch", "watched", "statedir")
+    + ("events", "runner", "verdict", "requests", "register", "proof", "rules", "shields", "groups")
+    + ("loop", "guard", "names", "follow", "shieldlog", "audit", "terminal", "front", "prompt", "painter")
+    + ("keys", "views", "screen", "notices", "bus", "dbus", "dbuswire", "coprocess", "dnslog", "lists")
 )
 
 # Compiles each source (name, length, bytes) on stdin and answers with length and bytes.  In a
@@ -204,7 +204,7 @@ def dispensable(modules):  # type: (dict[str, bytes]) -> list[str]
     """Modules that can do without their compiled form, in the order in which they lose it."""
     names = {os.path.basename(name)[:-3]: name for name in modules if name.endswith(".py")}
     rest = sorted(set(names) - set(FIRST), key=lambda name: (-len(modules[names[name]]), name))
-    return [names[name] for name in [*rest, *FIRST[::-1]] if name in names]
+    return [names[name] for name in rest + list(FIRST[::-1]) if name in names]
 
 
 def add(z, name, data):  # type: (zipfile.ZipFile, str, bytes) -> None

@@ -52,11 +52,18 @@ def _blocked(fields: dict[str, Any]) -> Event:
     plain = addresses.canonical(dest) if isinstance(dest, str) and len(dest) < 64 else None
     if plain is None:
         raise BadLine("dest is not an address")
-    port, name = fields.get("port"), fields.get("proto")
+    port = fields.get("port")
     if port is not None and (type(port) is not int or not 0 <= port <= 0xFFFF):
         raise BadLine("port is not a port")
-    proto = addresses.proto_number(name) if isinstance(name, str) else None
+    proto = _proto(_text(fields.get("proto")))
     return Event("pending", plain, port, proto, private=False, ts=_text(fields.get("ts")))
+
+
+def _proto(name: str) -> int | None:
+    """`tcp`, or a number where it has no name."""
+    if name.isdecimal() and name.isascii() and int(name) <= 0xFF:
+        return int(name)
+    return addresses.proto_number(name)
 
 
 def _text(value: object) -> str:

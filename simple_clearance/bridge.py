@@ -110,8 +110,12 @@ def feeds_a_hub(watched: Watched, uid: int) -> bool | None:
     if not watched.state_dir:
         return None
     try:
-        with open(os.path.join(watched.state_dir, "reader.pid"), "rb") as file:
-            head = int(file.read(20))
+        # without O_NONBLOCK a fifo of that name would hold us up
+        fd = os.open(os.path.join(watched.state_dir, "reader.pid"), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            head = int(os.read(fd, 20))
+        finally:
+            os.close(fd)
     except FileNotFoundError:
         return False  # there was no session bus when the container started
     except (OSError, ValueError):

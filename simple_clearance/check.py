@@ -269,8 +269,8 @@ def _version(command: list[str]) -> str:
         reason = getattr(error, "strerror", None) or error
         raise Refused(CANNOT_START, f"{shown} --version: {reason}", RUN_IT) from None
     if status not in (0, 2):  # 2: an option that it doesn't know
-        said = err.strip().splitlines()[-1:] or ["exit code %d" % status]
-        raise Refused(CANNOT_START, f"{shown} --version: {printable(said[0], 200)}", RUN_IT)
+        said = err.strip().rpartition(b"\n")[2] or b"exit code %d" % status
+        raise Refused(CANNOT_START, f"{shown} --version: {printable(said, 200)}", RUN_IT)
     return printable((out.splitlines() or [b""])[0].strip(), 60) if status == 0 else ""
 
 

@@ -21,16 +21,20 @@ examples:
   simple-clearance.pyz c1                      prompt for what c1 is refused
   simple-clearance.pyz --check c1              say what is missing on this host
   ssh -t host simple-clearance.pyz c1          on another machine
+  simple-clearance.pyz --json --policy FILE c1     for a script: README.md
+  simple-clearance.pyz --answer skip --log FILE c1     nobody attends
+  simple-clearance.pyz --replay FILE --policy FILE     what rules would decide
 
 exit codes:
-  0   ended as asked (container stopped, q, Ctrl-C, SIGTERM), nothing left open
+  0   ended as asked (container stopped, q, Ctrl-C, SIGTERM, --for, --count),
+      nothing left open
   1   refused, or stopped: the clearance hub is active
   2   usage, or no terminal to prompt on
   3   could not start; the message says why, the hint how to mend it
   4   the reader ended unexpectedly
   5   ended as asked, but incomplete: requests nobody answered, verdicts failed
-      or unknown, events lost
-  70  a bug of simple-clearance
+      or unknown, events lost, a record that could not be written
+  70  a bug of simple-clearance; --debug shows the trace
 
 Ctrl-C gives 0 or 5, not 130: a calling script goes on.
 """

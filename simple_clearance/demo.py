@@ -14,8 +14,8 @@ import signal
 import sys
 import time
 
-from . import children, demoworld
-from .errors import CANNOT_START, USAGE, Refused
+from . import children, demoworld, terminal
+from .errors import CANNOT_START, Refused
 from .options import Options
 from .source import own_command
 from .text import printable
@@ -34,11 +34,9 @@ A demonstration, in a network namespace of its own: every answer acts in there
 only, and all of it is gone at the end.  A program inside tries documentation
 addresses; press a, and its next try gets through.  Half a minute has names, a
 private address, a verdict that fails, and a hundred addresses at once.
-
 """
 RECORDED = """\
 So here is a recording: the prompt is the real one, but answers run nothing.
-
 """
 
 
@@ -51,13 +49,17 @@ def role(argv: list[str]) -> int:
     return demoworld.main(argv[1]) if argv[0] == "--demo-world" else demoworld.shield(argv[1], argv[2:])
 
 
+class NotHere(Refused):
+    """What is missing here for a live demonstration."""
+
+
 def run(options: Options, environ: Mapping[str, str]) -> int:
     """Runs the demonstration to its end; the exit code is that of its session."""
+    if not (options.json or options.answer):
+        os.close(terminal.find().fd)  # Refused without one, before anything is made
     try:
         return _live(options, environ)
-    except Refused as refusal:
-        if refusal.code == USAGE:
-            raise
+    except NotHere as refusal:
         lines = ["simple-clearance: no live demonstration: " + refusal.message]
         lines += ["hint: " + hint for hint in refusal.hints]
         print("\n".join(lines), file=sys.stderr, flush=True)
@@ -65,10 +67,14 @@ def run(options: Options, environ: Mapping[str, str]) -> int:
 
 
 def _live(options: Options, environ: Mapping[str, str]) -> int:
-    """Refused when something in the way to a namespace or to its packet log is missing here."""
     import tempfile
 
-    folder = tempfile.mkdtemp(prefix="simple-clearance-demo-")
+    try:
+        folder = tempfile.mkdtemp(prefix="simple-clearance-demo-")
+    except OSError as error:
+        raise NotHere(
+            CANNOT_START, f"no temporary folder: {error.strerror}", "TMPDIR=DIR names one"
+        ) from None
     try:
         world = children.spawn([*own_command(), "--demo-world", folder], stdin_pipe=True)
         try:
@@ -109,13 +115,12 @@ def _session(options: Options, environ: Mapping[str, str], welcome: str) -> int:
 
     session = Session(options, environ)
     if not options.json:
-        sys.stdout.write(welcome)
-        sys.stdout.flush()
+        print(welcome, flush=True)
     return session.run()
 
 
 def _await(world: Child) -> None:
-    """Returns once it is ready; Refused with the step that failed."""
+    """Returns once it is ready; NotHere with the step that failed."""
     said = b""
     poll = select.poll()
     poll.register(world.out, select.POLLIN)
@@ -128,7 +133,7 @@ def _await(world: Child) -> None:
     lines = [printable(line, 300) for line in said.splitlines()]
     if lines[:1] != [demoworld.READY]:
         reason = lines[0] if lines else "its namespace was not ready in %d s" % PATIENCE
-        raise Refused(CANNOT_START, reason, *lines[1:])
+        raise NotHere(CANNOT_START, reason, *lines[1:])
 
 
 def _end(child: Child) -> None:

@@ -20,11 +20,12 @@ from . import children
 from .demoagent import NAMES, Agent
 from .errors import CANNOT_START, Refused
 from .netns import CLONE_NEWNET, CLONE_NEWUSER, libc_call
+from .packetlog import PacketLog
 from .text import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Mapping
+    from typing import Any, Callable, Mapping
 
 # linux/sockios.h, linux/if.h
 SIOCSIFFLAGS, SIOCSIFADDR, SIOCSIFNETMASK = 0x8914, 0x8916, 0x891C
@@ -126,6 +127,7 @@ class World:
             *_namespaces(),
             ("the loopback interface", _raise_loopback, NETNS_HINT),
             ("the packet filter's rules", self._load_rules, RULES_HINT),
+            ("the packet log", _try_packet_log, RULES_HINT),
         ):
             try:
                 step()
@@ -145,12 +147,9 @@ class World:
         agent = self._agent
         while True:
             due = agent.deadline()
-            readable, writable, _ = select.select(
-                [0, self._control, *self._listeners],
-                agent.sockets(),
-                [],
-                None if due is None else max(0.0, due - time.monotonic()),
-            )
+            timeout = None if due is None else max(0.0, due - time.monotonic())
+            watched: list[Any] = [0, self._control, *self._listeners]
+            readable, writable, _ = select.select(watched, agent.sockets(), [], timeout)
             if 0 in readable:
                 return  # nobody writes to it: it has been closed
             for listener in self._listeners:
@@ -250,6 +249,11 @@ def _raise_loopback() -> None:
             for request, value in ((SIOCSIFADDR, address), (SIOCSIFNETMASK, "255.255.255.0")):
                 packed = struct.pack("16sHH4s8x", name, socket.AF_INET, 0, socket.inet_aton(value))
                 fcntl.ioctl(any_socket, request, packed)
+
+
+def _try_packet_log() -> None:
+    """Binds its group as the reader will, and lets it go."""
+    PacketLog().close()
 
 
 def _listener(port: int) -> socket.socket:

@@ -43,7 +43,7 @@ MAX_ALIASES = 10  # CNAME_CHAIN of dnsmasq's config.h
 # before it: a regular expression finds that quicker than `^`.
 LINE = re.compile(
     rb"\n([a-z]{3} [ 1-3][0-9] [0-9:]{8} dnsmasq\[[0-9]{1,10})\]: (?:"
-    rb"(?:reply|cached) ([^ \n]{1,1024}) is ([^ \n]{1,1024})"
+    rb"(reply|cached) ([^ \n]{1,1024}) is ([^ \n]{1,1024})"
     rb"|query\[(?!a\]|aaaa\])([^]\n]{1,32})\] ([^ \n]{1,1024}) from [^ \n]{1,64})(?=\n)"
 )
 BETWEEN = re.compile(rb"(?:\n.{16}dnsmasq\[[0-9]{1,10}\]: (?:nft|ip)set add .*)+")
@@ -127,10 +127,11 @@ class _Others:
 class _Chain:
     """A CNAME chain as it is written."""
 
-    __slots__ = ("aliases", "end", "head", "name", "program", "then")
+    __slots__ = ("aliases", "end", "head", "name", "program", "then", "verb")
 
-    def __init__(self, program: bytes, head: bytes, name: str) -> None:
+    def __init__(self, program: bytes, verb: bytes, head: bytes, name: str) -> None:
         self.program = program
+        self.verb = verb  # `reply` or `cached`
         self.head = head
         self.name = name  # the head, if that is certainly what was asked for; "" when in doubt
         self.aliases = 1
@@ -167,6 +168,13 @@ class DnsLog:
         self._earlier = DnsLog()
         return self._earlier
 
+    def begin_anew(self) -> None:
+        """The file was replaced or truncated: half a line before that has no other half."""
+        self._text = b"\n"
+        self._read = 0
+        self._skipping = False
+        self._chain = None
+
     def names(self, address: str) -> list[Name]:
         """The names of a canonical address, the one that was looked up last first."""
         names = self._book.names(address.encode("ascii", "replace"))
@@ -187,7 +195,7 @@ class DnsLog:
         text = self._append(data)
         end = text.rfind(b"\n")
         for match in LINE.finditer(text, self._read, end + 1):
-            prefix, name, value, kind, asked = match.groups()
+            prefix, verb, name, value, kind, asked = match.groups()
             if prefix != self._prefix:
                 self._prefix = prefix
                 self._program = prefix[16:]
@@ -197,7 +205,7 @@ class DnsLog:
             if kind:
                 self._ask_other(asked, kind)
                 continue
-            if self._chain and not self._goes_on(text, match.start()):
+            if self._chain and not self._goes_on(text, match.start(), verb):
                 self._chain = None
             names = self._book.young.get(value)
             if names and not self._chain and not self._others and names[-1].name == self._shown.get(name):
@@ -207,7 +215,7 @@ class DnsLog:
                 if self._answer(text, match.start(), name, value):
                     changed.add(value)
             elif value == b"<cname>":
-                self._alias(text, match.start(), name)
+                self._alias(text, match.start(), verb, name)
             else:
                 self._nothing(value)
             if self._chain:
@@ -270,23 +278,24 @@ class DnsLog:
             self._others.clear()
             self._settled = now + IN_FLIGHT
 
-    def _goes_on(self, text: bytes, begin: int) -> bool:
+    def _goes_on(self, text: bytes, begin: int, verb: bytes) -> bool:
         """Whether the line at `begin` is the chain's next one."""
         chain = self._chain
         return (
             chain is not None
             and chain.program == self._program
+            and chain.verb == verb  # an answer is wholly out of the cache, or not at all
             and chain.then >= 0
             and (chain.then == begin or BETWEEN.fullmatch(text, chain.then, begin) is not None)
         )
 
-    def _alias(self, text: bytes, begin: int, name: bytes) -> None:
+    def _alias(self, text: bytes, begin: int, verb: bytes, name: bytes) -> None:
         """`reply NAME is <CNAME>`: a chain begins or goes on."""
         chain = self._chain
         if chain is None or chain.end:
             # Now, not where it ends: by then a query may count as forgotten whose answer this is.
             certain = self._is_certain(text, begin, name)
-            self._chain = _Chain(self._program, name, self._show(name) if certain else "")
+            self._chain = _Chain(self._program, verb, name, self._show(name) if certain else "")
             return
         chain.aliases += 1
         if chain.aliases == MAX_ALIASES:

@@ -53,6 +53,7 @@ class Docket:
         self._register = Register()
         self._dossiers: dict[str, dict[str, str]] = {}
         self._jobs: dict[str, list[Job]] = {}
+        self._aimed: dict[tuple[str, str], list[Job]] = {}  # the same, by what each is about
         self._bad: dict[tuple[str, str], str] = {}
         self._unreported: dict[str, Request] = {}
         self._stopped: dict[str, bool] = {}
@@ -151,7 +152,7 @@ class Docket:
             if self._register.get((container, event.dest, event.proto, event.port)) is None:
                 self._register.drop_names(container, event.dest)
         elif event.kind == "allowed":
-            running = any(job.state != "queued" for job in self.jobs(container))
+            running = any(job.state != "queued" for job in self._jobs.get(container, ())[:1])
             if not self._proof.let_out(container, event, running, now):
                 self._moot(container, event, now)
         else:
@@ -275,6 +276,10 @@ class Docket:
     def finish(self, job: Job, outcome: Outcome, now: Now) -> None:
         """The command has ended, or could not be started."""
         self._jobs[job.container].remove(job)
+        aimed = self._aimed[job.container, job.target]
+        aimed.remove(job)
+        if not aimed:
+            del self._aimed[job.container, job.target]
         if job.action == "allow":
             self.shields.why(job.container, outcome)
         self._conclude(job, outcome, now)
@@ -307,12 +312,14 @@ class Docket:
     def _queue(self, job: Job) -> None:
         """A verdict is on its way; one that waits or runs and does the same serves for both."""
         jobs = self._jobs.setdefault(job.container, [])
-        for other in jobs:
+        aimed = self._aimed.setdefault((job.container, job.target), [])
+        for other in aimed:
             if other.is_same(job) and other.state != "late" and job.undoes is None and other.undoes is None:
                 other.ids.extend(request_id for request_id in job.ids if request_id not in other.ids)
                 break
         else:
             jobs.append(job)
+            aimed.append(job)
             other = job
         for request_id in job.ids:
             self._register.open[request_id].state = DECIDING
@@ -483,8 +490,8 @@ class Docket:
             self._close(request, FLOOR, "floor", now)
             self.rules.floored(request, names)
             return
-        for job in self.jobs(request.container):
-            if job.target == request.dest and job.state != "late":
+        for job in self._aimed.get((request.container, request.dest), ()):
+            if job.state != "late":
                 job.ids.append(request.id)
                 request.state = DECIDING
                 return

@@ -54,6 +54,13 @@ class Follower:
                 data = self._read_on(limit) if self._open() else b""
         return data
 
+    def open_again(self) -> int:
+        """Another descriptor of the file that is being read, at its start; -1 when it can't be had."""
+        try:
+            return os.open("/proc/self/fd/%d" % self._fd, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return -1
+
     def close(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)

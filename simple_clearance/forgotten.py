@@ -95,12 +95,15 @@ def _since(log: str, started_at: str) -> set[str]:
 
 def _read(path: str) -> tuple[str, float]:
     """The end of a regular file, and when it changed last; "" and 0 where there is none."""
+    def opener(name: str, _flags: int) -> int:
+        return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        file = open(path, "rb", opener=opener)
     except OSError:
-        return "", 0.0
-    with open(fd, "rb") as file:
-        found = os.fstat(fd)
+        return "", 0.0  # a folder included
+    with file:
+        found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode):
             return "", 0.0
         file.seek(max(0, found.st_size - LIMIT))

@@ -127,7 +127,9 @@ class TerminalFront:
                 self._loop.remove(self._term.fd)
                 return
             if data:
-                self.prompt.input(data, now, self._loop.since)
+                # not the round's moment: others of this round may have taken long, and a key is to
+                # stand alone from when it was read
+                self.prompt.input(data, clocks.now(), self._loop.since)
         self._write()
 
     def _write(self) -> None:

@@ -39,6 +39,10 @@ class PacketLog:
         self._enlarge()
         self._bind()
 
+    def close(self) -> None:
+        """Gives the group back."""
+        self._socket.close()
+
     def fileno(self) -> int:
         return self._socket.fileno()
 

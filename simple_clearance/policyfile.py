@@ -40,9 +40,9 @@ class PolicyFile:
         again, self.due = self._loaded is not None, None
         try:
             # the second time nobody waits for it: it must not be a pipe by then
-            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | (os.O_NONBLOCK if again else 0))
-            with open(fd, "rb") as file:
-                found = os.fstat(fd)
+            flags = os.O_RDONLY | os.O_CLOEXEC | (os.O_NONBLOCK if again else 0)
+            with open(self.path, "rb", opener=lambda path, _flags: os.open(path, flags)) as file:
+                found = os.fstat(file.fileno())
                 self._loaded = self._seen = _stamp(found)
                 if again and not stat.S_ISREG(found.st_mode):
                     raise self._refused("not a regular file any more")

@@ -11,6 +11,7 @@ from __future__ import annotations
 from . import addresses, notices, screen
 from .groups import groups
 from .keys import Keyboard, Press
+from .lists import History, Listing
 from .moment import Now
 from .painter import Painter
 from .text import count, printable
@@ -229,14 +230,10 @@ class Prompt:
 
     def open_list(self) -> None:
         """The operator's own key shows what waits."""
-        from .lists import Listing  # a session may well end without it
-
         self.show(Listing(self), True)
 
     def open_history(self) -> None:
         """The operator's own key shows what was answered."""
-        from .lists import History
-
         self.show(History(self), True)
 
     def prefer(self, request_id: str) -> None:

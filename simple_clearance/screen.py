@@ -54,7 +54,7 @@ def folded(text: str, width: int, first: str = "  ", rest: str = "    ") -> list
         return [first + text]
     import textwrap  # rarely needed
 
-    wide = max(8, width)
+    wide = max(width, len(first) + 4, len(rest) + 4)  # textwrap never ends where no word fits
     return textwrap.wrap(text, wide, initial_indent=first, subsequent_indent=rest)
 
 

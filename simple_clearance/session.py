@@ -372,7 +372,7 @@ class Session:
         """What would repeat the verdicts of this session."""
         if self._options.sandbox or not self._docket.applied:
             return []
-        from .notices import repeat_commands
+        from .notices import repeat_commands  # every front has imported it
 
         return repeat_commands(self._docket.history, " ".join(self._options.shield))
 

@@ -132,6 +132,7 @@ class ReaderSource:
     def close(self) -> None:
         """Ends it for good and forgets it."""
         self.stop()
+        self.child.kill(signal.SIGCONT)  # one that somebody has stopped would stay
         for fd in (self.child.out, self.child.err):
             self._loop.remove(fd)
         self.child.close()

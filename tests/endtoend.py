@@ -79,8 +79,7 @@ class Desk:
         return subprocess.run(
             self.argv(*words),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             start_new_session=True,
             timeout=20,
             check=False,
@@ -107,7 +106,11 @@ class Desk:
 
     def processes(self, role: str = "") -> list[int]:
         """The processes of the archive that run: all, or `session` or `reader`."""
-        return [pid for pid, argv in processes(self.pyz) if role in ("", "reader" if "--as-reader" in argv else "session")]
+        return [
+            pid
+            for pid, argv in processes(self.pyz)
+            if role in ("", "reader" if "--as-reader" in argv else "session")
+        ]
 
     def reader(self) -> int:
         (pid,) = self.processes("reader")

@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +25,8 @@ from typing import TYPE_CHECKING, Any
 from support import ROOT, TOOLS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lab import Lab
 
 with open(os.path.join(ROOT, "tests", "samples", "podman-inspect-0.9.json")) as _sample:
@@ -150,16 +153,20 @@ class Container:
         lines += ["reply %s is %s" % (chain[-1], address) for address in addresses or ("NXDOMAIN",)]
         self.append("dnsmasq.log", "".join(head + line + "\n" for line in lines))
 
-    def bridge_reader(self, stubborn: bool = False) -> int:
+    def bridge_reader(self, stubborn: str = "", user: Sequence[str] = (), **other: str) -> int:
         """Start what terok-shield's hook starts: two processes, the second holding the NFLOG group.
 
         The pid of the head, which is the process group's, once the group is held; it writes
-        `audit.jsonl` as the real one does.  `stubborn`: SIGTERM is ignored, as under crun 1.8.
+        `audit.jsonl` as the real one does.  `stubborn`: SIGTERM is ignored ("deaf", as under crun
+        1.8) or caught and not minded ("careless").  `user` begins the argv, up to the Python.
+        `other` takes the place of `state_dir`, `emit`, `container_id` on its command line.
         """
         assert self.lab is not None
-        argv = [sys.executable, "-I", os.path.join(TOOLS, "nflog-reader.py"), self.state_dir, self.sid]
-        argv += ["--emit=socket", "--annotations={}", "--container-id=" + self.id]
-        env = dict(os.environ, LAB_PID=str(self.pid), STUBBORN="1" if stubborn else "")
+        program = shutil.copy(os.path.join(TOOLS, "nflog-reader.py"), self.host.folder)
+        words = {"state_dir": self.state_dir, "emit": "socket", "container_id": self.id, **other}
+        argv = [*(user or [sys.executable]), "-I", program, words["state_dir"], self.sid]
+        argv += ["--emit=" + words["emit"], "--annotations={}", "--container-id=" + words["container_id"]]
+        env = dict(os.environ, LAB_PID=str(self.pid), STUBBORN=stubborn)
         head = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=env, start_new_session=True
         )

@@ -1,12 +1,14 @@
-"""From a packet in the kernel to a line, a question, a verdict: on every Python, root's and an ordinary user's namespace."""
+"""From a packet in the kernel to a line: on every Python, in root's and in an ordinary user's namespace."""
 
 from __future__ import annotations
 
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 
 import endtoend
@@ -22,7 +24,12 @@ class Reader:
 
     def __init__(self, argv, env=None):
         self.process = subprocess.Popen(
-            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, start_new_session=True
+            argv,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=env,
+            start_new_session=True,
         )
         self._data = b""
 
@@ -56,7 +63,18 @@ def read(desk):
 
     def start(python=desk.python, lab=desk.lab, prefix=(), archive=desk.pyz, words=None):
         words = ["--netns", lab.netns] if words is None else words
-        argv = [*prefix, python, "-I", "-W", "error", archive, "--as-reader", desk.c1.state_dir, "c1", "--emit=json"]
+        argv = [
+            *prefix,
+            python,
+            "-I",
+            "-W",
+            "error",
+            archive,
+            "--as-reader",
+            desk.c1.state_dir,
+            "c1",
+            "--emit=json",
+        ]
         readers.append(Reader([*argv, *words], desk.env))
         assert readers[-1].line() == {"type": "container_started", "container": "c1"}
         return readers[-1]
@@ -144,9 +162,6 @@ def test_an_ordinary_users_namespace_is_entered_without_any_helper(desk, read, n
     """No sudo, no nsenter, no podman unshare: with Python alone, the oldest that the user may run."""
     need("root" if os.getuid() == 0 else "userns")
     need("userns")
-    import shutil
-    import tempfile
-
     folder = tempfile.mkdtemp(prefix="reader")
     try:
         os.chmod(folder, 0o755)

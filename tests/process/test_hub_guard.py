@@ -1,4 +1,4 @@
-"""A hub that is active, that comes up later, that can't be asked: at the archive, with real sockets and a real bus."""
+"""A hub that is active, comes up later, or can't be asked: the archive, real sockets, a real bus."""
 
 from __future__ import annotations
 
@@ -54,7 +54,9 @@ class Runtime:
     def bus(self):
         argv = ["dbus-daemon", "--session", "--nofork", "--nopidfile", "--print-address"]
         daemon = subprocess.Popen(
-            [*argv, "--address=unix:path=%s/bus" % self.path], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            [*argv, "--address=unix:path=%s/bus" % self.path],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
         )
         self._closing += [daemon.stdout.close, daemon.wait, daemon.kill]
         assert daemon.stdout.readline().startswith(b"unix:")
@@ -107,7 +109,10 @@ def refused(desk, *words, code=1):
 def test_while_a_hub_listens_the_start_is_refused_and_the_remedy_named(desk, runtime, path):
     runtime.listen(path)
     lines = refused(desk)
-    assert "the clearance hub is active" in lines[0] and (path % desk.c1.sid if "%" in path else path) in lines[0]
+    assert (
+        "the clearance hub is active" in lines[0]
+        and (path % desk.c1.sid if "%" in path else path) in lines[0]
+    )
     own = "%" in path  # and then nobody feeds it here
     assert own or any("terok-clearance-hub" in line for line in lines)
     assert any(("kill -TERM %d" % os.getpid() if own else "systemctl --user stop") in line for line in lines)

@@ -10,6 +10,7 @@ import os
 import random
 import signal
 import subprocess
+import termios
 import time
 
 import endtoend
@@ -56,9 +57,7 @@ def test_stty_sane_mends_the_terminal_of_a_killed_session(desk):
 
 
 def flags(modes):
-    """Input, output, control and local flags that a shell lives by: what `sane` adds to a fresh pty left out."""
-    import termios
-
+    """The flags that a shell lives by; `sane` sets others than a fresh pty has."""
     local = termios.ICANON | termios.ECHO | termios.IEXTEN | termios.ISIG
     return modes[3] & local, modes[0] & termios.ICRNL, modes[1] & termios.OPOST
 

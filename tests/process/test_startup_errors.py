@@ -169,7 +169,12 @@ def test_an_annotated_state_directory_of_someone_else(desk, told, tmp_path, need
 
 def test_the_root_of_all_state_is_not_a_state_directory_and_the_hint_names_the_right_one(desk, told):
     got = told("--state-dir", desk.host.state_root, "c1")
-    check(got, 3, "'%s' is the root of all containers' state" % desk.host.state_root, "--state-dir " + desk.c1.state_dir)
+    check(
+        got,
+        3,
+        "'%s' is the root of all containers' state" % desk.host.state_root,
+        "--state-dir " + desk.c1.state_dir,
+    )
 
 
 def test_a_given_state_directory_that_is_another_containers(desk, told):
@@ -197,7 +202,9 @@ def test_no_podman(desk, told):
     check(told("c1"), 3, "podman: No such file or directory", "--netns PATH with --state-dir DIR")
 
 
-@pytest.mark.parametrize("mode, text", [("fail", "permission denied"), ("garbage", "not understood"), ("huge", "of output")])
+@pytest.mark.parametrize(
+    "mode, text", [("fail", "permission denied"), ("garbage", "not understood"), ("huge", "of output")]
+)
 def test_a_podman_that_answers_with_something_else(desk, told, mode, text):
     desk.host.control("podman", mode=mode)
     got = told("c1")
@@ -265,7 +272,12 @@ def test_no_terminal(desk):
 
 def test_keys_are_not_read_from_a_pipe(desk):
     done = subprocess.run(
-        desk.argv("c1"), input=b"a" * 9, env=desk.env, start_new_session=True, capture_output=True, check=False
+        desk.argv("c1"),
+        input=b"a" * 9,
+        env=desk.env,
+        start_new_session=True,
+        capture_output=True,
+        check=False,
     )
     assert done.returncode == 2 and b"no terminal" in done.stderr
 
@@ -315,7 +327,12 @@ def test_a_namespace_that_is_none(desk, told, tmp_path):
 
 
 def test_a_reader_that_does_not_exist(told):
-    check(told("--reader", "/nonexistent/reader", "c1"), 3, "reader /nonexistent/reader: No such file or directory", "--reader")
+    check(
+        told("--reader", "/nonexistent/reader", "c1"),
+        3,
+        "reader /nonexistent/reader: No such file or directory",
+        "--reader",
+    )
 
 
 def test_a_reader_that_ends_before_it_listens_is_quoted(told):

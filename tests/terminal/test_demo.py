@@ -166,6 +166,17 @@ def test_it_works_for_an_ordinary_user(live, need):
     lets_one_through(live)
 
 
+def test_it_works_for_a_root_who_may_little_as_in_many_containers(live, need):
+    need("root")
+    need("userns")
+    live.prefix = ["setpriv", "--bounding-set=-sys_admin,-net_admin"]
+    live.start()
+    live.ask(NAME)
+    live.t.send("\x03")
+    assert live.t.wait() == 5
+    live.nothing_is_left()
+
+
 def test_it_works_from_a_checkout_as_the_readme_says(live):
     with open(os.path.join(ROOT, "README.md")) as file:
         assert "python3 -m simple_clearance --demo" in file.read()
@@ -187,7 +198,7 @@ def test_without_a_terminal_nothing_is_made(live):
         timeout=20,
         check=False,
     )
-    assert done.returncode == 2 and b"no terminal to prompt on" in done.stderr
+    assert (done.returncode, done.stdout) == (2, b"") and b"no terminal to prompt on" in done.stderr
     live.nothing_is_left()
 
 
@@ -249,6 +260,14 @@ FORBID = textwrap.dedent(
             call("mount", None, b"/proc", None, 0x1000 | 0x20 | 1, None)  # MS_REMOUNT | MS_RDONLY
         else:
             call("mount", b"/dev/null", os.environ["NFT"].encode(), None, 0x1000, None)
+    elif what == "tmp":
+        call("unshare", 0x00020000)
+        call("mount", None, b"/", None, 0x4000 | 0x40000, None)
+        for name in ("/tmp", "/var/tmp", "/usr/tmp", os.environ["TMPDIR"], os.getcwd()):
+            folder = name.encode()
+            if os.path.isdir(folder):
+                call("mount", folder, folder, None, 0x1000 | 0x4000, None)
+                call("mount", None, folder, None, 0x1000 | 0x20 | 1, None)
     elif what == "lo":
         # seccomp: ioctl(fd, SIOCSIFFLAGS) is EPERM, everything else as it was
         number = {"x86_64": 16, "aarch64": 29}[os.uname().machine]
@@ -291,6 +310,19 @@ def test_it_says_what_this_host_forbids_and_plays_a_recording(show, need, what, 
     assert t.wait() == 5
     assert "Traceback" not in t.text()
     show.nothing_is_left()
+
+
+def test_without_a_folder_to_write_to_it_plays_the_recording(show, need):
+    need("root")
+    script = os.path.join(show.top, "forbid.py")
+    with open(script, "w") as file:
+        file.write(FORBID)
+    t = show.start(before=[sys.executable, "-I", script, "tmp"])
+    t.expect("no live demonstration: no temporary folder")
+    t.expect("hint: TMPDIR=DIR names one")
+    show.ask(NAME)
+    t.send("\x03")
+    t.wait()
 
 
 def test_rules_that_nft_refuses_are_told_in_its_words(live):

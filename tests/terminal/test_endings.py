@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import termios
 import time
+import zipfile
 
 import endtoend
 import pytest
@@ -153,7 +155,7 @@ def test_the_containers_end_with_a_question_open_is_incomplete(desk):
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_the_readers_end_is_said_and_gives_4(desk, number):
-    t = desk.sit()
+    desk.sit()
     desk.block()
     os.kill(desk.reader(), number)
     text = desk.ends(4)
@@ -268,7 +270,9 @@ def test_started_in_the_background_it_waits_to_be_called(desk, interactive_shell
     before = t.termios()
     t.send(" ".join(desk.argv("c1")) + " &\n")
     t.expect(PROMPT)
-    eventually(lambda: desk.processes("session") and stopped(desk.processes("session")[0]), what="it is stopped")
+    eventually(
+        lambda: desk.processes("session") and stopped(desk.processes("session")[0]), what="it is stopped"
+    )
     t.send("fg\n")
     t.expect("watching c1")
     t.send("q")
@@ -325,8 +329,6 @@ def test_a_stop_from_outside_and_going_on_asks_again(desk):
     raw = t.termios()
     t.kill(signal.SIGSTOP)
     eventually(lambda: stopped(t.pid), what="it is stopped")
-    import termios
-
     termios.tcsetattr(t.slave, termios.TCSANOW, endtoend.as_opened())  # as a shell does
     t.kill(signal.SIGCONT)
     t.expect("c1  203.0.113.10")
@@ -366,8 +368,6 @@ def stopped(pid):
 
 def test_a_fault_of_ours_is_one_line_and_gives_the_terminal_back(desk, tmp_path):
     """Provoked by an archive whose painter is broken."""
-    import zipfile
-
     broken = str(tmp_path / "broken.pyz")
     with zipfile.ZipFile(desk.pyz) as good, zipfile.ZipFile(broken, "w") as bad:
         for item in good.infolist():

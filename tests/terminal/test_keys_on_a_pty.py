@@ -5,6 +5,8 @@ Each ends with a fresh single key, which decides: nothing that was dropped befor
 
 from __future__ import annotations
 
+import random
+import threading
 import time
 
 import endtoend
@@ -80,6 +82,34 @@ def test_a_key_held_down_decides_nothing_and_its_release_does_not_either(desk):
     a_fresh_key_decides(desk)
 
 
+def test_a_flood_that_keeps_the_session_busy_makes_no_key_count(desk):
+    """Keys are read late then, several rounds of events apart: what counts is when they were read."""
+    t = desk.sit()
+    asked = desk.block("203.0.113.10")
+    desk.wait_for_keys(asked)
+    stop = threading.Event()
+
+    def flood():
+        n = 0
+        while not stop.is_set():
+            desk.lab.flood(3000, first="198.18.%d.0" % (n % 200))
+            n += 12
+
+    attacker = threading.Thread(target=flood)
+    attacker.start()
+    try:
+        for _ in range(50):  # auto-repeat
+            t.send("a")
+            time.sleep(0.035)
+    finally:
+        stop.set()
+        attacker.join()
+    t.quiet(0.5)
+    assert desk.host.verdicts() == []
+    t.send("\x03")
+    desk.ends(5)
+
+
 def test_a_key_that_repeats_does_not_answer_the_next_question(desk):
     t = desk.sit()
     asked = desk.block("203.0.113.10")
@@ -141,7 +171,14 @@ def test_split_byte_by_byte_over_a_slow_line_they_decide_nothing_either(desk):
 def test_a_wrong_key_says_so_and_changes_nothing(desk):
     t = desk.sit()
     desk.wait_for_keys(desk.block())
-    for key, name in (("\r", "Enter"), (" ", "space"), ("x", "x"), ("\x04", "Ctrl-D"), ("\t", "Tab"), ("y", "y")):
+    for key, name in (
+        ("\r", "Enter"),
+        (" ", "space"),
+        ("x", "x"),
+        ("\x04", "Ctrl-D"),
+        ("\t", "Tab"),
+        ("y", "y"),
+    ):
         t.send(key)
         t.expect("%s is no key here" % name)
         nothing_was_decided(desk)
@@ -299,3 +336,35 @@ def test_undo_says_first_what_it_does_and_wants_y(desk):
     assert desk.host.targets() == ["allow 203.0.113.10", "deny 203.0.113.10"]
     assert desk.lab.connect("203.0.113.10", 443) == "EHOSTUNREACH"
     desk.quit()
+
+
+def test_a_monkey_at_the_keyboard_breaks_nothing(desk):
+    """Any key at any time, while all kinds of things are blocked, commands fail and the window changes."""
+    chance = random.Random(20261124)
+    targets = {
+        "203.0.113.%d" % n: {"mode": mode} for n, mode in enumerate(("fail", "hang", "killed", "silent"))
+    }
+    desk.host.control("terok-shield", names={"www.example.com": ["203.0.113.1"]}, targets=targets)
+    t = desk.sit()
+    until = time.monotonic() + 5
+    while time.monotonic() < until and t.process.poll() is None:
+        what = chance.random()
+        if what < 0.25:
+            address = chance.choice(["203.0.113.%d", "2001:db8::%d", "10.0.0.%d"]) % chance.randrange(9)
+            if chance.random() < 0.5:
+                desk.c1.looks_up(chance.choice(["www.example.com", "x" * 60 + ".example"]), address)
+            desk.lab.connect(address, chance.choice([80, 443, 5]), "udp")
+        elif what < 0.3:
+            t.resize(chance.randrange(1, 40), chance.randrange(1, 120))
+        else:
+            t.send(chance.choice("aAsmdulhi?y123*  \r\n\x7f\x0cnx0459"))
+            time.sleep(chance.choice([0.01, 0.05, 0.2, 0.45]))
+    t.quiet(0.2)
+    t.send("\x03")
+    t.quiet(0.2)
+    if t.process.poll() is None:
+        t.send("\x03")
+    assert "internal error" not in t.text() and t.raw.isascii()
+    assert desk.t.wait() in (0, 5)
+    assert t.termios() == endtoend.as_opened()
+    desk.nothing_is_left()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 
@@ -110,8 +111,6 @@ def test_an_ordinary_user_may_use_the_oldest_python_too(ordinary):
 
 
 def runs_for(path):
-    import subprocess
-
     argv = [*as_user(os.getuid() or 1000), "env", path, "-I", "-S", "-c", "import socket"]
     return subprocess.run(argv, stderr=subprocess.DEVNULL, check=False).returncode == 0
 

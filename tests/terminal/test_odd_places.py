@@ -51,7 +51,8 @@ def test_the_job_is_done_there_too(desk, env):
 
 
 @pytest.mark.parametrize(
-    "env, colour", [({}, True), ({"NO_COLOR": ""}, True), ({"NO_COLOR": "0"}, False), ({"TERM": "dumb"}, False)]
+    "env, colour",
+    [({}, True), ({"NO_COLOR": ""}, True), ({"NO_COLOR": "0"}, False), ({"TERM": "dumb"}, False)],
 )
 def test_colour_is_for_terminals_and_for_those_who_want_it(desk, env, colour):
     t = desk.sit(env=env)
@@ -91,14 +92,18 @@ def test_on_a_small_screen_the_job_is_done_too(desk, size):
     desk.quit()
 
 
-def test_on_a_screen_of_one_character_nothing_breaks(desk):
+def test_on_screens_too_small_for_any_question_nothing_breaks(desk):
+    desk.c1.looks_up("a.b.example.org", "203.0.113.10", via=("edge.cdn.example",))
     t = desk.start("c1", size=(1, 1))
-    eventually(lambda: desk.lab.holder(), what="it listens")
+    eventually(desk.lab.holder, what="it listens")
     desk.lab.connect("203.0.113.10", 443)
-    t.quiet(0.2)
-    for key in "lih?q":
-        t.send(key)
-        t.quiet(0.05)
+    desk.lab.connect("10.0.0.1", 443)
+    t.quiet(0.1)
+    for columns in (1, 4, 8, 12, 15, 16, 19):
+        t.resize(1 + columns // 4, columns)
+        for key in "lih?q":
+            t.send(key)
+            t.quiet(0.02)
     t.send("\x03")
     desk.ends(5)
 
@@ -206,7 +211,14 @@ def test_the_archive_may_be_overwritten_while_it_runs(desk, tmp_path):
         archive.write(b"x" * os.path.getsize(desk.pyz))
     desk.c1.looks_up("www.example.com", "203.0.113.10", via=("edge.example.net",))
     desk.block()
-    for key, shown in (("?", "alone"), ("i", "opens every port"), ("h", "h back"), ("h", ""), ("l", "l back"), ("l", "")):
+    for key, shown in (
+        ("?", "alone"),
+        ("i", "opens every port"),
+        ("h", "h back"),
+        ("h", ""),
+        ("l", "l back"),
+        ("l", ""),
+    ):
         t.send(key)
         t.expect(shown or endtoend.KEYS)
     desk.host.control("terok-shield", mode="fail")
@@ -331,7 +343,12 @@ def test_a_question_in_script_1_and_a_second_pty(desk, need):
 def test_names_from_inside_paint_nothing(desk):
     t = desk.sit()
     pid = 17816
-    for name in (b"\x1b[2Jwww.example.com", b"a" * 300 + b".example", b"c1  192.0.2.1  tcp 443", b"www.ex\xffample.com"):
+    for name in (
+        b"\x1b[2Jwww.example.com",
+        b"a" * 300 + b".example",
+        b"c1  192.0.2.1  tcp 443",
+        b"www.ex\xffample.com",
+    ):
         head = b"Nov 23 23:05:50 dnsmasq[%d]: " % pid
         desk.c1.append("dnsmasq.log", head + b"query[A] " + name + b" from 127.0.0.1\n")
         desk.c1.append("dnsmasq.log", head + b"reply " + name + b" is 203.0.113.10\n")
@@ -343,7 +360,9 @@ def test_names_from_inside_paint_nothing(desk):
 
 
 def test_the_commands_words_paint_nothing(desk):
-    desk.host.control("terok-shield", mode="fail", error="\x1b]0;owned\x07\x1b[2J\rallow: a\r\n" + "\u202eevil" * 99)
+    desk.host.control(
+        "terok-shield", mode="fail", error="\x1b]0;owned\x07\x1b[2J\rallow: a\r\n" + "\u202eevil" * 99
+    )
     t = desk.sit()
     desk.press("a", desk.block())
     t.expect("FAILED")

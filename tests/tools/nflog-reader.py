@@ -2,7 +2,7 @@
 
 Two processes with the real one's command line, the second (`--hub-socket=` more) inside the
 namespace of LAB_PID.  At most one line in 30 s for an address, up to 1 s late (the kernel's own
-flush timeout), blocked packets only.  With STUBBORN=1 neither minds SIGTERM.
+flush timeout), blocked packets only.  STUBBORN=deaf: both ignore SIGTERM; careless: they catch it.
 """
 
 import json
@@ -88,8 +88,9 @@ def listen(state_dir, sid):
 
 def main():
     state_dir, sid = sys.argv[1:3]
-    if os.environ.get("STUBBORN"):
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    stubborn = os.environ.get("STUBBORN")
+    if stubborn:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN if stubborn == "deaf" else lambda *_: None)
     if sys.argv[-1].startswith("--hub-socket="):
         listen(state_dir, sid)
     pid = os.environ["LAB_PID"]

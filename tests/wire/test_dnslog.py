@@ -340,6 +340,16 @@ def test_the_name_that_was_asked_for_is_shown(lines, expected):
             id="a cached alias whose end has to be asked for",
         ),
         pytest.param(
+            [
+                query("www.good.example"),
+                query("evil.example"),
+                query("www.good.example"),
+                GOOD[0].replace("reply", "cached"),
+                EVIL,
+            ],
+            id="a cached alias whose end was asked for already",
+        ),
+        pytest.param(
             [query("www.good.example"), GOOD[0], "reply gone.example is NXDOMAIN", EVIL],
             id="a chain that ended",
         ),
@@ -604,6 +614,15 @@ def test_the_names_of_one_address_are_bounded_the_latest_stay():
     assert names[:3] == ["n999.example", "n998.example", "n997.example"]
 
 
+def test_half_a_line_of_a_file_that_was_replaced_has_no_other_half():
+    whole = log(query("www.good.example"), "reply www.good.example is 203.0.113.66")
+    lines = DnsLog()
+    lines.feed(whole[:-20])
+    lines.begin_anew()
+    lines.feed(whole[-20:] + log(query("b.example"), "reply b.example is 203.0.113.66"))
+    assert [name.name for name in lines.names("203.0.113.66")] == ["b.example"]
+
+
 def test_history_that_is_read_later_stands_behind():
     old = log(query("old.example"), "reply old.example is 203.0.113.66", at="Nov 23 01:00:00")
     both = log(query("both.example"), "reply both.example is 203.0.113.66", at="Nov 23 02:00:00")
@@ -697,6 +716,8 @@ class Dns:
                 self.answer("cached", pid, name, kind)
                 return
             self.write(pid, "cached %s is <CNAME>" % name)  # its end is not in the cache any more
+            if pick.random() < 0.5:
+                return  # and is asked for already
         self.write(pid, "forwarded %s to 10.0.2.3" % name)
         self.pending.append((pid, name, kind, self.seconds))
 

@@ -1,0 +1,654 @@
+"""terok-shield's bridge reader holds the packet log: the archive goes by its audit log, or takes over.
+
+The bridge reader is a stand-in with the real one's processes, arguments and manners, on real NFLOG.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+import endtoend
+import pytest
+from endtoend import Desk
+from host import Host
+from lab import Lab, as_user, reachable_python
+from scripting import Script
+from support import ROOT, eventually, need
+
+desk = endtoend.desk
+
+READ_NOW = "c1: terok-shield's reader has ended: we read the packet log now"
+HOLDER = """\
+import socket, struct, sys, time
+link = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12)
+link.bind((0, 0))
+body = struct.pack("=BB", 0, 0) + struct.pack(">H", 100) + struct.pack("=HHB3x", 5, 1, 1)
+link.send(struct.pack("=IHHII", 16 + len(body), 4 << 8 | 1, 5, 0, 0) + body)
+assert struct.unpack_from("=i", link.recv(4096), 16)[0] == 0
+print("listening", flush=True)
+time.sleep(60)
+"""
+
+
+def entry(dest, **fields):
+    """A line of the audit log, as the reader writes it."""
+    ts = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
+    line = {"ts": ts, "container": "0123456789ab", "action": "blocked", "dest": dest, "port": 443, "proto": "tcp"}
+    return json.dumps({**line, **fields}) + "\n"
+
+
+@pytest.fixture
+def c1(host, lab):
+    return host.container("c1", lab)
+
+
+@pytest.fixture
+def script(host, c1, pyz):
+    """`script(*words)`: the archive with `--json` and its own reader."""
+    started = []
+
+    def start(*words):
+        started.append(Script(host, pyz, "--json", *words, reader=False))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.close()
+
+
+@pytest.fixture
+def followed(script, c1):
+    """A session that goes by the audit log; the log is written by the test."""
+    c1.head = c1.bridge_reader()
+    return script()
+
+
+@pytest.fixture
+def hold(lab, pyz):
+    """`hold()`: a program that has nothing to do with terok-shield takes the group; its process."""
+    held = []
+
+    def start():
+        argv = [*lab.enter(), sys.executable, "-I", "-c", HOLDER]
+        held.append(subprocess.Popen(argv, stdout=subprocess.PIPE))
+        assert held[-1].stdout.readline() == b"listening\n"
+        return held[-1]
+
+    yield start
+    for process in held:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def alive(*pids):
+    return [pid for pid in pids if state(pid) not in ("", "Z")]
+
+
+def state(pid):
+    try:
+        with open("/proc/%d/stat" % pid) as file:
+            return file.read().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return ""
+
+
+def stopped(process):
+    """SIGSTOP, and it has stopped."""
+    process.send_signal(signal.SIGSTOP)
+    eventually(lambda: state(process.pid) == "T")
+
+
+def no_more_questions(it, seconds=0.3):
+    while not it.silent(seconds):
+        it.read()
+    return [record["dest"] for record in it.of("pending")]
+
+
+# --- through its audit log
+
+
+def test_what_is_blocked_is_asked_through_the_audit_log_and_an_answer_works(script, c1, lab, host):
+    head = c1.bridge_reader()
+    holder = lab.holder()
+    c1.looks_up("www.example.com", "203.0.113.10")
+    lab.listen(443)
+    it = script()
+    session = it.until("session")
+    assert session["containers"] == [{"name": "c1", "id": c1.id, "source": "audit-log", "shield": 18}]
+    assert lab.connect("203.0.113.10", 443) == "EHOSTUNREACH"
+    pending = it.until("pending", seconds=2)
+    assert (pending["dest"], pending["port"], pending["proto"], pending["uid"]) == ("203.0.113.10", 443, 6, None)
+    assert (pending["class"], pending["names"]) == ("default", ["www.example.com"])
+    it.say("allow %s\n" % pending["id"])
+    assert it.until("verdict")["result"] == "applied"
+    assert lab.connect("203.0.113.10", 443) == "connected"
+    it.ends(0)
+    assert host.targets() == ["allow 203.0.113.10"]
+    assert it.of("still_blocked") == it.of("passed") == it.of("error") == []
+    assert alive(head, holder) == [head, holder] and lab.holder() == holder  # nothing is ended
+
+
+def test_the_start_says_once_what_is_missing_and_what_has_it_all(desk):
+    head = desk.c1.bridge_reader()
+    holder = desk.lab.holder()
+    for _ in range(2):
+        desk.c1.append("audit.jsonl", entry("203.0.113.66"))
+    t = desk.sit()
+    for words in ("blocked 2 times before this start", "(pid %d) holds the packet log" % head):
+        t.expect(words)
+    for words in ("up", "to 1 s late", "retries within 30 s", "--take-over ends that reader"):
+        t.expect(words)
+    desk.press("d", desk.block())
+    t.expect("done in")
+    t.quiet(0.2)
+    t.send("q")
+    assert t.wait() == 0
+    text = t.text()
+    assert text.count("--take-over") == text.count("late") == 1 and "66" not in text
+    assert alive(head, holder) == [head, holder] and not desk.processes()
+
+
+def test_on_a_narrow_terminal_it_says_the_same(desk):
+    desk.c1.bridge_reader()
+    t = desk.sit(size=(24, 40))
+    t.expect("--take-over ends")
+    t.quiet(0.2)
+    assert all(len(line) < 40 for line in t.screen())
+    t.send("q")
+    assert t.wait() == 0
+
+
+def test_nothing_from_before_the_start_is_asked_and_nothing_falls_between(desk):
+    """Lines come all the time: some are counted as from before, the next one is asked, and so are all others."""
+    desk.c1.bridge_reader()
+    addresses = ["198.18.%d.%d" % divmod(number, 250) for number in range(5000)]
+    written, over = [], threading.Event()
+
+    def write():
+        while not over.is_set():
+            desk.c1.append("audit.jsonl", entry(addresses[len(written)]))
+            written.append(addresses[len(written)])
+            over.wait(0.002)
+
+    log = os.path.join(desk.host.folder, "log")
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        t = desk.sit("--log", log)
+        before = int(t.expect(re.compile(r"blocked (\d+) times before")).groups[0])
+        eventually(lambda: len(written) > before + 50)
+    finally:
+        over.set()
+        writer.join()
+    t.quiet(0.3)
+    t.kill(signal.SIGTERM)
+    assert t.wait() == 5
+    with open(log) as file:
+        records = [json.loads(line) for line in file]
+    asked = [record["dest"] for record in records if record["type"] == "pending"]
+    assert asked == written[before:]
+
+
+def test_its_log_is_followed_through_rotation_truncation_and_half_lines(followed, c1):
+    it, path = followed, c1.path("audit.jsonl")
+    it.until("session")
+    c1.append("audit.jsonl", entry("198.51.100.1"))
+    it.until("pending", dest="198.51.100.1", seconds=1)
+    os.rename(path, path + ".1")
+    c1.append("audit.jsonl.1", entry("198.51.100.2"))
+    it.until("pending", dest="198.51.100.2", seconds=1)
+    c1.append("audit.jsonl", entry("198.51.100.3"))
+    it.until("pending", dest="198.51.100.3", seconds=1)
+    shutil.copy(path, path + ".2")
+    os.truncate(path, 0)
+    c1.append("audit.jsonl", entry("198.51.100.4"))
+    it.until("pending", dest="198.51.100.4", seconds=1)
+    os.unlink(path)
+    line = entry("198.51.100.5")
+    c1.append("audit.jsonl", line[:50])
+    assert it.silent(0.1)
+    c1.append("audit.jsonl", line[50:])
+    it.until("pending", dest="198.51.100.5", seconds=1)
+    c1.append("audit.jsonl.new", entry("198.51.100.6"))
+    os.rename(path + ".new", path)
+    it.until("pending", dest="198.51.100.6", seconds=1)
+    assert no_more_questions(it) == ["198.51.100.%d" % number for number in range(1, 7)]
+    it.ends(5)
+
+
+def test_hostile_lines_are_told_once_and_stop_nothing(followed, c1):
+    it = followed
+    it.until("session")
+    bad = ["no JSON", "\0", "[" * 30_000, entry("$(reboot)").strip(), entry("198.51.100.0/24").strip(), "x" * 200_000]
+    with open(c1.path("audit.jsonl"), "ab") as file:
+        for number, text in enumerate(bad):
+            file.write(text.encode() + b"\n\xff\xfe\n" + entry("198.51.100.%d" % number).encode())
+    it.until("pending", number=len(bad))
+    it.ends(5)
+    assert [record["dest"] for record in it.of("pending")] == ["198.51.100.%d" % number for number in range(len(bad))]
+    first, count = (record["message"] for record in it.of("error"))
+    assert first.startswith("c1: a line of the audit log means nothing: ")
+    assert count == "c1: %d lines of the audit log meant nothing" % (2 * len(bad))
+
+
+def test_verdicts_of_others_in_the_log_are_no_requests_and_a_shield_that_changes_is_told(followed, c1):
+    it = followed
+    it.until("session")
+    for action in ("allowed", "denied", "setup"):
+        c1.append("audit.jsonl", entry("198.51.100.1", action=action))
+    c1.shield("quarantine")
+    assert it.until("shield", seconds=1)["state"] == "quarantine"
+    assert no_more_questions(it) == []
+    it.ends(0)
+
+
+def test_while_nothing_happens_nothing_wakes(followed):
+    it = followed
+    it.until("session")
+    assert it.silent(0.3)
+
+    def switches():
+        with open("/proc/%d/status" % it.child.pid) as file:
+            return [line for line in file if line.startswith(("voluntary", "nonvoluntary"))]
+
+    before = switches()
+    assert it.silent(3.0)
+    assert switches() == before
+    it.ends(0)
+
+
+def test_a_container_that_stops_ends_the_session(followed, c1):
+    followed.until("session")
+    c1.append("audit.jsonl", entry("198.51.100.1"))
+    followed.until("pending")
+    c1.stop()
+    assert followed.child.wait(5) == 5
+    followed.ends(5)
+
+
+# --- when it ends
+
+
+def test_when_it_ends_we_read_the_packet_log_and_say_so(followed, c1, lab):
+    it = followed
+    it.until("session")
+    os.killpg(c1.head, signal.SIGTERM)
+    assert it.until("error", seconds=3)["message"] == READ_NOW
+    reader = lab.holder()
+    assert open("/proc/%d/cmdline" % reader).read().count("--as-reader") == 1
+    lab.listen(443)
+    lab.connect("203.0.113.10", 443)
+    pending = it.until("pending", seconds=1)
+    assert pending["uid"] is not None  # the packet tells more than the log
+    it.say("allow %s\n" % pending["id"])
+    it.until("verdict")
+    lab.connect("203.0.113.10", 443)
+    it.until("passed")
+    it.ends(0)
+    eventually(lambda: lab.holder() == 0)
+
+
+def test_when_only_its_head_ends_the_other_one_goes_on_writing(followed, c1, lab):
+    it = followed
+    it.until("session")
+    holder = lab.holder()
+    os.kill(c1.head, signal.SIGKILL)
+    lab.connect("203.0.113.10", 443)
+    it.until("pending", seconds=2)
+    assert it.of("error") == [] and lab.holder() == holder
+    os.kill(holder, signal.SIGKILL)
+    assert it.until("error")["message"] == READ_NOW
+    it.ends(5)
+
+
+def test_a_start_after_its_head_was_ended_goes_by_the_log_all_the_same(script, c1, lab):
+    os.kill(c1.bridge_reader(), signal.SIGKILL)
+    it = script()
+    assert it.until("session")["containers"][0]["source"] == "audit-log"
+    lab.connect("203.0.113.10", 443)
+    it.until("pending", seconds=2)
+    it.ends(5)
+
+
+def test_its_last_words_are_asked(followed, c1):
+    it = followed
+    it.until("session")
+    stopped(it.child)
+    c1.append("audit.jsonl", entry("198.51.100.1"))
+    os.killpg(c1.head, signal.SIGKILL)
+    it.child.send_signal(signal.SIGCONT)
+    it.until("error", message=READ_NOW)
+    assert no_more_questions(it) == ["198.51.100.1"]
+    it.ends(5)
+
+
+def test_another_one_that_takes_its_place_is_followed_too(followed, c1, lab):
+    it = followed
+    it.until("session")
+    stopped(it.child)
+    os.killpg(c1.head, signal.SIGKILL)
+    eventually(lambda: lab.holder() == 0)
+    c1.bridge_reader()
+    it.child.send_signal(signal.SIGCONT)
+    lab.connect("203.0.113.10", 443)
+    it.until("pending", seconds=3)
+    assert it.of("error") == []
+    it.ends(5)
+
+
+def test_where_a_stranger_takes_the_group_first_the_session_ends(followed, c1, lab, hold):
+    it = followed
+    it.until("session")
+    stopped(it.child)
+    os.killpg(c1.head, signal.SIGKILL)
+    eventually(lambda: lab.holder() == 0)
+    holder = hold()
+    it.child.send_signal(signal.SIGCONT)
+    assert it.child.wait(5) == 4
+    words = "simple-clearance: c1: NFLOG group 100 is held by pid %d (%s)\n" % (holder.pid, comm(holder.pid))
+    it.ends(4, stderr=words)
+    assert holder.poll() is None
+
+
+# --- taking over
+
+
+@pytest.mark.parametrize("stubborn, most", [("", 1.5), ("deaf", 1.5), ("careless", 3.5)])
+def test_take_over_ends_both_of_them_and_says_what_the_container_loses(desk, stubborn, most):
+    head = desk.c1.bridge_reader(stubborn)
+    holder = desk.lab.holder()
+    began = time.monotonic()
+    t = desk.sit("--take-over")
+    assert time.monotonic() - began < most
+    t.expect("terok-shield's reader (pid %d) was ended" % head)
+    t.expect("gets no blocked lines")
+    assert not alive(head, holder)
+    assert [desk.lab.holder()] == desk.processes("reader")
+    desk.press("a", desk.block())
+    t.expect("done in")
+    t.quiet(0.2)
+    text = desk.quit()
+    assert "late" not in text and alive(desk.lab.pid)  # the container is unharmed
+
+
+def test_take_over_where_there_is_nothing_to_take_over_is_a_plain_start(script, lab):
+    it = script("--take-over")
+    assert it.until("session")["containers"][0]["source"] == "nflog"
+    it.ends(0)
+
+
+def test_take_over_ends_what_its_ended_head_left_behind(script, c1, lab):
+    os.kill(c1.bridge_reader(), signal.SIGKILL)
+    holder = lab.holder()
+    it = script("--take-over")
+    assert it.until("session")["containers"][0]["source"] == "nflog"
+    assert not alive(holder)
+    it.ends(0)
+
+
+def test_take_over_leaves_it_alone_while_a_hub_is_active(c1, pyz, lab):
+    head = c1.bridge_reader()
+    with hub(c1) as active:
+        active.listen(1)
+        it = start(c1, pyz)
+        assert it.wait(5) == 1
+    assert b"clearance hub is active" in it.communicate()[1]
+    assert alive(head) and lab.holder()
+
+
+def test_take_over_looks_for_a_hub_once_more_before_it_ends_anything(c1, pyz, lab):
+    """One that comes up in the tenth of a second that our reader takes to find the group held."""
+    head = c1.bridge_reader()
+    with hub(c1) as active:
+        it = start(c1, pyz)
+        eventually(lambda: [argv for _, argv in endtoend.processes(pyz) if "--as-reader" in argv])
+        active.listen(1)
+        assert it.wait(5) == 1
+    out, err = it.communicate()
+    assert out == b"" and b"clearance hub is active" in err
+    assert alive(head) and lab.holder()
+
+
+def hub(c1):
+    """A hub's socket, bound and not listening yet."""
+    folder = os.path.join(c1.host.runtime, "terok/clearance", c1.sid)
+    os.makedirs(folder)
+    bound = socket.socket(socket.AF_UNIX)
+    here = os.open(folder, os.O_RDONLY)
+    bound.bind("/proc/self/fd/%d/hub.sock" % here)  # the whole path may be too long for an address
+    os.close(here)
+    return bound
+
+
+def start(c1, pyz):
+    short = tempfile.mkdtemp(prefix="run")
+    os.rmdir(short)
+    os.symlink(c1.host.runtime, short)
+    argv = [sys.executable, "-W", "error", pyz, "--json", "--take-over", "c1"]
+    env = c1.host.env(XDG_RUNTIME_DIR=short)
+    try:
+        return subprocess.Popen(argv, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    finally:
+        threading.Timer(10, os.unlink, (short,)).start()
+
+
+# --- anybody else
+
+
+def comm(pid):
+    with open("/proc/%d/comm" % pid) as file:
+        return file.read().strip()
+
+
+def refused(script, *words):
+    """A start that is refused: what it said."""
+    it = script(*words)
+    out, err = it.child.communicate(timeout=10)
+    assert (it.child.returncode, out) == (3, b"")
+    it.child.stdin = it.child.stdout = it.child.stderr = None
+    return err.decode().splitlines()
+
+
+@pytest.mark.parametrize("words", [(), ("--take-over",)])
+def test_any_other_holder_is_named_and_left_alone(script, hold, words):
+    holder = hold()
+    said = refused(script, *words)
+    assert said[0] == "simple-clearance: NFLOG group 100 is held by pid %d (%s)" % (holder.pid, comm(holder.pid))
+    assert said[1].startswith("hint: ") and "ps -fp %d" % holder.pid in said[1]
+    assert holder.poll() is None
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param({"container_id": "f" * 64}, id="another container's"),
+        pytest.param({"container_id": ""}, id="no container's"),
+        pytest.param({"state_dir": "/tmp"}, id="another state directory's"),
+        pytest.param({"emit": "json"}, id="one that emits to somebody"),
+    ],
+)
+def test_a_reader_that_is_not_this_containers_is_left_alone(script, c1, lab, other):
+    head = c1.bridge_reader(**other)
+    assert "held by pid %d" % lab.holder() in refused(script, "--take-over")[0]
+    assert alive(head)
+
+
+def test_a_session_of_ours_is_no_bridge_reader(script, c1):
+    first = script()
+    first.until("session")
+    assert "NFLOG group 100 is held by pid" in refused(script, "--take-over")[0]
+    c1.lab.connect("203.0.113.10", 443)
+    first.until("pending")
+    first.ends(5)
+
+
+@pytest.mark.parametrize("head_ends", [False, True], ids=["with its head", "without"])
+def test_what_only_looks_like_one_and_is_another_users_is_left_alone(script, c1, lab, head_ends):
+    """The same command lines, the group held, and somebody else's processes."""
+    need("root")
+    head = c1.bridge_reader(user=["setpriv", "--reuid", "0", sys.executable])
+    holder = lab.holder()
+    assert owner(head) == 0
+    forged = forge(c1, lab, holder, head)
+    try:
+        if head_ends:
+            forged.kill()
+            forged.wait()
+        said = refused(script, "--take-over")
+        assert "held by pid %d" % lab.holder() in said[0]
+        assert alive(lab.holder())
+    finally:
+        os.killpg(forged.pid, signal.SIGKILL)
+        forged.wait()
+        forged.stdout.close()
+
+
+def forge(c1, lab, holder, head):
+    """In place of the true one: a head and a holder with its arguments, of another user's."""
+    os.killpg(head, signal.SIGKILL)
+    eventually(lambda: lab.holder() == 0)
+    words = [c1.state_dir, c1.sid, "--emit=socket", "--annotations={}", "--container-id=" + c1.id]
+    become = "import os; os.setgroups([]); os.setresgid(%d, %d, %d); os.setresuid(%d, %d, %d)\n" % ((65534,) * 6)
+    inner = HOLDER.replace('print("listening"', become + 'print("listening"')
+    outer = "import subprocess, sys\nchild = subprocess.Popen(%r + sys.argv[1:] + ['--hub-socket='])\n" % (
+        [*lab.enter(), sys.executable, "-I", "-c", inner],
+    )
+    outer += become + "child.wait()\n"
+    forged = subprocess.Popen(
+        [sys.executable, "-I", "-c", outer, *words], stdout=subprocess.PIPE, start_new_session=True
+    )
+    assert forged.stdout.readline() == b"listening\n"
+    eventually(lambda: owner(forged.pid) == 65534 == owner(lab.holder()))
+    return forged
+
+
+def owner(pid):
+    return os.stat("/proc/%d" % pid).st_uid
+
+
+# --- an ordinary user
+
+
+@pytest.fixture
+def ordinary(terminal, pyz):
+    """A desk where an ordinary user sits, at a namespace of that user's own."""
+    need("root")
+    need("userns")
+    need("nft")
+    uid, folder = 1000, tempfile.mkdtemp(prefix="ordinary")
+    try:
+        with Host(folder + "/host") as host, Lab(user=uid) as lab:
+            it = Desk(host, lab, terminal, shutil.copy(pyz, folder))
+            it.python, it.prefix, it.user = reachable_python(uid), as_user(uid), uid
+            for tool in ("podman", "terok-shield"):
+                path = os.path.join(host.bin, tool)
+                with open(path) as file:
+                    text = file.read()
+                with open(path, "w") as file:
+                    file.write(text.replace(sys.executable, it.python))
+            for where, folders, files in os.walk(folder):
+                for name in [".", *folders, *files]:
+                    os.chown(os.path.join(where, name), uid, uid)
+            yield it
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_an_ordinary_users_reader_is_followed_and_taken_over_without_any_privilege(ordinary):
+    head = ordinary.c1.bridge_reader(user=[*ordinary.prefix, "env", ordinary.python])
+    holder = ordinary.lab.holder()
+    assert owner(head) == ordinary.user
+    t = ordinary.sit()
+    t.expect("--take-over")
+    ordinary.press("d", ordinary.block())
+    t.expect("done in")
+    t.quiet(0.2)
+    t.send("q")
+    assert t.wait() == 0 and alive(head, holder) == [head, holder]
+    t = ordinary.sit("--take-over")
+    t.expect("was ended")
+    assert not alive(head, holder)
+    t.quiet(0.2)
+    ordinary.quit()
+
+
+def test_roots_reader_is_not_an_ordinary_users(ordinary):
+    head = ordinary.c1.bridge_reader()
+    for words in ((), ("--take-over",)):
+        it = ordinary.run("--json", *words, "c1")
+        assert it.returncode == 3 and b"held by pid %d" % ordinary.lab.holder() in it.stderr
+    assert alive(head)
+
+
+# --- a pid that has passed to another
+
+
+REUSED = r"""
+import os, signal, subprocess, sys, time
+sys.path.insert(0, sys.argv[1])
+from simple_clearance import bridge
+from simple_clearance.watched import Watched
+
+ONE = Watched("c1")
+ONE.state_dir, ONE.id = "/run/c1", "f" * 64
+WORDS = [ONE.state_dir, "--emit=socket", "--container-id=" + ONE.id]
+
+def start(pid, *words, **options):
+    "A process with this pid."
+    with open("/proc/sys/kernel/ns_last_pid", "w") as file:
+        file.write(str(pid - 1))
+    it = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", *words], **options)
+    assert it.pid == pid
+    return it
+
+def running(process):
+    return process.poll() is None
+
+head = start(300, *WORDS, start_new_session=True)
+holder = start(310, *WORDS, preexec_fn=lambda: os.setpgid(0, 300))
+found = bridge.find(ONE, 310, os.getuid())
+assert (found.head, found.holder, found.pid) == (300, 310, 300)
+for one in (head, holder):
+    one.kill()
+    one.wait()
+other = start(300, start_new_session=True)
+found.end()
+time.sleep(0.1)
+assert running(other), "whoever has its number now was ended"
+assert bridge.find(ONE, 300, os.getuid()) is None
+assert bridge.find(ONE, 310, os.getuid()) is None
+found.close()
+other.kill()
+other.wait()
+
+# its head has ended, and another's process has that number: of a group of its own, so no head
+head = start(400, *WORDS, start_new_session=True)
+holder = start(410, *WORDS, preexec_fn=lambda: os.setpgid(0, 400))
+head.kill()
+head.wait()
+found = bridge.find(ONE, 410, os.getuid())
+assert (found.head, found.pid) == (400, 410)
+found.end()
+assert holder.wait(5) == -signal.SIGTERM
+assert found.ended()
+found.close()
+print("held")
+"""
+
+
+def test_a_pid_that_has_passed_to_another_process_is_not_ended(tmp_path):
+    need("root")
+    argv = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", sys.executable, "-W", "error", "-c"]
+    done = subprocess.run([*argv, REUSED, ROOT], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    assert done.stdout.decode().endswith("held\n"), done.stdout.decode()
