@@ -38,6 +38,7 @@ class Watched:
         self.state_dir = ""
         self.sidecar: str | None = None
         self.started_at = ""
+        self.audited = True  # whether its shield keeps the audit log
         self.pidfd = -1
         self.namespace = -1
         self.hub: Hub | None = None
@@ -105,6 +106,7 @@ def _fill(watched: Watched, options: Options, uid: int) -> None:
         found = podman.inspect(watched.name)
         watched.id, watched.version, watched.dossier = found.id, found.shield_version, found.dossier
         watched.sidecar, watched.started_at = found.sidecar, found.started_at
+        watched.audited = found.annotations.get("terok.shield.audit_enabled") != "false"
         podman.check_running(found)
         watched.state_dir = podman.state_directory(found, watched.state_dir or None, uid)
         watched.pidfd, watched.namespace = podman.open_namespace(found)

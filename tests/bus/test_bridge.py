@@ -285,8 +285,7 @@ def test_when_it_ends_we_read_the_packet_log_and_say_so(followed, c1, lab):
     it.until("session")
     os.killpg(c1.head, signal.SIGTERM)
     assert it.until("error", seconds=3)["message"] == READ_NOW
-    reader = lab.holder()
-    assert open("/proc/%d/cmdline" % reader).read().count("--as-reader") == 1
+    assert [lab.holder()] == [pid for pid, argv in endtoend.processes(it.child.args[3]) if "--as-reader" in argv]
     lab.listen(443)
     lab.connect("203.0.113.10", 443)
     pending = it.until("pending", seconds=1)
@@ -615,7 +614,7 @@ def start(pid, *words, **options):
 def running(process):
     return process.poll() is None
 
-head = start(300, *WORDS, start_new_session=True)
+head = start(300, *WORDS, preexec_fn=os.setpgrp)
 holder = start(310, *WORDS, preexec_fn=lambda: os.setpgid(0, 300))
 found = bridge.find(ONE, 310, os.getuid())
 assert (found.head, found.holder, found.pid) == (300, 310, 300)
@@ -633,7 +632,7 @@ other.kill()
 other.wait()
 
 # its head has ended, and another's process has that number: of a group of its own, so no head
-head = start(400, *WORDS, start_new_session=True)
+head = start(400, *WORDS, preexec_fn=os.setpgrp)
 holder = start(410, *WORDS, preexec_fn=lambda: os.setpgid(0, 400))
 head.kill()
 head.wait()
