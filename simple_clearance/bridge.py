@@ -111,7 +111,9 @@ def feeds_a_hub(watched: Watched, uid: int) -> bool | None:
         return None
     try:
         # without O_NONBLOCK a fifo of that name would hold us up
-        fd = os.open(os.path.join(watched.state_dir, "reader.pid"), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = os.open(
+            os.path.join(watched.state_dir, "reader.pid"), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+        )
         try:
             head = int(os.read(fd, 20))
         finally:

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 AGAIN_EVERY = 1.0
 
+NAMES_PER_SECOND = 1000
+"""`names` records: an address may have thousands of requests, and whoever is inside looks up at will."""
+
 HISTORY = 2000
 """Answers remembered in full; of older ones only the verdicts, whose number has a natural limit."""
 
@@ -54,8 +57,11 @@ class Docket:
         self._dossiers: dict[str, dict[str, str]] = {}
         self._jobs: dict[str, list[Job]] = {}
         self._aimed: dict[tuple[str, str], list[Job]] = {}  # the same, by what each is about
+        self._named: dict[str, list[Job]] = {}  # those by name, which may be about any address
         self._bad: dict[tuple[str, str], str] = {}
         self._unreported: dict[str, Request] = {}
+        self._nameless: dict[str, None] = {}  # the ids of requests whose new names have to be told
+        self._names_left, self._names_at = float(NAMES_PER_SECOND), 0.0
         self._stopped: dict[str, bool] = {}
         self._left = 0  # closed unanswered, since their container has ended
         self._records: list[Record] = []
@@ -115,9 +121,12 @@ class Docket:
         return len(self._dossiers) > 1
 
     def deadline(self) -> float | None:
-        """When a held-back `again` record falls due (monotonic), or None."""
+        """When a held-back `again` or `names` record falls due (monotonic), or None."""
         first = next(iter(self._unreported.values()), None)
-        return first.again_at if first else None
+        times = [first.again_at] if first else []
+        if self._nameless:
+            times.append(self._names_at + max(0.0, 1 - self._names_left) / NAMES_PER_SECOND)
+        return min(times, default=None)
 
     def open_count(self) -> int:
         return len(self._register.open)
@@ -166,9 +175,8 @@ class Docket:
         self._register.set_names(container, dest, names)
         if known == {name.name for name in names}:  # looked up again: nothing new
             return
-        for request in self._register.at(container, dest):
-            self._tell("names", id=request.id, names=[name.name for name in names])
-            self._try_rules_again(request, now)
+        self._nameless.update(dict.fromkeys(request.id for request in self._register.at(container, dest)))
+        self._tell_names(now)
 
     def lost(self, container: str, count: int, where: str) -> None:
         """The reader, the kernel or an output lost `count` events."""
@@ -184,7 +192,9 @@ class Docket:
         self._tell("error", message=message, **{key: value for key, value in more.items() if value})
 
     def tick(self, now: Now) -> None:
-        """Reports the counts that have waited for their second."""
+        """Reports the counts that have waited for their second, and names."""
+        if self._nameless:
+            self._tell_names(now)
         due = [request for request in self._unreported.values() if request.again_at <= now.mono]
         for request in due:
             self._report(request, now)
@@ -280,13 +290,15 @@ class Docket:
         aimed.remove(job)
         if not aimed:
             del self._aimed[job.container, job.target]
+        if job.named:
+            self._named[job.container].remove(job)
         if job.action == "allow":
             self.shields.why(job.container, outcome)
         self._conclude(job, outcome, now)
         if not self._jobs[job.container]:
             self._proof.idle(job.container)
         if job.container in self._stopped:
-            self._abandon(job.container, now)
+            self._abandon(filter(None, map(self.request, job.ids)), now)
         elif job.by == "policy" and job.named:
             self._next_rule(job, now)
 
@@ -296,18 +308,19 @@ class Docket:
         self._tell("stopped", container=container)
         for job in [job for job in self.jobs(container) if job.state == "queued"]:
             self.finish(job, Outcome("failed", "not-started", "the session ended before it was started"), now)
-        self._abandon(container, now)
+        self._abandon([one for one in self.waiting() if one.container == container], now)
 
     def close_all(self) -> None:
         """The end: one `closed` for each request that is still open (they stay counted as such)."""
         for request_id in self._register.open:
             self._tell("closed", id=request_id, why="stopped")
 
-    def _abandon(self, container: str, now: Now) -> None:
+    def _abandon(self, requests: Iterable[Request], now: Now) -> None:
         """Closes what waits for a container that has ended; it counts as open in the summary."""
-        for request in [one for one in self.waiting() if one.container == container]:
-            self._left += 1
-            self._close(request, ANSWERED, "stopped", now)
+        for request in requests:
+            if request.state == OPEN:
+                self._left += 1
+                self._close(request, ANSWERED, "stopped", now)
 
     def _queue(self, job: Job) -> None:
         """A verdict is on its way; one that waits or runs and does the same serves for both."""
@@ -320,6 +333,8 @@ class Docket:
         else:
             jobs.append(job)
             aimed.append(job)
+            if job.named:
+                self._named.setdefault(job.container, []).append(job)
             other = job
         for request_id in job.ids:
             self._register.open[request_id].state = DECIDING
@@ -417,9 +432,12 @@ class Docket:
 
     def _settle(self, container: str, asked: list[Request], now: Now) -> None:
         """What a verdict has not closed waits again, unless another one is on its way."""
-        others = {one for job in self.jobs(container) if job.state != "late" for one in job.ids}
+        named = [job for job in self._named.get(container, ()) if job.state != "late"]
         for request in asked:
-            if request.state == DECIDING and request.id not in others:
+            others = [*named, *self._aimed.get((container, request.dest), ())]
+            if request.state == DECIDING and not any(
+                request.id in job.ids for job in others if job.state != "late"
+            ):
                 request.state = OPEN
                 request.changed = now.mono
 
@@ -514,6 +532,19 @@ class Docket:
         """A rule whose verdict has failed gets another chance after a minute."""
         if not request.failure or now.mono - request.changed >= ASK_AGAIN:
             self.consider(request, now)
+
+    def _tell_names(self, now: Now) -> None:
+        """Tells what was learnt, as much of it as this moment may; the rest follows."""
+        gained = (now.mono - self._names_at) * NAMES_PER_SECOND
+        self._names_left, self._names_at = min(NAMES_PER_SECOND, self._names_left + gained), now.mono
+        while self._nameless and self._names_left >= 1:
+            request_id = next(iter(self._nameless))
+            del self._nameless[request_id]
+            request = self.request(request_id)
+            if request is not None:
+                self._names_left -= 1
+                self._tell("names", id=request.id, names=[name.name for name in self.names(request)])
+                self._try_rules_again(request, now)
 
     def _report(self, request: Request, now: Now) -> None:
         self._unreported.pop(request.id, None)

@@ -70,7 +70,9 @@ class TerminalFront:
         """Says what is watched, and what was missed before."""
         width = self.prompt.painter.width - 1
         lines = notices.greetings(sources, width)
-        self.tell([screen.columns(lines[0], "? keys   q stop", width), *lines[1:]])
+        hint = "? keys   q stop"
+        first = screen.columns(lines[0], hint, width)
+        self.tell([first, *lines[1:], *([] if first.endswith(hint) else ["  " + hint])])
 
     def record(self, record: dict[str, Any], now: Now) -> None:
         self.prompt.record(record, now)

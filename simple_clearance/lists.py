@@ -61,7 +61,8 @@ class Listing(View):
             lines.append("        ... %d more" % more)
         if first == 0:
             room = max(0, self.height - len(lines) - len(self.key_lines()))
-            lines.extend(screen.unheard_lines(docket, self.width)[:room])
+            unheard = screen.unheard_lines(docket, self.width)
+            lines.extend(unheard if len(unheard) <= room else [])
         return lines
 
     def key_lines(self) -> list[str]:
@@ -69,7 +70,8 @@ class Listing(View):
         if not self._groups:
             return ["l back"]
         if not self._marked:
-            return ["Enter asks the first   l back"]
+            narrow = self.width < screen.NARROW
+            return ["1-9 * mark   Enter asks   l back" if narrow else "Enter asks the first   l back"]
         if self.width < screen.NARROW:
             return ["%d marked: a s m  Enter  l back" % len(self._marked)]
         text = "%d marked: a allow  s not now  m this session    Enter asks it   l back"

@@ -20,6 +20,9 @@ TAIL = 256 * 1024
 SLICE = 32 * 1024
 """Bytes of history parsed in one round: half a millisecond, 5 ms where every name is a new one."""
 
+CHUNKS = 32
+"""Reads in one round, of 64 KiB each: the keys get their turn however fast the log grows."""
+
 
 class NameBook:
     """The names of one container's addresses; `path` is its `dnsmasq.log`."""
@@ -31,22 +34,23 @@ class NameBook:
         self._history = -1
         self._left = 0
         self._renewals = 0
+        self._more = False
 
     def look(self) -> set[str]:
         """Reads what is new; the addresses that have another name now."""
-        data = self._follower.read()
-        if not data:
-            return set()
         changed: set[str] = set()
-        if self._log is None:
-            self._begin()
-        assert self._log is not None
-        while data:
+        for _ in range(CHUNKS):
+            data = self._follower.read()
+            self._more = bool(data)
+            if not data:
+                break
+            if self._log is None:
+                self._begin()
+            assert self._log is not None
             if self._follower.renewals != self._renewals:
                 self._renewals = self._follower.renewals
                 self._log.begin_anew()
             changed |= self._log.feed(data)
-            data = self._follower.read()
         return changed
 
     def names(self, dest: str) -> tuple[Name, ...]:
@@ -55,11 +59,13 @@ class NameBook:
 
     @property
     def behind(self) -> bool:
-        """Whether there is history to be read."""
-        return self._left > 0
+        """Whether there is more to be read at once: history, or what `look` has left."""
+        return self._left > 0 or self._more
 
     def catch_up(self) -> set[str]:
-        """Reads one slice of the history; the addresses that have another name now."""
+        """Reads some of it; the addresses that have another name now."""
+        if self._more:
+            return self.look()
         data = os.read(self._history, min(SLICE, self._left))
         self._left = self._left - len(data) if data else 0
         assert self._earlier is not None
@@ -71,6 +77,7 @@ class NameBook:
 
     def close(self) -> None:
         self._follower.close()
+        self._more = False
         if self._history >= 0:
             os.close(self._history)
             self._history = -1

@@ -28,7 +28,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable
 
-NOBODY = 65534
 EMPTY_FOLDER = "/proc/self/fdinfo"  # as a root: nothing in it but our own descriptors' flags
 
 
@@ -162,11 +161,12 @@ def _leave_groups() -> None:
 
 
 def _highest_mapped(path: str) -> int:
-    """NOBODY if this namespace has it, else its highest id; lines are `inside outside count`."""
+    """The highest id of this namespace, which nobody else has; lines are `inside outside count`.
+
+    65534, the usual nobody, is taken: the container's name server runs as it, and could be signalled.
+    """
     with open(path) as table:
         ranges = [(int(line.split()[0]), int(line.split()[2])) for line in table]
-    if any(first <= NOBODY < first + count for first, count in ranges):
-        return NOBODY
     return max((first + count - 1 for first, count in ranges), default=0)
 
 

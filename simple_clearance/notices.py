@@ -5,6 +5,8 @@ Like `screen`: lines of printable ASCII no longer than `width`, text from outsid
 
 from __future__ import annotations
 
+import re
+
 from .screen import floor_lines, folded
 from .text import clip_right, count, printable, seconds
 
@@ -16,12 +18,19 @@ if TYPE_CHECKING:
     from .requests import Answer
 
 
+LABEL = re.compile(r"[A-Za-z0-9_@/.+-]{1,24}")
+"""What stands in a line of ours can't imitate one: a label with blanks or brackets might."""
+
+
 def greeting(container: str, dossier: dict[str, str], state: str, blocked: int, width: int) -> list[str]:
     """What is watched from now on, and what was missed before."""
-    labels = [printable(value, 24) for _, value in sorted(dossier.items()) if value]
-    shown = f" ({', '.join(labels[:3])})" if labels else ""
-    text = f"watching {container}{shown}"
-    lines = [text + (": shield " + state if state else "")]
+    plain = [value for _, value in sorted(dossier.items()) if LABEL.fullmatch(value)]  # `i` has all of them
+    labels = ", ".join(plain[:3])
+    start, end = f"watching {container}", ": shield " + state if state else ""
+    room = width - len(start) - len(end) - len(" ()")
+    if labels and room >= 8:
+        start += f" ({clip_right(labels, room)})"
+    lines = folded(start + end, width, "")
     if state not in ("", "up"):
         lines.extend(folded("! " + SHIELD_STATES[state], width))
     if blocked:
@@ -30,13 +39,14 @@ def greeting(container: str, dossier: dict[str, str], state: str, blocked: int, 
     return lines
 
 
-def job_text(action: str, target: str, by: str, named: bool, undo: bool = False) -> str:
-    """`a allow 203.0.113.10`, `A allow www.example.com`, `policy: deny 192.0.2.1`."""
-    what = f"{action} {printable(target, 60)}"
-    if by != "operator":
-        return f"{by}: {what}"
+def job_text(action: str, target: str, by: str, named: bool, undo: bool = False, *, room: int) -> str:
+    """`a allow 203.0.113.10`, `A allow www.example.com`, `policy: deny 192.0.2.1`.
+
+    A name is cut to a line with `room`: one that is wrapped would put its own words at a line's start.
+    """
     key = "u" if undo else "A" if named and action == "allow" else action[0]
-    return f"{key} {what}"
+    start = f"{key} {action} " if by == "operator" else f"{by}: {action} "
+    return start + printable(target, min(60, max(8, room - len(start) - len(" ...")) if named else 60))
 
 
 REASON_TEXT = {
@@ -52,7 +62,10 @@ def verdict_lines(
     record: dict[str, Any], width: int, named: bool, shield: str = "terok-shield", where: str = "  "
 ) -> list[str]:
     """The outcome of one verdict, from its record; `where` is what its line begins with."""
-    job = job_text(record["action"], record["target"], record["by"], named, record.get("undo", False))
+    job = job_text(
+        record["action"], record["target"], record["by"], named, record.get("undo", False),
+        room=width - len(where),
+    )  # fmt: skip
 
     def told(text: str) -> list[str]:
         return folded(f"{job} ... {text}", width, where)
@@ -234,6 +247,10 @@ def summary_lines(summary: dict[str, Any], width: int) -> list[str]:
     return folded("stopped: " + (", ".join(found) or "nothing was blocked"), width, "", "  ")
 
 
+REPEATED = 100
+"""Commands told at the end."""
+
+
 def repeat_commands(history: Sequence[Answer], shield: str) -> list[str]:
     """The commands that would repeat the applied verdicts, one each, the last word on a target only."""
     last: dict[Any, str] = {}
@@ -241,4 +258,6 @@ def repeat_commands(history: Sequence[Answer], shield: str) -> list[str]:
         if answer.action in ("allow", "deny") and answer.result == "applied":
             action = answer.action if not answer.undone else ("deny" if answer.action == "allow" else "allow")
             last[answer.container, answer.target] = f"{shield} {action} {answer.container} {answer.target}"
-    return list(last.values())
+    commands = list(last.values())
+    more = len(commands) - REPEATED
+    return commands if more <= 0 else [*commands[:REPEATED], "and %d more, which --log keeps" % more]

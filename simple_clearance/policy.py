@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Sequence
 
 ACTIONS = ("allow", "deny", "skip", "ask")
+SYNTAX = "ACTION TARGET [port N[-M]] [tcp|udp]"
 LARGEST = 1 << 20
 """Bytes of a policy file; more is somebody's mistake."""
 
@@ -202,7 +203,7 @@ def _rule(line: bytes, index: int) -> Rule | None:
     if words[0] not in ACTIONS:
         raise _Mistake("no such action: %s" % printable(words[0], 40), "allow, deny, skip or ask")
     if len(words) < 2:
-        raise _Mistake("no target", "%s NAME, *.SUFFIX, ADDRESS, NETWORK or *" % words[0])
+        raise _Mistake("no target", SYNTAX)
     rule = Rule(index, " ".join(words), words[0])
     _target(rule, words[1])
     _conditions(rule, words[2:])
@@ -261,7 +262,7 @@ def _conditions(rule: Rule, words: list[str]) -> None:
         elif word in ("tcp", "udp") and rule.proto is None:
             rule.proto = addresses.proto_number(word)
         else:
-            raise _Mistake("not understood: %s" % printable(word, 40), "ACTION TARGET [port N[-M]] [tcp|udp]")
+            raise _Mistake("not understood: %s" % printable(word, 40), SYNTAX)
 
 
 def _ports(word: str) -> tuple[int, int]:

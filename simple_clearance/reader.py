@@ -72,7 +72,8 @@ def _run(container: str, netns_path: str | None, pidfd: int | None, dossier: dic
         dossier = dossier or found.dossier
         pidfd, namespace = open_namespace(found)
     else:
-        namespace = netns.open_path(netns_path)
+        namespace = _inherited(netns_path)
+        namespace = netns.open_path(netns_path) if namespace < 0 else namespace
     netns.enter(namespace)
     os.close(namespace)
     log = PacketLog()
@@ -94,6 +95,12 @@ def _fill_standard_descriptors() -> None:
     while fd <= 2:
         fd = os.open(os.devnull, os.O_RDWR)
     os.close(fd)
+
+
+def _inherited(path: str) -> int:
+    """The descriptor that `path` stands for, to be used and closed itself; -1 for any other path."""
+    folder, _, number = path.rpartition("/")
+    return int(number) if folder == "/proc/self/fd" and number.isdigit() and int(number) > 2 else -1
 
 
 def _parent() -> int | None:

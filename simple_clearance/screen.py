@@ -43,9 +43,9 @@ def tries_text(number: int, uid: int | None) -> str:
 
 
 def columns(left: str, right: str, width: int) -> str:
-    """`left` and, at the right margin, `right`; at least two blanks between them."""
+    """`left` and, at the right margin, `right` if two blanks fit between them."""
     room = width - len(right)
-    return clip_right(left, room - 2).ljust(room) + right if right and room > 4 else clip_right(left, width)
+    return left.ljust(room) + right if len(left) + 2 <= room else clip_right(left, width)
 
 
 def folded(text: str, width: int, first: str = "  ", rest: str = "    ") -> list[str]:
@@ -158,7 +158,10 @@ def question(
     """A question without its line of keys; as many lines as `height` has room for, the first ones first."""
     request = group.lead
     lines = head(request.facts(), width, clock(request.first), place)
-    must = len(lines)
+    must, room = len(lines), height - len(key_line(docket, group, width + 1))
+    if must > room:  # what it is about goes before how often it was tried
+        tries = folded(tries_text(request.count, request.uid), width)
+        must -= len(tries) if lines[-len(tries) :] == tries else 0
     warn = warning(docket, request)
     if warn:
         lines.extend(folded("! " + warn, width))
@@ -172,7 +175,7 @@ def question(
     ports = other_ports(group)
     if ports:
         lines.extend(folded(ports, width))
-    return lines[: max(must, height - len(key_line(docket, group, width + 1)))]
+    return lines[: max(must, room)]
 
 
 def key_line(docket: Docket, group: Group, width: int) -> list[str]:
@@ -207,10 +210,12 @@ def details(docket: Docket, group: Group, width: int, clock: Clock) -> list[str]
     dossier = docket.dossier(request.container)
     for key, value in sorted(dossier.items())[:4]:
         lines.append("  | %-9s %s" % (printable(key, 9), printable(value, width - 16)))
-    for name in docket.names(request)[:6]:
+    for number, name in enumerate(docket.names(request)[:6]):
         via = "  via " + printable(name.via, 40) if name.via else ""
         text = "{}{}{}".format(
-            printable(name.name, width - 16), via, "  at " + printable(name.at, 8) if name.at else ""
+            printable(name.name, max(8, width - 16) if number else 255),  # the first one whole
+            via,
+            "  at " + printable(name.at, 8) if name.at else "",
         )
         lines.extend(folded(text, width, "  | name      ", "  |           "))
     more = len(docket.names(request)) - 6
@@ -274,7 +279,7 @@ def help_lines(width: int) -> list[str]:
     for key, text in HELP:
         lines.extend(folded(text, width, "  %-4s " % key, "       "))
     lines.extend(
-        folded("A key that decides counts only alone, once the question has stood for a moment.", width)
+        folded("A deciding key counts only alone, once the question has stood for a moment.", width)
     )
     return lines
 

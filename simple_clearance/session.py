@@ -126,6 +126,9 @@ class Session:
 
             def woken(_events: int, now: Now) -> None:
                 numbers = wakeups.take()
+                if signal.SIGTSTP in numbers:
+                    self._stop_ourselves()
+                    numbers |= wakeups.take()  # the SIGCONT that ended the stop
                 if signal.SIGURG in numbers:
                     places.refresh()
                     self._guard.noticed(now)
@@ -302,12 +305,15 @@ class Session:
         if self._front is not None:
             self._job_control(numbers, self._front)
 
-    def _job_control(self, numbers: set[int], front: Front) -> None:
-        if signal.SIGTSTP in numbers:
-            front.suspend()
+    def _stop_ourselves(self) -> None:
+        """After Ctrl-Z: gives the terminal back and stops, until SIGCONT."""
+        if self._front is not None:
+            self._front.suspend()
             handler = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
-            os.kill(os.getpid(), signal.SIGTSTP)  # stops here, until SIGCONT
+            os.kill(os.getpid(), signal.SIGTSTP)
             signal.signal(signal.SIGTSTP, handler)
+
+    def _job_control(self, numbers: set[int], front: Front) -> None:
         if numbers & {signal.SIGTSTP, signal.SIGCONT}:
             front.resume()  # after a SIGSTOP, too, the shell's modes are on
         elif signal.SIGWINCH in numbers:

@@ -12,6 +12,8 @@ from . import audit, events
 from .follow import Follower
 
 TAIL = 64 * 1024
+CHUNKS = 64
+"""Reads in one round, of 64 KiB each: a day's log.  What is beyond is read at the next change."""
 
 
 class ShieldLog:
@@ -50,14 +52,15 @@ class ShieldLog:
     def read(self) -> list[events.Event | audit.ShieldState]:
         """What has come since."""
         found: list[events.Event | audit.ShieldState] = []
-        while True:
+        for _ in range(CHUNKS):
             data = self._follower.read()
             if self._renewals != self._follower.renewals:
                 self._renewals = self._follower.renewals
                 self._lines.finish()  # whatever was half written then
             if not data:
-                return found
+                break
             found += self._parse(data)
+        return found
 
     def close(self) -> None:
         self._follower.close()

@@ -128,6 +128,7 @@ class ReaderSource:
         if self.foreign and self.child.status is None:
             self.child.kill(signal.SIGTERM)
         self.child.close_stdin()
+        self.child.kill(signal.SIGCONT)  # one that someone has stopped could not end
 
     def close(self) -> None:
         """Ends it for good and forgets it."""
@@ -152,6 +153,8 @@ class ReaderSource:
                 self._loop.remove(self.child.out)
                 if self.child.reap():
                     self._finish(now)
+                else:
+                    self.child.kill(signal.SIGKILL)  # it ends just now, or lives on with nothing to say
                 return
             for line in self._lines.feed(data):
                 self._line(line, now)

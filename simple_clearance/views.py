@@ -98,12 +98,17 @@ class View:
             self.prompt.docket.undo(undo, "operator")
             job = self.prompt.docket.jobs(undo.container)[-1]
             where = self.prompt.where(undo.container)
-            self.prompt.decided(f"{where}u {action} {printable(undo.target, 60)} ...", job)
+            text = notices.job_text(
+                action, undo.target, "operator", undo.named, True, room=self.width - len(where)
+            )
+            self.prompt.decided(f"{where}{text} ...", job)
 
         when, why = self.prompt.clock(undo.wall), UNDO[undo.action, undo.named]
         of = f" for {printable(undo.container, 30)}" if self.prompt.docket.several else ""
-        text = f"u undoes `{undo.action} {printable(undo.target, 60)}`{of} of {when}: {why}"
-        what = f"{action} {printable(undo.target, 40)}"
+        room = min(60, self.width - len(f"  u undoes `{undo.action} `"))
+        done = f"{undo.action} {printable(undo.target, room if undo.named else 60)}" if room > 8 else undo.action
+        text = f"u undoes `{done}`{of} of {when}: {why}"
+        what = f"{action} " + printable(undo.target, max(8, self.width - 7) if undo.named else 60)
         self.prompt.show(Confirming(self.prompt, text, "y", what, carry_out, self.ids), True)
 
 
@@ -166,6 +171,9 @@ class Asking(View):
                 docket, self.group, self.width, self.height, self.prompt.clock, self._place
             )
             self._keys = screen.key_line(docket, self.group, self.width + 1)
+            fits = len(self._lines) + len(self._keys) <= self.height
+            if not fits or max(map(len, self._lines)) > self.width:
+                self.deciding = ""  # nobody can read what would be decided
 
     def vanished(self) -> bool:
         return not self._waits(self.ids[0])
@@ -212,6 +220,12 @@ class Asking(View):
         else:
             super().press(key)
 
+    def unknown(self, key: str) -> None:
+        if key in "aAsmdu" and not self.deciding:
+            self.prompt.grumble("this window is too small to show what you would decide")
+        else:
+            super().unknown(key)
+
     def _waits(self, request_id: str) -> bool:
         request = self.prompt.docket.request(request_id)
         return request is not None and request.state == OPEN
@@ -223,8 +237,9 @@ class Asking(View):
             return
         jobs = prompt.docket.jobs(self.group.lead.container)
         job = next(job for job in jobs if asked in job.ids and job.state != "late")
-        text = notices.job_text(action, job.target, "operator", job.named)
-        prompt.decided(f"{prompt.where(job.container)}{text} ...", job)
+        where = prompt.where(job.container)
+        text = notices.job_text(action, job.target, "operator", job.named, room=self.width - len(where))
+        prompt.decided(f"{where}{text} ...", job)
 
 
 class Confirming(View):

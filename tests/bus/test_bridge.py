@@ -43,7 +43,14 @@ time.sleep(60)
 def entry(dest, **fields):
     """A line of the audit log, as the reader writes it."""
     ts = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
-    line = {"ts": ts, "container": "0123456789ab", "action": "blocked", "dest": dest, "port": 443, "proto": "tcp"}
+    line = {
+        "ts": ts,
+        "container": "0123456789ab",
+        "action": "blocked",
+        "dest": dest,
+        "port": 443,
+        "proto": "tcp",
+    }
     return json.dumps({**line, **fields}) + "\n"
 
 
@@ -128,7 +135,12 @@ def test_what_is_blocked_is_asked_through_the_audit_log_and_an_answer_works(scri
     assert session["containers"] == [{"name": "c1", "id": c1.id, "source": "audit-log", "shield": 18}]
     assert lab.connect("203.0.113.10", 443) == "EHOSTUNREACH"
     pending = it.until("pending", seconds=2)
-    assert (pending["dest"], pending["port"], pending["proto"], pending["uid"]) == ("203.0.113.10", 443, 6, None)
+    assert (pending["dest"], pending["port"], pending["proto"], pending["uid"]) == (
+        "203.0.113.10",
+        443,
+        6,
+        None,
+    )
     assert (pending["class"], pending["names"]) == ("default", ["www.example.com"])
     it.say("allow %s\n" % pending["id"])
     assert it.until("verdict")["result"] == "applied"
@@ -170,7 +182,7 @@ def test_on_a_narrow_terminal_it_says_the_same(desk):
 
 
 def test_nothing_from_before_the_start_is_asked_and_nothing_falls_between(desk):
-    """Lines come all the time: some are counted as from before, the next one is asked, and so are all others."""
+    """Lines come all the time: some are counted as from before, the next is asked, and so are all others."""
     desk.c1.bridge_reader()
     addresses = ["198.18.%d.%d" % divmod(number, 250) for number in range(5000)]
     written, over = [], threading.Event()
@@ -230,13 +242,22 @@ def test_its_log_is_followed_through_rotation_truncation_and_half_lines(followed
 def test_hostile_lines_are_told_once_and_stop_nothing(followed, c1):
     it = followed
     it.until("session")
-    bad = ["no JSON", "\0", "[" * 30_000, entry("$(reboot)").strip(), entry("198.51.100.0/24").strip(), "x" * 200_000]
+    bad = [
+        "no JSON",
+        "\0",
+        "[" * 30_000,
+        entry("$(reboot)").strip(),
+        entry("198.51.100.0/24").strip(),
+        "x" * 200_000,
+    ]
     with open(c1.path("audit.jsonl"), "ab") as file:
         for number, text in enumerate(bad):
             file.write(text.encode() + b"\n\xff\xfe\n" + entry("198.51.100.%d" % number).encode())
     it.until("pending", number=len(bad))
     it.ends(5)
-    assert [record["dest"] for record in it.of("pending")] == ["198.51.100.%d" % number for number in range(len(bad))]
+    assert [record["dest"] for record in it.of("pending")] == [
+        "198.51.100.%d" % number for number in range(len(bad))
+    ]
     first, count = (record["message"] for record in it.of("error"))
     assert first.startswith("c1: a line of the audit log means nothing: ")
     assert count == "c1: %d lines of the audit log meant nothing" % (2 * len(bad))
@@ -285,7 +306,9 @@ def test_when_it_ends_we_read_the_packet_log_and_say_so(followed, c1, lab):
     it.until("session")
     os.killpg(c1.head, signal.SIGTERM)
     assert it.until("error", seconds=3)["message"] == READ_NOW
-    assert [lab.holder()] == [pid for pid, argv in endtoend.processes(it.child.args[3]) if "--as-reader" in argv]
+    assert [lab.holder()] == [
+        pid for pid, argv in endtoend.processes(it.child.args[3]) if "--as-reader" in argv
+    ]
     lab.listen(443)
     lab.connect("203.0.113.10", 443)
     pending = it.until("pending", seconds=1)
@@ -396,50 +419,65 @@ def test_take_over_ends_what_its_ended_head_left_behind(script, c1, lab):
     it.ends(0)
 
 
-def test_take_over_leaves_it_alone_while_a_hub_is_active(c1, pyz, lab):
+class Runtime:
+    """A runtime directory with a short name, a hub's socket in it, and a start that looks there."""
+
+    def __init__(self, c1, pyz):
+        self.path = tempfile.mkdtemp(prefix="run")
+        folder = os.path.join(self.path, "terok/clearance", c1.sid)
+        os.makedirs(folder)
+        self.hub = socket.socket(socket.AF_UNIX)
+        self.hub.bind(folder + "/hub.sock")  # which refuses connections until it listens
+        self._argv = [sys.executable, "-W", "error", pyz, "--json", "--take-over", "c1"]
+        self._env = c1.host.env(XDG_RUNTIME_DIR=self.path)
+
+    def start(self):
+        pipes = dict.fromkeys(("stdout", "stderr"), subprocess.PIPE)
+        return subprocess.Popen(self._argv, env=self._env, stdin=subprocess.DEVNULL, **pipes)
+
+    def close(self):
+        self.hub.close()
+        shutil.rmtree(self.path)
+
+
+@pytest.fixture
+def runtime(c1, pyz):
+    it = Runtime(c1, pyz)
+    yield it
+    it.close()
+
+
+def test_take_over_leaves_it_alone_while_a_hub_is_active(runtime, c1, lab):
     head = c1.bridge_reader()
-    with hub(c1) as active:
-        active.listen(1)
-        it = start(c1, pyz)
-        assert it.wait(5) == 1
-    assert b"clearance hub is active" in it.communicate()[1]
+    runtime.hub.listen(1)
+    it = runtime.start()
+    out, err = it.communicate(timeout=5)
+    assert (it.returncode, out) == (1, b"") and b"clearance hub is active" in err
     assert alive(head) and lab.holder()
 
 
-def test_take_over_looks_for_a_hub_once_more_before_it_ends_anything(c1, pyz, lab):
+def test_where_the_audit_log_is_off_only_take_over_helps(script, c1, lab):
+    c1.annotations["terok.shield.audit_enabled"] = "false"
+    c1.save()
+    head = c1.bridge_reader()
+    said = refused(script)
+    assert said[0].endswith(
+        "terok-shield's reader (pid %d) holds the packet log of c1, whose audit log is off" % head
+    )
+    assert said[1].startswith("hint: --take-over ") and alive(head)
+    script("--take-over")
+    eventually(lambda: not alive(head))
+
+
+def test_take_over_looks_for_a_hub_once_more_before_it_ends_anything(runtime, c1, lab, pyz):
     """One that comes up in the tenth of a second that our reader takes to find the group held."""
     head = c1.bridge_reader()
-    with hub(c1) as active:
-        it = start(c1, pyz)
-        eventually(lambda: [argv for _, argv in endtoend.processes(pyz) if "--as-reader" in argv])
-        active.listen(1)
-        assert it.wait(5) == 1
-    out, err = it.communicate()
-    assert out == b"" and b"clearance hub is active" in err
+    it = runtime.start()
+    eventually(lambda: [argv for _, argv in endtoend.processes(pyz) if "--as-reader" in argv])
+    runtime.hub.listen(1)
+    out, err = it.communicate(timeout=5)
+    assert (it.returncode, out) == (1, b"") and b"clearance hub is active" in err
     assert alive(head) and lab.holder()
-
-
-def hub(c1):
-    """A hub's socket, bound and not listening yet."""
-    folder = os.path.join(c1.host.runtime, "terok/clearance", c1.sid)
-    os.makedirs(folder)
-    bound = socket.socket(socket.AF_UNIX)
-    here = os.open(folder, os.O_RDONLY)
-    bound.bind("/proc/self/fd/%d/hub.sock" % here)  # the whole path may be too long for an address
-    os.close(here)
-    return bound
-
-
-def start(c1, pyz):
-    short = tempfile.mkdtemp(prefix="run")
-    os.rmdir(short)
-    os.symlink(c1.host.runtime, short)
-    argv = [sys.executable, "-W", "error", pyz, "--json", "--take-over", "c1"]
-    env = c1.host.env(XDG_RUNTIME_DIR=short)
-    try:
-        return subprocess.Popen(argv, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    finally:
-        threading.Timer(10, os.unlink, (short,)).start()
 
 
 # --- anybody else
@@ -463,7 +501,10 @@ def refused(script, *words):
 def test_any_other_holder_is_named_and_left_alone(script, hold, words):
     holder = hold()
     said = refused(script, *words)
-    assert said[0] == "simple-clearance: NFLOG group 100 is held by pid %d (%s)" % (holder.pid, comm(holder.pid))
+    assert said[0] == "simple-clearance: NFLOG group 100 is held by pid %d (%s)" % (
+        holder.pid,
+        comm(holder.pid),
+    )
     assert said[1].startswith("hint: ") and "ps -fp %d" % holder.pid in said[1]
     assert holder.poll() is None
 
@@ -496,10 +537,7 @@ def test_a_session_of_ours_is_no_bridge_reader(script, c1):
 def test_what_only_looks_like_one_and_is_another_users_is_left_alone(script, c1, lab, head_ends):
     """The same command lines, the group held, and somebody else's processes."""
     need("root")
-    head = c1.bridge_reader(user=["setpriv", "--reuid", "0", sys.executable])
-    holder = lab.holder()
-    assert owner(head) == 0
-    forged = forge(c1, lab, holder, head)
+    forged = forge(c1, lab)
     try:
         if head_ends:
             forged.kill()
@@ -513,12 +551,12 @@ def test_what_only_looks_like_one_and_is_another_users_is_left_alone(script, c1,
         forged.stdout.close()
 
 
-def forge(c1, lab, holder, head):
-    """In place of the true one: a head and a holder with its arguments, of another user's."""
-    os.killpg(head, signal.SIGKILL)
-    eventually(lambda: lab.holder() == 0)
+def forge(c1, lab):
+    """A head and a holder with the true one's arguments, another user's."""
     words = [c1.state_dir, c1.sid, "--emit=socket", "--annotations={}", "--container-id=" + c1.id]
-    become = "import os; os.setgroups([]); os.setresgid(%d, %d, %d); os.setresuid(%d, %d, %d)\n" % ((65534,) * 6)
+    become = "import os; os.setgroups([]); os.setresgid(%d, %d, %d); os.setresuid(%d, %d, %d)\n" % (
+        (65534,) * 6
+    )
     inner = HOLDER.replace('print("listening"', become + 'print("listening"')
     outer = "import subprocess, sys\nchild = subprocess.Popen(%r + sys.argv[1:] + ['--hub-socket='])\n" % (
         [*lab.enter(), sys.executable, "-I", "-c", inner],
@@ -649,5 +687,7 @@ print("held")
 def test_a_pid_that_has_passed_to_another_process_is_not_ended(tmp_path):
     need("root")
     argv = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", sys.executable, "-W", "error", "-c"]
-    done = subprocess.run([*argv, REUSED, ROOT], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    done = subprocess.run(
+        [*argv, REUSED, ROOT], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+    )
     assert done.stdout.decode().endswith("held\n"), done.stdout.decode()

@@ -57,9 +57,9 @@ def _home():
 @pytest.mark.parametrize(
     "ids, uid, walls",
     [
-        pytest.param("0 1000 1\n1 100000 65535\n", 65534, "1 1 1 1 1", id="podman's default"),
-        pytest.param("0 100000 1000\n1000 1000 1\n1001 101000 64535\n", 65534, "1 1 1 1 1", id="keep-id"),
-        pytest.param("0 100000 65536\n", 65534, "1 1 1 1 1", id="nomap"),
+        pytest.param("0 1000 1\n1 100000 65535\n", 65535, "1 1 1 1 1", id="podman's default"),
+        pytest.param("0 100000 1000\n1000 1000 1\n1001 101000 64535\n", 65535, "1 1 1 1 1", id="keep-id"),
+        pytest.param("0 100000 65536\n", 65535, "1 1 1 1 1", id="nomap"),
         pytest.param("0 1000 1\n1 100000 99\n", 99, "1 1 1 1 1", id="few ids"),
         pytest.param("0 1000 1\n", 0, "1 1 0 1 0", id="one id, which is root"),
         pytest.param("1000 1000 1\n", 1000, "1 1 1 1 0", id="one id, which is not"),

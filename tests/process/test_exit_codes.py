@@ -56,7 +56,9 @@ class Session(scripting.Script):
         def found():
             with open(self.log) as file:
                 records = [json.loads(line) for line in file if line.endswith("\n")]
-            found = [r for r in records if r["type"] == kind and all(r.get(key) == fields[key] for key in fields)]
+            found = [
+                r for r in records if r["type"] == kind and all(r.get(key) == fields[key] for key in fields)
+            ]
             return found[number - 1] if len(found) >= number else None
 
         return eventually(found, timeout=10, what="%s %r" % (kind, fields))
@@ -206,6 +208,12 @@ def hub_comes_up(it):
     it.hub()
 
 
+def press(it, painted, key, seconds):
+    """A key that decides, once it counts: only the time tells."""
+    eventually(lambda: time.monotonic() > painted.at + seconds, what="keys count")
+    it.child.send(key)
+
+
 ENDINGS = [
     *((0, front, stops, []) for front in FRONTS),
     *((0, front, terminates, []) for front in FRONTS),
@@ -235,7 +243,7 @@ def test_with_nothing_open_the_end_alone_decides(session, code, front, end, word
     found, said = it.exits()
     assert found == code
     if code == 1:
-        assert "a clearance hub is active" in said or "hub" in said
+        assert "hub" in said
     if code == 4:
         assert "the reader ended unexpectedly" in said
 
@@ -252,8 +260,7 @@ def test_with_a_request_open_an_end_as_asked_is_incomplete(session, code, front,
     if end is quits:
         it.child.expect("i l ? q")
         it.child.send("q")
-        it.child.expect("stopping leaves it unanswered")
-        eventually(lambda: it.child.send("q") and "exit code 5" in it.child.text(), what="the second q")
+        press(it, it.child.expect("any other key: no"), "q", 0.5)
     else:
         end(it)
     assert it.exits()[0] == (code or 5)
@@ -284,7 +291,9 @@ def refused_by_the_floor(it):
 
 def not_asked(it):
     it.feed({"type": "denied", "container": "c1", "id": "c1:1", "dest": DENIED, "port": 443, "proto": 6})
-    it.feed({"type": "multicast", "container": "c1", "id": "c1:2", "dest": "ff02::1", "port": None, "proto": 58})
+    it.feed(
+        {"type": "multicast", "container": "c1", "id": "c1:2", "dest": "ff02::1", "port": None, "proto": 58}
+    )
     denied(it)
 
 
@@ -303,9 +312,7 @@ def failed_and_made_good(it):
     failed(it)
     it.host.control("terok-shield", mode="silent")
     if it.front == "terminal":  # it is asked, and what is asked no rule decides
-        painted = it.child.expect("i l ? q")
-        eventually(lambda: time.monotonic() > painted.at + 1.1, what="keys count")
-        it.child.send("d")
+        press(it, it.child.expect("i l ? q"), "d", 1.1)
     with open(it.rules, "a") as file:
         file.write("# once more\n")
     it.until("verdict", result="applied")
@@ -400,7 +407,7 @@ def verdict_runs(it):
     eventually(it.host.verdicts, what="a verdict command runs")
 
 
-@pytest.mark.parametrize("front", FRONTS)
+@pytest.mark.parametrize("front", ["terminal", "json"])
 @pytest.mark.parametrize(
     "ends, code",
     [
@@ -483,7 +490,7 @@ def no_podman(host, folder):
 
 def no_shield(host, folder):
     host.remove("terok-shield")
-    return ["--reader", "sh -c 'echo {\\\"type\\\":\\\"container_started\\\"}; cat'", "c1"]
+    return ["--reader", 'sh -c \'echo {\\"type\\":\\"container_started\\"}; cat\'', "c1"]
 
 
 def no_reader(host, folder):
@@ -546,7 +553,10 @@ def two_recorded(host, folder):
 
 
 STARTS = [
-    *((3, why) for why in (gone, stopped, not_shielded, no_podman, no_shield, no_reader, a_reader_that_only_ends)),
+    *(
+        (3, why)
+        for why in (gone, stopped, not_shielded, no_podman, no_shield, no_reader, a_reader_that_only_ends)
+    ),
     *((3, why) for why in (no_policy, a_wrong_policy, no_log, no_profile_to_save_to)),
     *((3, why) for why in (no_recording, no_recording_in_it, a_state_directory_that_is_none)),
     *((2, why) for why in (no_container, two_at_once, no_bound, no_such_option, two_recorded)),
@@ -555,7 +565,9 @@ NOT_FOR_CHECK = (no_log, no_profile_to_save_to, no_recording, no_recording_in_it
 
 
 @pytest.mark.parametrize("code, why", STARTS, ids=name)
-def test_what_can_not_start_says_why_on_stderr_and_nothing_on_stdout(host, pyz, terminal, tmp_path, code, why):
+def test_what_can_not_start_says_why_on_stderr_and_nothing_on_stdout(
+    host, pyz, terminal, tmp_path, code, why
+):
     host.container("c1")
     words = why(host, tmp_path)
     said = []
@@ -566,7 +578,13 @@ def test_what_can_not_start_says_why_on_stderr_and_nothing_on_stdout(host, pyz, 
                 assert terminal(argv, env=host.env(), stdout=out, stderr=err).wait(10) == code
             else:
                 done = subprocess.run(
-                    argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=host.env(), timeout=10, check=False
+                    argv,
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=err,
+                    env=host.env(),
+                    timeout=10,
+                    check=False,
                 )
                 assert done.returncode == code
             out.seek(0), err.seek(0)
@@ -577,7 +595,11 @@ def test_what_can_not_start_says_why_on_stderr_and_nothing_on_stdout(host, pyz, 
     assert all(line.startswith("hint: ") for line in said[0][1:])
     if why not in NOT_FOR_CHECK:
         done = subprocess.run(
-            [sys.executable, pyz, "--check", *words], stdin=subprocess.DEVNULL, capture_output=True, env=host.env()
+            [sys.executable, pyz, "--check", *words],
+            check=False,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            env=host.env(),
         )
         assert done.returncode == code, "--check ends as a session would"
 
@@ -599,14 +621,21 @@ def test_an_active_hub_comes_before_everything_else_that_is_wrong(host, pyz, ter
 def test_without_a_terminal_nobody_can_be_asked(host, pyz):
     host.container("c1")
     done = subprocess.run(
-        [sys.executable, pyz, "c1"], stdin=subprocess.DEVNULL, capture_output=True, env=host.env(), start_new_session=True
+        [sys.executable, pyz, "c1"],
+        check=False,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        env=host.env(),
+        start_new_session=True,
     )
     assert (done.returncode, done.stdout) == (2, b"")
 
 
 @pytest.mark.parametrize("words", [["--help"], ["--version"], ["--help", "--nosuch"]], ids=" ".join)
 def test_what_only_tells_is_0(pyz, words):
-    done = subprocess.run([sys.executable, pyz, *words], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    done = subprocess.run(
+        [sys.executable, pyz, *words], stdin=subprocess.DEVNULL, capture_output=True, check=False
+    )
     assert (done.returncode, done.stderr) == (0, b"") and done.stdout
 
 
@@ -620,11 +649,16 @@ def plain(text):
 def table_of_the_readme():
     with open(os.path.join(ROOT, "README.md")) as file:
         text = file.read().partition("### Exit codes")[2].partition("###")[0]
-    return {int(code): plain(meaning) for code, meaning in re.findall(r"^\| ([0-9]+) \| (.*) \|$", text, re.MULTILINE)}
+    return {
+        int(code): plain(meaning)
+        for code, meaning in re.findall(r"^\| ([0-9]+) \| (.*) \|$", text, re.MULTILINE)
+    }
 
 
 def table_of_the_help(pyz):
-    done = subprocess.run([sys.executable, pyz, "--help"], stdin=subprocess.DEVNULL, capture_output=True, check=True)
+    done = subprocess.run(
+        [sys.executable, pyz, "--help"], stdin=subprocess.DEVNULL, capture_output=True, check=True
+    )
     text = done.stdout.decode().partition("\nexit codes:\n")[2].partition("\n\n")[0]
     found = re.findall(r"^  ([0-9]+) +(.*(?:\n {6}.*)*)", text, re.MULTILINE)
     return {int(code): plain(meaning) for code, meaning in found}
@@ -640,6 +674,8 @@ def test_every_code_is_listed_and_no_other(pyz):
 
 
 def test_help_fits_a_terminal_and_says_what_ctrl_c_gives(pyz):
-    done = subprocess.run([sys.executable, pyz, "--help"], stdin=subprocess.DEVNULL, capture_output=True, check=True)
+    done = subprocess.run(
+        [sys.executable, pyz, "--help"], stdin=subprocess.DEVNULL, capture_output=True, check=True
+    )
     assert b"Ctrl-C gives 0 or 5, not 130" in done.stdout
     assert all(len(line) <= 80 for line in done.stdout.decode().splitlines())

@@ -131,7 +131,9 @@ def test_a_file_that_was_deleted_and_made_anew_is_read_from_its_beginning(path, 
 
 @pytest.mark.parametrize("old", ["short\n", "a line that is longer than what comes after it\n" * 9])
 @pytest.mark.parametrize("new", ["new\n", "news that is longer than what was there before it\n" * 30])
-def test_a_file_that_was_truncated_is_read_from_its_beginning_however_long_it_is_by_now(path, follow, old, new):
+def test_a_file_that_was_truncated_is_read_from_its_beginning_however_long_it_is_by_now(
+    path, follow, old, new
+):
     """As after an hour in the background: it has grown beyond our place again."""
     it = follow()
     everything(it)
@@ -215,7 +217,9 @@ def test_it_holds_one_descriptor_whatever_happens_and_none_at_the_end(path, foll
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_whatever_the_writer_and_the_rotation_do_in_turn_every_line_comes_once_and_in_order(path, follow, seed):
+def test_whatever_the_writer_and_the_rotation_do_in_turn_every_line_comes_once_and_in_order(
+    path, follow, seed
+):
     """Lines are read before they are truncated away, as a notice of each change brings about."""
     chance = random.Random(seed)
     it = follow("history\n" * chance.randrange(30))
@@ -283,7 +287,9 @@ def test_what_was_blocked_before_is_counted_and_not_told(path, log):
 
 
 def test_the_last_state_before_counts(log):
-    _, history = log(entry("shield_quarantine") + entry("shield_up") + entry("shield_down", detail="disengaged=True"))
+    _, history = log(
+        entry("shield_quarantine") + entry("shield_up") + entry("shield_down", detail="disengaged=True")
+    )
     assert history == ("disengaged", 0)
 
 
@@ -307,7 +313,9 @@ def test_without_a_log_the_state_is_not_known(path, log):
 
 
 def test_of_a_long_log_only_the_end_is_read(path, log):
-    old = entry("shield_down") + "".join(entry(dest="198.51.100.%d" % (number % 250)) for number in range(2000))
+    old = entry("shield_down") + "".join(
+        entry(dest="198.51.100.%d" % (number % 250)) for number in range(2000)
+    )
     it, (state, blocked) = log(old)
     assert state == "up" and 0 < blocked <= TAIL // len(entry()) + 1
     assert it.bad_lines == 0  # the line that the cut went through is nobody's fault
@@ -361,7 +369,9 @@ def test_hostile_lines_are_counted_and_the_others_told(path, log):
 def test_at_every_split_the_same_comes(path, log, seed):
     chance = random.Random(seed)
     it, _ = log("")
-    text = "".join(entry(dest="198.51.100.%d" % number) + chance.choice(("", "x\n", "\n")) for number in range(40))
+    text = "".join(
+        entry(dest="198.51.100.%d" % number) + chance.choice(("", "x\n", "\n")) for number in range(40)
+    )
     found, data = [], text.encode()
     while data:
         size = chance.choice((1, 2, 10, 200, 1000))

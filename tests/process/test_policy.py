@@ -269,7 +269,9 @@ def test_a_wrong_change_keeps_the_old_rules_and_is_told(script, policy):
 
 def test_a_file_that_is_being_written_decides_nothing_by_what_is_missing(script, host, policy):
     """Between an editor's truncation and its writing there is no rule in it."""
-    it = script("--json", "--policy", policy("skip 198.51.100.1\n"), "--answer", "deny", stdin=subprocess.DEVNULL)
+    it = script(
+        "--json", "--policy", policy("skip 198.51.100.1\n"), "--answer", "deny", stdin=subprocess.DEVNULL
+    )
     it.until("session")
     for _ in range(3):
         with open(policy.path, "w") as file:
@@ -300,7 +302,9 @@ def test_what_is_no_file_any_more_is_told_and_not_waited_for(script, policy, mak
     os.unlink(policy.path)
     make(policy.path)
     message = it.until("error")["message"]
-    assert message.startswith("policy file %s: " % policy.path) and message.endswith(": the rules stay as they were")
+    assert message.startswith("policy file %s: " % policy.path) and message.endswith(
+        ": the rules stay as they were"
+    )
     decides(it, "198.51.100.1", "skipped")
     it.ends(0)
 
@@ -326,7 +330,11 @@ def test_what_changes_while_podman_is_asked_counts_too(script, host, policy):
             "{path}:3: allow * would open everything",
             "hint: --answer allow --for SECONDS",
         ),
-        (None, "policy file {path}: No such file or directory", "hint: --policy FILE names a file that you can read"),
+        (
+            None,
+            "policy file {path}: No such file or directory",
+            "hint: --policy FILE names a file that you can read",
+        ),
     ],
 )
 @pytest.mark.parametrize("words", [["--json"], ["--answer", "skip"], ["--replay", "/dev/null"]])
@@ -382,7 +390,14 @@ def test_a_replay_tells_what_it_would_decide(host, pyz, policy, tmp_path):
     blocked = [("198.51.100.1", 443), ("198.51.100.2", 25), ("203.0.113.1", 443), ("192.0.2.1", 443)]
     records = [
         {
-            **{"type": "pending", "container": "c1", "id": "c1:%d" % number, "dest": dest, "port": port, "proto": 6},
+            **{
+                "type": "pending",
+                "container": "c1",
+                "id": "c1:%d" % number,
+                "dest": dest,
+                "port": port,
+                "proto": 6,
+            },
             **{"domain": "", "dossier": {}, "ts": "2026-01-31T17:32:05.123+00:00"},
         }
         for number, (dest, port) in enumerate(blocked)
@@ -391,9 +406,18 @@ def test_a_replay_tells_what_it_would_decide(host, pyz, policy, tmp_path):
     rules = policy("skip * port 25\nallow 203.0.113.0/24\ndeny 198.51.100.0/24\n")
     argv = [sys.executable, pyz, "--replay", str(recording), "--policy", rules]
     env = {"PATH": "/nonexistent", "HOME": host.home}
-    done = subprocess.run([*argv, "--json"], stdin=subprocess.DEVNULL, capture_output=True, env=env, timeout=10)
+    done = subprocess.run(
+        [*argv, "--json"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        env=env,
+        timeout=10,
+        check=False,
+    )
     told = [json.loads(line) for line in done.stdout.splitlines()]
-    verdicts = [(it["action"], it["target"], it["rule"], it["result"]) for it in told if it["type"] == "verdict"]
+    verdicts = [
+        (it["action"], it["target"], it["rule"], it["result"]) for it in told if it["type"] == "verdict"
+    ]
     assert verdicts == [
         ("deny", "198.51.100.1", "deny 198.51.100.0/24", "dry-run"),
         ("allow", "203.0.113.1", "allow 203.0.113.0/24", "dry-run"),
@@ -402,7 +426,13 @@ def test_a_replay_tells_what_it_would_decide(host, pyz, policy, tmp_path):
     assert (done.returncode, told[-1]["open"], done.stderr) == (5, 1, b"")
 
     done = subprocess.run(
-        argv, stdin=subprocess.DEVNULL, capture_output=True, env=env, timeout=10, start_new_session=True
+        argv,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        env=env,
+        timeout=10,
+        start_new_session=True,
+        check=False,
     )
     lines = done.stdout.decode().splitlines()
     assert lines[1:] == [

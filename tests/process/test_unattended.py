@@ -27,7 +27,15 @@ def blocked(number):
 
 @pytest.mark.parametrize(
     "words",
-    [[], ["--policy", "rules"], ["--dry-run"], ["--log", "log"], ["--for", "1"], ["--count", "1"], ["--bell"]],
+    [
+        [],
+        ["--policy", "rules"],
+        ["--dry-run"],
+        ["--log", "log"],
+        ["--for", "1"],
+        ["--count", "1"],
+        ["--bell"],
+    ],
     ids=" ".join,
 )
 def test_with_neither_a_terminal_nor_an_answer_it_does_not_start(desk, tmp_path, words):
@@ -42,12 +50,20 @@ def test_with_neither_a_terminal_nor_an_answer_it_does_not_start(desk, tmp_path,
 
 def test_a_yes_in_a_pipe_is_no_terminal(desk):
     done = subprocess.run(
-        desk.argv("c1"), input=b"y\na\n" * 100, env=desk.env, start_new_session=True, capture_output=True, timeout=10
+        desk.argv("c1"),
+        check=False,
+        input=b"y\na\n" * 100,
+        env=desk.env,
+        start_new_session=True,
+        capture_output=True,
+        timeout=10,
     )
     assert done.returncode == 2 and desk.host.calls() == []
 
 
-@pytest.mark.parametrize("more", [[], ["--json"], ["--dry-run"], ["--policy", "/dev/null"], ["--log", "/dev/null"]])
+@pytest.mark.parametrize(
+    "more", [[], ["--json"], ["--dry-run"], ["--policy", "/dev/null"], ["--log", "/dev/null"]]
+)
 def test_to_allow_everything_there_has_to_be_a_bound(desk, more):
     done = desk.run("--answer", "allow", *more, "c1")
     assert (done.returncode, done.stdout) == (2, b"")
@@ -114,7 +130,9 @@ def test_the_count_is_a_limit_however_many_are_blocked(quiet, host):
     it.block(*blocked(20))
     lines = it.lines()
     assert len(host.verdicts()) == 2
-    assert lines[-1].startswith("stopped: 2 allowed, ") and it.child.returncode == 5, "the others are left open"
+    assert lines[-1].startswith("stopped: 2 allowed, ") and it.child.returncode == 5, (
+        "the others are left open"
+    )
 
 
 def test_the_count_is_a_limit_for_all_containers_together(host, pyz):
@@ -137,7 +155,12 @@ def test_the_count_is_a_limit_for_all_containers_together(host, pyz):
         "import os; sys.exit(session.Session(options, os.environ).run())" % reader
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, pyz], stdin=subprocess.DEVNULL, capture_output=True, env=host.env(), timeout=20
+        [sys.executable, "-c", code, pyz],
+        check=False,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        env=host.env(),
+        timeout=20,
     )
     assert done.returncode == 5, done.stderr
     assert len(host.verdicts()) == 4, done.stdout
@@ -223,7 +246,10 @@ def test_on_a_terminal_it_asks_nothing_and_reads_no_key(desk):
 def test_everything_is_allowed_for_a_time_on_real_packets(desk):
     desk.lab.listen(443)
     child = subprocess.Popen(
-        desk.argv("--answer", "allow", "--for", "3", "c1"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=desk.env
+        desk.argv("--answer", "allow", "--for", "3", "c1"),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        env=desk.env,
     )
     assert child.stdout.readline().startswith(b"watching c1")
     desk.lab.connect("203.0.113.10", 443)

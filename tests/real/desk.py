@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import shutil
 import subprocess
+import time
 from typing import TYPE_CHECKING, Any, Callable
 
 import endtoend
@@ -22,6 +24,7 @@ from support import PYTHONS, eventually
 if TYPE_CHECKING:
     from terminal_driver import Found, Session
 
+PATIENCE = 15.0
 NOT_OPEN = ("EHOSTUNREACH", "EACCES", "EPERM")
 
 
@@ -127,55 +130,66 @@ class Script:
     """The archive as a coprocess: answers in, records out."""
 
     def __init__(self, argv: list[str]) -> None:
-        self._child = subprocess.Popen(
-            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        pipe = subprocess.PIPE
+        self._child = subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe)
+        assert self._child.stdin and self._child.stdout and self._child.stderr
+        self._in, self._out, self._err = self._child.stdin, self._child.stdout, self._child.stderr
         self.records: list[dict[str, Any]] = []
-        self._looked = 0
+        self._taken: list[int] = []
+        self._half = b""
         self.until("session")
 
     def say(self, line: str) -> None:
-        self._child.stdin.write(line + "\n")  # type: ignore[union-attr]
-        self._child.stdin.flush()  # type: ignore[union-attr]
+        self._in.write(line.encode() + b"\n")
+        self._in.flush()
 
     def until(self, kind: str, **fields: Any) -> dict[str, Any]:
-        """The next record of this type with these fields; those before it are kept in `records`."""
+        """The first record of this type with these fields that was not returned before, once it has come."""
+        deadline = time.monotonic() + PATIENCE
         while True:
-            while self._looked < len(self.records):
-                record = self.records[self._looked]
-                self._looked += 1
-                if record["type"] == kind and all(record[key] == value for key, value in fields.items()):
+            for index, record in enumerate(self.records):
+                if index not in self._taken and matches(record, kind, fields):
+                    self._taken.append(index)
                     return record
-            self._read(kind)
-
-    def _read(self, wanted: str = "") -> bool:
-        line = self._child.stdout.readline()  # type: ignore[union-attr]
-        if line:
-            self.records.append(json.loads(line))
-        elif wanted:
-            raise AssertionError("it ended without %s: %s" % (wanted, self._child.stderr.read()))  # type: ignore[union-attr]
-        return bool(line)
+            if not self._read(deadline):
+                raise AssertionError(
+                    "no %s %s in %g s: %s %s"
+                    % (kind, fields, PATIENCE, self.records, self._err.read() if self._ended() else "")
+                )
 
     def of(self, kind: str, **fields: Any) -> list[dict[str, Any]]:
         """The records of this type with these fields that have come so far."""
-        return [
-            record
-            for record in self.records
-            if record["type"] == kind and all(record[key] == value for key, value in fields.items())
-        ]
+        return [record for record in self.records if matches(record, kind, fields)]
 
     def finish(self) -> tuple[int, str]:
         """End of input; then its exit code and what it said on stderr."""
-        self._child.stdin.close()  # type: ignore[union-attr]
-        while self._read():
+        self._in.close()
+        deadline = time.monotonic() + PATIENCE
+        while self._read(deadline):
             pass
-        code = self._child.wait(20)
+        code = self._child.wait(PATIENCE)
         assert self.records[-1]["type"] == "summary" and self.records[-1]["exit"] == code
-        return code, self._child.stderr.read()  # type: ignore[union-attr]
+        return code, self._err.read().decode()
 
     def close(self) -> None:
-        if not self._child.stdin.closed:  # type: ignore[union-attr]
-            self._child.stdin.close()  # type: ignore[union-attr]
-        self._child.wait(20)
-        self._child.stdout.close()  # type: ignore[union-attr]
-        self._child.stderr.close()  # type: ignore[union-attr]
+        self._in.close()
+        self._child.wait(PATIENCE)
+        self._out.close()
+        self._err.close()
+
+    def _read(self, deadline: float) -> bool:
+        """Takes what has come next; False at the end or after the deadline."""
+        left = deadline - time.monotonic()
+        if left <= 0 or not select.select([self._out], [], [], left)[0]:
+            return False
+        data = os.read(self._out.fileno(), 1 << 16)
+        *lines, self._half = (self._half + data).split(b"\n")
+        self.records += map(json.loads, lines)
+        return bool(data)
+
+    def _ended(self) -> bool:
+        return self._child.poll() is not None
+
+
+def matches(record: dict[str, Any], kind: str, fields: dict[str, Any]) -> bool:
+    return record["type"] == kind and all(record[key] == value for key, value in fields.items())

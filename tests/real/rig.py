@@ -39,6 +39,7 @@ PROGRAMS = (
     "ps",
 )
 OPEN = ("open.example", "203.0.113.77", "203.0.113.128/25", "2001:db8:77::/64")  # from the start
+CONN = ("python3", "/conn.py")
 CONTAINERS_CONF = """\
 [containers]
 cgroups = "disabled"
@@ -74,6 +75,7 @@ class Rig:
         self.root = self.home + "/.local/state/terok/shield"
         self.venv = self.folder + "/venv"
         self._installing = threading.Lock()
+        self._workloads: dict[str, Workload] = {}
         self._world: subprocess.Popen[str] | None = None
         self._pid = 0
 
@@ -102,6 +104,8 @@ class Rig:
             self._world.wait(20)  # the kernel has killed every process of that world by then
             self._world.stdout.close()  # type: ignore[union-attr]
             self._world = None
+        for workload in self._workloads.values():
+            workload.close()
         with self._installing:
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -229,7 +233,10 @@ class Rig:
 
     def conn(self, name: str, host: str, port: int = 443, proto: str = "tcp", count: int = 1) -> str:
         """Try a connection from inside: `198.51.100.1 EHOSTUNREACH`."""
-        return self.inside(name, ["python3", "/conn.py", host, str(port), proto, str(count)]).strip()
+        workload = self._workloads.get(name)
+        if workload is None or not workload.alive():
+            self._workloads[name] = workload = Workload(self.argv(["podman", "exec", "-i", name, *CONN]))
+        return workload.ask("%s %d %s %d" % (host, port, proto, count))
 
     def shield(self, *argv: str) -> subprocess.CompletedProcess[str]:
         return self.as_op(["terok-shield", *argv])
@@ -272,6 +279,34 @@ class Rig:
 
     def tap(self, name: str, *options: str) -> Tap:
         return Tap(self, name, options)
+
+
+class Workload:
+    """A program in a container that tries connections when it is told to; it ends with the container."""
+
+    def __init__(self, argv: list[str]) -> None:
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(argv, stdin=pipe, stdout=pipe, text=True, bufsize=1)
+        assert self.ask("127.0.0.1 1").startswith("127.0.0.1 "), "it does not start"
+
+    def alive(self) -> bool:
+        """Whether it answers: a stopped container's may still be there as a process."""
+        try:
+            return bool(self.ask("127.0.0.1 1"))
+        except OSError:
+            return False
+
+    def ask(self, words: str) -> str:
+        self._process.stdin.write(words + "\n")  # type: ignore[union-attr]
+        return self._process.stdout.readline().strip()  # type: ignore[union-attr]
+
+    def close(self) -> None:
+        self._process.stdout.close()  # type: ignore[union-attr]
+        try:
+            self._process.stdin.close()  # type: ignore[union-attr]
+        except OSError:
+            pass  # it had ended before
+        self._process.wait(10)
 
 
 class Tap:

@@ -8,7 +8,7 @@ import pytest
 from real.desk import NOT_OPEN
 from support import eventually
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(40, func_only=True)
 
 
 def test_a_script_decides_every_way_there_is(rig, desk, c):

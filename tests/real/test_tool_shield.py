@@ -7,7 +7,7 @@ import os
 import pytest
 from real.desk import NOT_OPEN
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(40, func_only=True)
 
 
 def old(rig):

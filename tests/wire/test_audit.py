@@ -41,7 +41,17 @@ def test_the_name_in_it_is_not_believed():
 
 @pytest.mark.parametrize(
     "proto, number",
-    [("tcp", 6), ("udp", 17), ("icmp", 1), ("132", 132), ("256", None), ("\u0666", None), ("what", None), (6, None), (None, None)],
+    [
+        ("tcp", 6),
+        ("udp", 17),
+        ("icmp", 1),
+        ("132", 132),
+        ("256", None),
+        ("\u0666", None),
+        ("what", None),
+        (6, None),
+        (None, None),
+    ],
 )
 def test_a_protocol_is_known_by_its_name(proto, number):
     assert parse(line(proto=proto)).proto == number
@@ -128,7 +138,9 @@ JSON = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from(sorted(BLOCKED)), JSON), st.sampled_from(["blocked", "shield_down", "x"]))
+@given(
+    st.dictionaries(st.sampled_from(sorted(BLOCKED)), JSON), st.sampled_from(["blocked", "shield_down", "x"])
+)
 def test_whatever_stands_in_the_fields_one_of_four_things_comes(fields, action):
     holds(json.dumps({**BLOCKED, **fields, "action": action}).encode())
 

@@ -1,0 +1,583 @@
+"""The README's "From scripts": its recipes, run as they stand, and its tables, held against the program.
+
+On PATH are the archive, as `simple-clearance.pyz`, and stand-ins for podman and terok-shield.
+"""
+
+from __future__ import annotations
+
+import configparser
+import getpass
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+import scripting
+from support import ROOT, eventually, lacking, need, which
+
+from simple_clearance import policy
+
+with open(os.path.join(ROOT, "README.md")) as _file:
+    README = _file.read()
+SECTION = README.partition("\n## From scripts\n")[2].partition("\n## ")[0]
+RECIPES = dict(
+    re.findall(r"^<!-- recipe: ([^>]*) -->\n```[a-z]*\n(.*?)^```$", SECTION, re.MULTILINE | re.DOTALL)
+)
+
+script = scripting.script
+
+
+class Place:
+    """A folder to run recipes in, a shielded container c1, and what they need on PATH."""
+
+    def __init__(self, host, lab, pyz, folder):
+        self.host, self.lab, self.folder = host, lab, folder
+        self.c1 = host.container("c1", lab)
+        shutil.copy(pyz, os.path.join(host.bin, "simple-clearance.pyz"))
+        os.symlink(sys.executable, os.path.join(host.bin, "python3"))
+        self.env = host.env()
+
+    def write(self, name, text):
+        path = os.path.join(self.folder, name)
+        with open(path, "w") as file:
+            file.write(text)
+        return path
+
+    def install(self, name, code):
+        """A program of that name, first on PATH."""
+        path = os.path.join(self.host.bin, name)
+        if os.path.exists(path):
+            os.unlink(path)
+        with open(path, "w") as file:
+            file.write("#!/bin/sh\n" + code)
+        os.chmod(path, 0o755)
+
+    def read(self, name):
+        path = os.path.join(self.folder, name)
+        if not os.path.exists(path):
+            return ""
+        with open(path) as file:
+            return file.read()
+
+    def records(self, name):
+        return [json.loads(line) for line in self.read(name).splitlines()]
+
+    def argv(self, recipe, shell="sh"):
+        return [shell, self.write("recipe", RECIPES[recipe])]
+
+    def start(self, recipe, shell="sh", **env):
+        """The recipe, in a process group of its own."""
+        return subprocess.Popen(
+            self.argv(recipe, shell),
+            cwd=self.folder,
+            env={**self.env, **env},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def said(self, child, seconds=20):
+        """All that it says, once it has ended by itself."""
+        try:
+            return child.communicate(timeout=seconds)[0].decode()
+        except subprocess.TimeoutExpired:
+            os.killpg(child.pid, signal.SIGKILL)
+            raise AssertionError("it did not end; it said: %s" % child.communicate()[0].decode()) from None
+
+    def watches(self):
+        """The packet log is listened to: nothing that is blocked from now on is missed."""
+        eventually(self.lab.holder, timeout=10, what="it listens")
+
+    def nothing_is_left(self):
+        eventually(lambda: self.lab.holder() == 0, timeout=10, what="the NFLOG group is free")
+
+
+@pytest.fixture
+def place(host, lab, pyz, tmp_path):
+    folder = tmp_path / "work"
+    folder.mkdir()
+    return Place(host, lab, pyz, str(folder))
+
+
+def key_counts(painted):
+    eventually(lambda: time.monotonic() > painted.at + 1.1, what="keys count")
+
+
+def test_every_recipe_is_run_here():
+    assert sorted(RECIPES) == [
+        *("a CI job", "a coprocess", "a session in a script", "a systemd unit", "a tmux pane"),
+        *("another machine", "watching the log"),
+    ]
+    assert SECTION.count("<!-- recipe: ") == len(RECIPES)
+
+
+# --- a session in a script
+
+
+def in_a_script(place, terminal, limit):
+    place.write("rules", "deny 198.51.100.0/24\n")
+    argv = place.argv("a session in a script")
+    t = terminal(argv, env={**place.env, "LIMIT": limit}, cwd=place.folder)
+    t.expect("watching c1")
+    place.lab.connect("198.51.100.1", 443)
+    eventually(lambda: place.host.targets() == ["deny 198.51.100.1"], what="the rule decides")
+    return t
+
+
+def test_a_session_in_a_script_goes_on_when_everything_was_answered(place, terminal):
+    t = in_a_script(place, terminal, "4")
+    place.lab.connect("203.0.113.1", 443)
+    t.expect("203.0.113.1")
+    key_counts(t.expect("i l ? q"))
+    t.send("s")
+    t.expect("everything was answered")
+    assert t.wait(10) == 0
+    assert [record["why"] for record in place.records("c1.jsonl") if record["type"] == "closed"] == [
+        *("applied", "skipped"),
+    ]
+
+
+def test_a_session_in_a_script_tells_what_is_left(place, terminal):
+    t = in_a_script(place, terminal, "1.5")
+    place.lab.connect("203.0.113.1", 443)
+    t.expect("something is left: {")
+    t.expect('"open":1')
+    assert t.wait(10) == 0
+
+
+def test_a_session_in_a_script_that_can_not_start_ends_the_script(place, terminal):
+    place.write("rules", "allow *\n")
+    t = terminal(place.argv("a session in a script"), env=place.env, cwd=place.folder)
+    t.expect("rules:1: allow * would open everything")
+    assert t.wait(10) == 1
+
+
+# --- a coprocess
+
+
+def test_a_coprocess(place):
+    need("bash")
+    need("jq")
+    child = place.start("a coprocess", "bash")
+    place.watches()
+    for port in (443, 80, 8443):
+        place.lab.connect("203.0.113.%d" % (port % 100), port)
+    place.lab.connect("10.1.2.3", 443)  # under the floor
+    eventually(lambda: place.lab.set_contains("allow", "203.0.113.43"), what="443 is allowed")
+    place.c1.stop()
+    assert place.said(child) == "" and child.returncode == 0
+    assert place.host.targets() == ["allow 203.0.113.43"]
+
+
+def test_a_coprocess_hands_on_the_exit_code(place):
+    need("bash")
+    need("jq")
+    place.host.control("terok-shield", mode="fail")
+    child = place.start("a coprocess", "bash")
+    place.watches()
+    place.lab.connect("203.0.113.43", 443)
+    eventually(lambda: [call.rc for call in place.host.verdicts()] == [1], what="the verdict fails")
+    place.c1.stop()
+    place.said(child)
+    assert child.returncode == 5
+
+
+# --- a CI job
+
+
+def ci_job(place, *connections, until='"type":"closed"', make=0, rules="allow 192.0.2.0/24\n"):
+    """Its code and what it says; `make test` tries these, and waits until the log has as many lines."""
+    place.write("rules", rules)
+    enter = " ".join(place.lab.enter())
+    python = (
+        "import socket, sys\nfor address in sys.argv[1:]:\n    socket.socket().connect_ex((address, 443))"
+    )
+    standin = os.path.join(place.host.bin, "podman")
+    os.rename(standin, standin + ".real")
+    place.install(
+        "podman",
+        '[ "$1" = exec ] || exec %s.real "$@"\n' % standin
+        + '[ "$*" = "exec c1 make test" ] || exit 99\n'
+        + "%s python3 -c '%s' %s\n" % (enter, python, " ".join(connections))
+        + "while [ $(grep -c '%s' c1.jsonl) -lt %d ]; do sleep 0.05; done\n" % (until, len(connections))
+        + "exit %d\n" % make,
+    )
+    child = place.start("a CI job")
+    said = place.said(child)
+    return child.returncode, said
+
+
+def test_a_ci_job_passes_when_everything_was_answered(place):
+    assert ci_job(place, "192.0.2.1", "198.51.100.1") == (0, "")
+    assert sorted(place.host.targets()) == ["allow 192.0.2.1", "deny 198.51.100.1"]
+    assert re.search(
+        "^stopped: 1 allowed, 1 denied.*; exit code 0$", place.read("clearance.txt"), re.MULTILINE
+    )
+
+
+def test_a_ci_job_fails_as_its_tests_do(place):
+    assert ci_job(place, "192.0.2.1", make=2) == (2, "")
+
+
+def test_a_ci_job_fails_when_something_was_left(place):
+    place.host.control("terok-shield", targets={"198.51.100.1": {"mode": "fail"}})
+    code, said = ci_job(place, "198.51.100.1", until='"result":"failed"')
+    assert code == 1
+    assert "clearance: exit code 5\n" in said and "198.51.100.1" in said and "FAILED" in said
+
+
+def test_a_ci_job_whose_session_can_not_start_fails(place):
+    code, said = ci_job(place, rules="nonsense\n")
+    assert code == 3 and said.startswith("simple-clearance: rules:1: no such action: nonsense\nhint: ")
+    assert place.host.calls() == [], "the job is not run"
+
+
+# --- another machine
+
+
+class Machine:
+    """An sshd of our own on loopback, with its own keys and configuration; `ssh host` leads there."""
+
+    def __init__(self, place, folder):
+        self.place = place
+        for name in ("host_key", "user_key"):
+            subprocess.run(
+                ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", "%s/%s" % (folder, name)], check=True
+            )
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        env = " ".join('"%s=%s"' % item for item in place.env.items() if item[0] != "TERM")
+        server = [
+            *(
+                "ListenAddress 127.0.0.1",
+                "Port %d" % self.port,
+                "HostKey %s/host_key" % folder,
+                "PidFile none",
+            ),
+            *(
+                "AuthorizedKeysFile %s/user_key.pub" % folder,
+                "StrictModes no",
+                "UsePAM no",
+                "PermitRootLogin yes",
+            ),
+            *("PasswordAuthentication no", "PrintMotd no", "PrintLastLog no", "SetEnv " + env),
+            *("ClientAliveInterval 1", "ClientAliveCountMax 1"),
+        ]
+        client = [
+            *("Host host", "  HostName 127.0.0.1", "  Port %d" % self.port, "  User " + getpass.getuser()),
+            *(
+                "  IdentityFile %s/user_key" % folder,
+                "  IdentitiesOnly yes",
+                "  UserKnownHostsFile /dev/null",
+            ),
+            *("  StrictHostKeyChecking no", "  LogLevel ERROR", "  ControlPath none"),
+        ]
+        for name, lines in (("sshd_config", server), ("ssh_config", client)):
+            with open(os.path.join(folder, name), "w") as file:
+                file.write("\n".join(lines) + "\n")
+        place.install("ssh", 'exec %s -F %s/ssh_config "$@"\n' % (which("ssh"), folder))
+        argv = [which("sshd"), "-D", "-e", "-f", os.path.join(folder, "sshd_config")]
+        if (
+            os.getuid() == 0
+        ):  # with an empty /run and /var/log, so that nothing of ours stays in the machine's
+            hide = 'mount -t tmpfs none /run && mkdir /run/sshd && mount -t tmpfs none /var/log && exec "$@"'
+            argv = ["unshare", "-m", "sh", "-c", hide, "sh", *argv]
+        self.log = os.path.join(folder, "sshd_log")
+        with open(self.log, "w") as log:
+            self.child = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        eventually(self.listens, timeout=10, what="sshd listens: see " + self.log)
+
+    def listens(self):
+        with open(self.log) as file:
+            return "Server listening" in file.read()
+
+    def close(self):
+        try:
+            os.killpg(self.child.pid, signal.SIGTERM)
+        except ProcessLookupError:
+            pass
+        self.child.wait()
+
+
+@pytest.fixture
+def machine(place, tmp_path):
+    for program in ("sshd", "ssh", "ssh-keygen"):
+        need(program)
+    folder = tmp_path / "ssh"
+    folder.mkdir()
+    it = Machine(place, str(folder))
+    yield it
+    it.close()
+
+
+def test_on_another_machine_it_is_as_on_this_one(place, machine, terminal):
+    t = terminal(place.argv("another machine"), env=place.env, cwd=place.folder)
+    t.expect("watching c1", timeout=10)
+    place.lab.listen(443)
+    place.lab.connect("203.0.113.10", 443)
+    t.expect("203.0.113.10")
+    key_counts(t.expect("i l ? q"))
+    t.send("a")
+    t.expect("done in")
+    assert place.lab.connect("203.0.113.10", 443) == "connected"
+    t.expect("first packet let out")
+    t.send("q")
+    assert t.wait(10) == 0
+    place.nothing_is_left()
+
+
+def test_the_exit_code_comes_back_from_another_machine(place, machine, terminal):
+    t = terminal(place.argv("another machine"), env=place.env, cwd=place.folder)
+    t.expect("watching c1", timeout=10)
+    place.lab.connect("203.0.113.10", 443)
+    t.expect("i l ? q")
+    t.send("\x03")
+    assert t.wait(10) == 5
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP], ids=["ssh ends", "ssh falls silent"])
+def test_a_broken_connection_ends_it_and_costs_no_verdict(place, machine, terminal, how):
+    log = os.path.join(place.folder, "log")
+    command = RECIPES["another machine"].replace(".pyz c1", ".pyz --log %s c1" % log)
+    assert command != RECIPES["another machine"]
+    place.host.control("terok-shield", delay=1.0)
+    t = terminal(["sh", place.write("recipe", "exec " + command)], env=place.env, cwd=place.folder)
+    t.expect("watching c1", timeout=10)
+    place.lab.connect("203.0.113.10", 443)
+    t.expect("203.0.113.10")
+    key_counts(t.expect("i l ? q"))
+    t.send("a")
+    eventually(place.host.verdicts, what="the verdict command runs")
+    t.kill(how)
+    place.nothing_is_left()
+    eventually(lambda: '"summary"' in place.read("log"), timeout=10, what="the session has ended")
+    assert [call.rc for call in place.host.verdicts()] == [0]
+    assert place.lab.set_contains("allow", "203.0.113.10")
+    kinds = [record["type"] for record in place.records("log")]
+    assert kinds[-4:] == ["deciding", "verdict", "closed", "summary"]
+    verdict, summary = place.records("log")[-3], place.records("log")[-1]
+    assert (verdict["result"], summary["allowed"], summary["exit"]) == ("applied", 1, 0)
+
+
+# --- tmux
+
+
+class Tmux:
+    """A server of our own; `run` types a command in its first pane."""
+
+    def __init__(self, place):
+        self.place = place
+        self.socket = os.path.join(place.folder, "tmux")
+        self.run("new-session", "-d", "-x", "100", "-y", "40", "-s", "main", "sh")
+
+    def run(self, *words):
+        done = subprocess.run(
+            ["tmux", "-f", "/dev/null", "-S", self.socket, *words],
+            env=self.place.env,
+            cwd=self.place.folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+        )
+        return done.stdout.decode() if done.returncode == 0 else ""
+
+    def pane(self, number):
+        """What is on its screen; "" when there is no such pane."""
+        return self.run("capture-pane", "-p", "-t", "main:0.%d" % number)
+
+
+@pytest.fixture
+def tmux(place):
+    need("tmux")
+    it = Tmux(place)
+    yield it
+    it.run("kill-server")
+
+
+def test_a_tmux_pane(place, tmux):
+    place.argv("a tmux pane")
+    tmux.run("send-keys", "-t", "main:0.0", "sh recipe", "Enter")
+    eventually(lambda: "watching c1" in tmux.pane(1), timeout=10, what="the second pane watches")
+    place.lab.connect("203.0.113.10", 443)
+    eventually(lambda: "i l ? q" in tmux.pane(1), what="it asks")
+    asked = time.monotonic()
+    eventually(lambda: time.monotonic() > asked + 1.2, what="keys count")
+    tmux.run("send-keys", "-t", "main:0.1", "d")
+    eventually(lambda: "done in" in tmux.pane(1), what="the answer counts")
+    assert place.host.targets() == ["deny 203.0.113.10"]
+    tmux.run("kill-pane", "-t", "main:0.1")
+    place.nothing_is_left()
+
+
+# --- systemd
+
+
+def unit(place):
+    """The unit as systemd reads it, its %h and %i filled in."""
+    parser = configparser.ConfigParser(interpolation=None, strict=True)
+    parser.optionxform = str
+    parser.read_string(RECIPES["a systemd unit"])
+    return {
+        section: {
+            key: value.replace("%h", place.host.home).replace("%i", "c1")
+            for key, value in parser[section].items()
+        }
+        for section in parser.sections()
+    }
+
+
+def test_a_systemd_unit_is_one_and_names_what_there_is(place):
+    it = unit(place)
+    assert list(it) == ["Unit", "Service", "Install"]
+    assert it["Service"]["Restart"] == "always", "a container's stop is a proper end"
+    assert it["Service"]["ExecStart"].startswith("/") and it["Install"]["WantedBy"] == "default.target"
+    if lacking("systemd-analyze"):
+        need("systemd-analyze", optional=True)
+    program = os.path.join(place.host.home, ".local/bin/simple-clearance.pyz")
+    os.makedirs(os.path.dirname(program))
+    shutil.copy(os.path.join(place.host.bin, "simple-clearance.pyz"), program)
+    path = place.write("clearance@.service", RECIPES["a systemd unit"])
+    done = subprocess.run(
+        ["systemd-analyze", "--user", "--man=no", "verify", path.replace("@", "@c1")],
+        env=place.env,
+        capture_output=True,
+        check=False,
+    )
+    complaints = [line for line in done.stderr.decode().splitlines() if "clearance@" in line]
+    assert complaints == [], done.stderr.decode()
+
+
+def test_what_the_systemd_unit_runs_records_what_was_tried(place):
+    service = unit(place)["Service"]
+    argv = service["ExecStart"].split()
+    os.makedirs(os.path.dirname(argv[0]))
+    shutil.copy(os.path.join(place.host.bin, "simple-clearance.pyz"), argv[0])
+    name, path = service["Environment"].split("=", 1)
+    env = {
+        **place.env,
+        name: path.replace(
+            place.host.home + "/.local/bin", place.host.home + "/.local/bin:" + place.host.bin
+        ),
+    }
+    log = os.path.join(place.host.home, "clearance-c1.jsonl")
+    for round_ in (1, 2):  # as systemd starts it again
+        child = subprocess.Popen(argv, env=env, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        assert child.stdout.readline().startswith(b"watching c1")
+        place.lab.connect("203.0.113.10", 443)
+        eventually(lambda n=round_: place.read(log).count('"skipped"}') == n, what="it is recorded")
+        child.terminate() if round_ == 1 else place.c1.stop()
+        assert child.wait(10) == 0
+        child.stdout.close()
+    assert place.host.targets() == []
+
+
+# --- the log
+
+
+def test_watching_the_log(place):
+    need("jq")
+    log = os.path.join(place.folder, "clearance-c1.jsonl")
+    place.write("clearance-c1.jsonl", "")  # tail looks only once a second for one that is to come
+    place.c1.looks_up("www.example.com", "203.0.113.10")
+    child = place.start("watching the log")
+    try:
+        argv = ["simple-clearance.pyz", "--answer", "skip", "--log", log, "c1"]
+        with subprocess.Popen(
+            argv, env=place.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+        ) as session:
+            assert session.stdout.readline().startswith(b"watching c1")
+            place.lab.connect("203.0.113.10", 443)
+            lines = [child.stdout.readline().decode()]
+            place.lab.connect("2001:db8::1", 53, "udp")
+            lines.append(child.stdout.readline().decode())
+            session.terminate()
+    finally:
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+        child.stdout.close()
+    words = lines[-2].rstrip("\n").split("\t")
+    assert words[1:] == ["c1", "203.0.113.10", "443", "www.example.com"]
+    assert re.fullmatch(r"[0-9-]{10}T[0-9:.]{12}Z", words[0])
+    assert lines[-1].rstrip("\n").split("\t")[1:] == ["c1", "2001:db8::1", "53", ""]
+
+
+# --- the tables
+
+
+def rows(head):
+    """The first table below a line that begins so: its cells, without the head."""
+    table = SECTION.partition("\n" + head)[2].partition("\n\n")[0].splitlines()[2:]
+    return [
+        [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in table
+    ]
+
+
+def words(text):
+    return re.findall(r"`([^`]+)`", text)
+
+
+def test_the_options_are_those_of_help(pyz):
+    done = subprocess.run(
+        [sys.executable, pyz, "--help"], stdin=subprocess.DEVNULL, capture_output=True, check=True
+    )
+    helped = re.findall(r"^  (--[a-z-]+)(?: ([A-Z]+|\{[a-z,]+\}))?", done.stdout.decode(), re.MULTILINE)
+    helped = {name: value.strip("{}").replace(",", "|") for name, value in helped}
+    listed = dict((word.split(" ") + [""])[:2] for row in rows("| option ") for word in words(row[0]))
+    elsewhere = ("--check", "--demo", "--version")
+    assert listed == {name: value for name, value in helped.items() if name not in elsewhere}
+    assert all(name in README for name in elsewhere[:2])
+
+
+def test_the_events_have_the_fields_that_are_listed(script, host):
+    """Seen at work; what can't be provoked here is held against the others' tests."""
+    listed = {words(row[0])[0]: [w for w in words(row[1]) if " " not in w] for row in rows("| `type` ")}
+    it = script()
+    it.block("198.51.100.1", "198.51.100.2", "198.51.100.3")
+    it.until("pending", 3)
+    host.containers["c1"].looks_up("www.example.com", "198.51.100.1")
+    it.until("names")
+    it.block("198.51.100.2")
+    it.until("again")
+    it.say("allow r1\nrubbish\nskip r2\n")
+    it.until("closed", id="r1")
+    it.feed(
+        {"type": "allowed", "container": "c1", "dest": "198.51.100.1", "port": 443, "proto": 6, "id": "c1:9"}
+    )
+    it.until("passed")
+    it.feed({"type": "lost", "container": "c1", "count": 2, "where": "kernel"})
+    host.containers["c1"].shield("down")
+    it.until("shield")
+    it.until("lost")
+    it.ends(5)
+    seen = {}
+    for record in it.records:
+        fields = seen.setdefault(record["type"], set(record) - {"type", "ts"})
+        fields |= set(record) - {"type", "ts"}
+    for kind, fields in listed.items():
+        if kind in seen:
+            assert set(fields) - {"pending", "allow"} <= seen[kind], kind
+    assert set(listed) - set(seen) == {"still_blocked"}
+    assert set(listed["summary"]) == seen["summary"] and set(listed["again"]) == seen["again"]
+
+
+def test_the_policy_that_is_shown_is_one():
+    (text,) = re.findall(r"^<!-- the policy example -->\n```\n(.*?)^```$", SECTION, re.MULTILINE | re.DOTALL)
+    assert [rule.action for rule in policy.parse(text.encode(), "README.md").rules] == [
+        *("allow", "allow", "deny", "skip", "ask"),
+    ]
+    assert "`%s`" % policy.SYNTAX in SECTION.replace("\n", " ")
+
+
+def test_no_recipe_needs_more_than_it_says():
+    for name, text in RECIPES.items():
+        assert "\t" not in text and all(len(line) <= 100 for line in text.splitlines()), name

@@ -1,0 +1,363 @@
+"""A hostile program inside, and an operator who types at the wrong moment: what a fresh pair of eyes tried."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import threading
+import time
+
+import endtoend
+import pytest
+from endtoend import KEYS
+from stage import Bench, Stage, name
+from support import eventually
+from terminal_driver import PROMPT
+
+from simple_clearance import notices
+
+desk = endtoend.desk
+
+ADDRESS = "203.0.113.10"
+LONG = "2001:db8:5:1234:5678:9abc:def0:1234"
+LATENCY = 3.0
+"""Seconds within which a key is answered whatever goes on inside, on a busy machine."""
+SECOND = 2.0
+"""CPU seconds for what took fifteen when its cost grew with the square of a flood."""
+
+
+# --- the screen
+
+
+@pytest.mark.parametrize("width", [20, 40, 80])
+def test_no_name_puts_its_words_at_the_start_of_a_line(width):
+    label = "-".join(["zzzz"] * 11)
+    name = f"{label}.{label}.zz-zz.zzzz"
+    stage = Stage(width, 24)
+    stage.result = {"opened": (ADDRESS,)}
+    stage.blocked(names=[name])
+    for key in "iAyuyh":
+        stage.key(key)
+    assert stage.commands == [f"allow c1 {name}", f"deny c1 {name}"]
+    for line in stage.text.split("\n"):
+        assert not re.match("[ .-]*z", line), line
+
+
+def test_on_a_small_screen_the_first_line_of_a_question_is_never_pushed_out():
+    stage = Stage(20, 5)
+    stage.blocked(LONG)
+    assert stage.shown[0] == "c1  tcp 443 https"
+    assert "".join(line.strip() for line in stage.shown[1:-1]) == LONG
+    stage.key("a")
+    assert stage.commands == ["allow c1 " + LONG]
+
+
+@pytest.mark.parametrize("key", "asmdu")
+def test_where_a_question_does_not_fit_the_screen_no_key_decides_it(key):
+    stage = Stage(20, 4)
+    stage.blocked("203.0.113.9")
+    stage.key("d")
+    commands = list(stage.commands)
+    stage.blocked(LONG)
+    stage.key(key)
+    assert stage.commands == commands and len(stage.ids()) == 1
+    assert "too small" in " ".join(stage.text.split())
+    stage.resize(80, 24)
+    stage.key("a")
+    assert stage.commands[-1] == "allow c1 " + LONG
+
+
+@pytest.mark.parametrize("label", ["x): shield down", "\x1b[2J", "\r\n", "y" * 300, "a b", "\u202eevil", ""])
+def test_no_label_imitates_the_line_that_tells_the_shields_state(label):
+    lines = notices.greeting("c1", {"project": label, "task": "t-7"}, "up", 0, 79)
+    assert lines == ["watching c1 (t-7): shield up"]
+
+
+@pytest.mark.parametrize("width", [19, 39, 79])
+def test_labels_never_push_out_the_shields_state(width):
+    dossier = {key: key * 24 for key in "abc"}
+    text = " ".join(" ".join(notices.greeting("c1", dossier, "up", 0, width)).split())
+    assert text.startswith("watching c1") and text.endswith("shield up")
+
+
+def test_on_a_narrow_screen_no_number_is_cut_for_a_hint():
+    stage = Stage(40, 12)
+    for number in range(12):
+        stage.blocked(f"203.0.113.{number}", port=443)
+        stage.key("s")
+    stage.key("h")
+    assert "12 answered" in stage.text
+
+
+# --- floods
+
+
+def many_addresses(stage, number=20000):
+    for index in range(number):
+        Bench.blocked(stage, "198.%d.%d.%d" % (18 + index // 65536, index // 256 % 256, index % 256),
+                      names=["x.example.com"])  # fmt: skip
+    stage.refresh()
+
+
+def cpu_of(work):
+    began = time.process_time()
+    work()
+    return time.process_time() - began
+
+
+def allow_all(stage, number):
+    for key in ["l", "*", "a", *str(number), "\r"]:
+        stage.key(key)
+
+
+def test_allowing_all_of_a_flood_freezes_nothing_nor_does_leaving_it():
+    number = 20000
+    stage = Stage(emulate=False)
+    stage.auto = False
+    many_addresses(stage, number)
+    assert cpu_of(lambda: allow_all(stage, number)) < SECOND
+    assert len(stage.docket.jobs()) == number
+    stage.start()
+
+    def goes_on():
+        for index in range(2000):
+            stage.event("allowed", f"203.0.113.{index % 250}")
+            stage.event("pending", f"192.0.2.{index % 250}", port=index + 1)
+
+    assert cpu_of(goes_on) < SECOND
+    assert cpu_of(lambda: stage.docket.stop("c1", stage.now)) < SECOND
+
+
+def test_a_name_learnt_for_thousands_of_requests_is_told_little_by_little_and_to_all():
+    bench = Bench()
+    for port in range(1, 5001):
+        bench.blocked(ADDRESS, port)
+    bench.take()
+    known = []
+    for number in range(200):
+        known.append(name(f"n{number}.evil.example"))
+        bench.docket.learn("c1", ADDRESS, tuple(known[-64:]), bench.now)
+    assert len(bench.take("names")) <= 1000
+    told = {}
+    while bench.docket.deadline() is not None:
+        bench.mono = max(bench.docket.deadline(), bench.mono + 0.25)
+        bench.docket.tick(bench.now)
+        records = bench.take("names")
+        assert len(records) <= 1000
+        told.update((record["id"], record["names"]) for record in records)
+    last = [one.name for one in known[-64:]]
+    assert sum(names == last for names in told.values()) >= 4000
+    assert set(told) <= set(bench.ids())
+
+
+def test_thousands_of_ports_and_a_storm_of_look_ups_freeze_no_key(desk, tmp_path):
+    t = desk.sit("--log", str(tmp_path / "log"))
+    desk.block()
+    desk.lab.python(
+        "import socket\n"
+        "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
+        "for port in range(1, 20000):\n"
+        "    try: s.sendto(b'?', ('%s', port))\n"
+        "    except OSError: pass\n" % ADDRESS
+    )
+    over = threading.Event()
+
+    def storm():
+        number = 0
+        while not over.wait(0.01):
+            for _ in range(4):
+                desk.c1.looks_up("n%d.evil.example" % number, ADDRESS)
+                number += 1
+
+    thread = threading.Thread(target=storm)
+    thread.start()
+    try:
+        for _ in range(3):
+            sent = t.send("i")
+            assert t.expect("uid inside", timeout=10).at - sent < LATENCY
+            t.expect(KEYS)
+            t.quiet(0.2)
+    finally:
+        over.set()
+        thread.join()
+    t.send("\x03")
+    desk.ends(5)
+
+
+def test_a_log_that_grows_faster_than_it_is_read_freezes_no_key(desk):
+    t = desk.sit()
+    desk.block()
+    head = time.strftime("%b %e %H:%M:%S") + " dnsmasq[17816]: "
+    line = head + "query[A] " + "x" * 900 + " from 127.0.0.1\n" + head + "reply a.example is 203.0.113.99\n"
+    junk, over = (line * 2000).encode(), threading.Event()
+
+    def write():
+        written = 0
+        while not over.is_set() and written < 1 << 30:
+            desk.c1.append("dnsmasq.log", junk)
+            written += len(junk)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        for _ in range(3):
+            sent = t.send("i")
+            assert t.expect("uid inside", timeout=10).at - sent < LATENCY
+            t.expect(KEYS)
+    finally:
+        over.set()
+        thread.join()
+    t.send("\x03")
+    desk.ends(5)
+
+
+# --- the moment of a key
+
+
+def test_a_question_replaced_while_the_key_goes_down_takes_the_key_with_it(desk):
+    t = desk.sit()
+    for number in range(2):
+        here, other = "203.0.113.%d" % (20 + number), "203.0.113.%d" % (120 + number)
+        desk.wait_for_keys(desk.block(here))
+
+        def replace(here=here, other=other):
+            desk.lab.add("allow", here)
+            desk.lab.connect(here, 443)
+            desk.lab.connect(other, 443)
+
+        thread = threading.Thread(target=replace)
+        thread.start()
+        t.send("a")
+        thread.join()
+        asked = t.expect(KEYS)
+        desk.press("s", asked)
+        t.expect("  s not now")
+    assert not [target for target in desk.host.targets() if "203.0.113.12" in target]
+    desk.quit()
+
+
+def test_what_is_typed_while_the_session_is_stopped_decides_nothing(desk):
+    t = desk.sit()
+    desk.wait_for_keys(desk.block())
+    (pid,) = desk.processes("session")
+    os.kill(pid, signal.SIGSTOP)
+    eventually(lambda: state_of(pid) == "T", what="it is stopped")
+    t.send("a")
+    os.kill(pid, signal.SIGCONT)
+    t.expect(KEYS)  # painted anew
+    t.quiet(0.3)
+    assert desk.host.verdicts() == []
+    t.send("\x03")
+    desk.ends(5)
+
+
+def state_of(pid):
+    with open("/proc/%d/stat" % pid) as file:
+        return file.read().rpartition(")")[2].split()[0]
+
+
+def test_called_back_by_fg_the_question_is_painted_once(desk, interactive_shell):
+    t = desk.t = interactive_shell(env=desk.env)
+    t.send(" ".join(desk.argv("c1")) + "\n")
+    t.expect("watching c1", timeout=10)
+    desk.block()
+    t.send("\x1a")
+    t.expect(PROMPT)
+    before = len(t.text())
+    t.send("fg\n")
+    t.expect(KEYS)
+    t.quiet(0.3)
+    assert t.text()[before:].count(KEYS) == 1
+    t.send("\x03")
+    t.expect(PROMPT)
+    desk.nothing_is_left()
+
+
+# --- files under the session
+
+
+def replaced(path, how):
+    """Puts something else in a file's place."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        os.rmdir(path)
+    elif os.path.lexists(path):
+        os.unlink(path)
+    if how == "fifo":
+        os.mkfifo(path)
+    elif how == "folder":
+        os.mkdir(path)
+    elif how == "link":
+        os.symlink("/dev/zero", path)
+    elif how == "loop":
+        os.symlink(path, path)
+    elif how == "huge":
+        with open(path, "w") as file:
+            file.truncate(1 << 40)
+
+
+@pytest.mark.parametrize("how", ["fifo", "folder", "link", "loop", "huge"])
+def test_a_log_in_whose_place_there_is_something_else_holds_up_nothing(desk, how):
+    t = desk.sit()
+    asked = desk.block()
+    for file in ("dnsmasq.log", "audit.jsonl"):
+        replaced(desk.c1.path(file), how)
+    assert desk.lab.connect("203.0.113.11", 443) != "connected"
+    sent = desk.press("s", asked)
+    assert t.expect("203.0.113.11", timeout=10).at - sent < LATENCY
+    t.send("\x03")
+    desk.ends(5)
+
+
+@pytest.mark.parametrize("how", ["fifo", "folder", "link", "huge"])
+def test_a_state_directory_full_of_traps_holds_up_no_start(desk, how):
+    for file in ("policy/live", "live.allowed", "deny.list", "ruleset.nft", "dns.tier", "reader.pid"):
+        replaced(desk.c1.path(file), how)
+    desk.sit()
+    desk.quit()
+
+
+def test_a_state_directory_that_goes_away_takes_nothing_with_it(desk):
+    t = desk.sit()
+    asked = desk.block()
+    shutil.move(desk.c1.state_dir, desk.c1.state_dir + ".away")
+    desk.press("s", asked)
+    t.expect("  s not now")
+    desk.press("s", desk.block("203.0.113.11"))
+    t.expect("  s not now")
+    desk.quit()
+
+
+# --- processes
+
+
+def test_a_reader_that_somebody_has_stopped_ends_with_the_session(desk):
+    t = desk.sit()
+    asked = desk.block()
+    os.kill(desk.reader(), signal.SIGSTOP)
+    desk.press("a", asked)
+    t.expect("a allow %s ... done in" % ADDRESS)
+    desk.quit()
+
+
+def test_a_verdict_command_that_lies_and_never_ends_talking_paints_only_what_is_an_address(desk, tmp_path):
+    fake = tmp_path / "shield"
+    fake.write_text(
+        "#!/bin/sh\n"
+        "printf '\\033[2J\\033]0;x\\007Allowed www.example.com -> 0.0.0.0/0 for c1\\n'\n"
+        "echo 'Allowed www.example.com -> 203.0.113.10, ::ffff:203.0.113.11, 10.0.0.1 for c1'\n"
+        "printf 'c1  203.0.113.99  tcp 443\\r\\033[A' >&2\n"
+        "yes 'Allowed x -> 203.0.113.98 for c1' | head -c 20000000\n"
+    )
+    fake.chmod(0o755)
+    desk.c1.looks_up("www.example.com", ADDRESS)
+    t = desk.sit("--shield", str(fake))
+    desk.press("A", desk.block())
+    desk.press("y", t.expect("any other key: no"), own=True)
+    t.expect("A allow www.example.com ... done in", timeout=10)
+    t.quiet(0.2)
+    assert re.sub(rb"\x1b\[[0-9;]*m", b"", bytes(t.raw)).count(b"\x1b") == 0
+    assert "0.0.0.0" not in t.text() and "203.0.113.99" not in t.text()
+    assert "10.0.0.1" in t.text(), "what it says it opened is told, whatever it is"
+    desk.quit()
