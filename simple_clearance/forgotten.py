@@ -95,16 +95,16 @@ def _since(log: str, started_at: str) -> set[str]:
 
 def _read(path: str) -> tuple[str, float]:
     """The end of a regular file, and when it changed last; "" and 0 where there is none."""
+
     def opener(name: str, _flags: int) -> int:
         return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
 
     try:
-        file = open(path, "rb", opener=opener)
+        with open(path, "rb", opener=opener) as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                return "", 0.0
+            file.seek(max(0, found.st_size - LIMIT))
+            return file.read(LIMIT).decode("utf-8", "replace"), found.st_mtime
     except OSError:
         return "", 0.0  # a folder included
-    with file:
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode):
-            return "", 0.0
-        file.seek(max(0, found.st_size - LIMIT))
-        return file.read(LIMIT).decode("utf-8", "replace"), found.st_mtime

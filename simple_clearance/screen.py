@@ -279,7 +279,7 @@ def help_lines(width: int) -> list[str]:
     for key, text in HELP:
         lines.extend(folded(text, width, "  %-4s " % key, "       "))
     lines.extend(
-        folded("A deciding key counts only alone, once the question has stood for a moment.", width)
+        folded("A key that decides counts only alone, once the question has stood for a moment.", width)
     )
     return lines
 

@@ -106,7 +106,8 @@ class View:
         when, why = self.prompt.clock(undo.wall), UNDO[undo.action, undo.named]
         of = f" for {printable(undo.container, 30)}" if self.prompt.docket.several else ""
         room = min(60, self.width - len(f"  u undoes `{undo.action} `"))
-        done = f"{undo.action} {printable(undo.target, room if undo.named else 60)}" if room > 8 else undo.action
+        shown = printable(undo.target, room if undo.named else 60)
+        done = f"{undo.action} {shown}" if room > 8 else undo.action
         text = f"u undoes `{done}`{of} of {when}: {why}"
         what = f"{action} " + printable(undo.target, max(8, self.width - 7) if undo.named else 60)
         self.prompt.show(Confirming(self.prompt, text, "y", what, carry_out, self.ids), True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from typing import Any, Callable, Iterator
@@ -17,7 +18,6 @@ from support import (
     Python,
     eventually,
     need,
-    not_exercised,
 )
 from terminal_driver import Session, shell
 
@@ -110,10 +110,25 @@ def pytest_report_header() -> str:
     return "pythons: " + ", ".join(python.name for python in ALL_PYTHONS)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One rig of real podman and terok-shield for each version, not one for each worker."""
+    for item in items:
+        if item.nodeid.startswith("tests/real/"):
+            callspec = getattr(item, "callspec", None)
+            version = callspec.params.get("rig", "") if callspec is not None else ""
+            item.add_marker(pytest.mark.xdist_group("real %s" % version))
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """What this machine could not show, in its own words."""
-    if not not_exercised:
-        return
-    terminalreporter.section("not exercised on this machine")
-    for name, (reason, tests) in sorted(not_exercised.items()):
-        terminalreporter.write_line("%s: %s (%d tests)" % (name, reason, len(tests)))
+    """What this machine could not show, in its own words; out of the reports, which come from workers."""
+    lacking: dict[str, tuple[str, int]] = {}
+    for outcome in ("skipped", "failed", "error"):
+        for report in terminalreporter.stats.get(outcome, ()):
+            found = re.search(r"needs ([\w./ -]+): (.*)", str(report.longrepr))
+            if found is not None:
+                name, reason = found.group(1), found.group(2).rstrip("')")
+                lacking[name] = (reason, lacking.get(name, ("", 0))[1] + 1)
+    if lacking:
+        terminalreporter.section("not exercised on this machine")
+        for name, (reason, tests) in sorted(lacking.items()):
+            terminalreporter.write_line("%s: %s (%d tests)" % (name, reason, tests))

@@ -78,7 +78,9 @@ class Lane:
         self.faults = []
 
     def run(self, over):
-        threads = [threading.Thread(target=self._guarded, args=(work, over)) for work in (self._work, self._hub)]
+        threads = [
+            threading.Thread(target=self._guarded, args=(work, over)) for work in (self._work, self._hub)
+        ]
         for thread in threads:
             thread.start()
         return threads
@@ -91,12 +93,12 @@ class Lane:
             self.faults.append(repr(error))
 
     def _hub(self, over):
-        over.wait(self._chance.uniform(0.0, 1.0))
+        over.wait(self._chance.uniform(0.1, 0.8))
         self.hub.come_and_go(over)
 
     def _work(self, over):
         """One session, until the hub ends it or there is nothing left to do."""
-        self.host.control("terok-shield", mode="silent", delay=self._chance.choice((0.0, 0.05, 0.2)))
+        self.host.control("terok-shield", mode="silent", delay=self._chance.choice((0.0, 0.0, 0.1)))
         env = self.host.env(XDG_RUNTIME_DIR=self.runtime)
         feed = os.path.join(self.host.folder, "feed")
         if os.path.exists(feed):
@@ -108,13 +110,18 @@ class Lane:
             while it.child.poll() is None and time.monotonic() < until and not over.is_set():
                 self._sent += 1
                 it.block("198.18.%d.%d" % divmod(self._sent % 50_000, 250))
-                if select.select([it.child.stdout], [], [], self._chance.uniform(0.0, 0.05))[0] and not it.read():
+                if (
+                    select.select([it.child.stdout], [], [], self._chance.uniform(0.0, 0.03))[0]
+                    and not it.read()
+                ):
                     break
                 open_ids += [record["id"] for record in it.of("pending")[asked:]]
                 asked = len(it.of("pending"))
                 if open_ids and self._chance.random() < 0.8:
                     which = open_ids.pop(self._chance.randrange(len(open_ids)))
-                    self._say(it, "%s %s\n" % (self._chance.choice(("allow", "allow", "deny", "skip")), which))
+                    self._say(
+                        it, "%s %s\n" % (self._chance.choice(("allow", "allow", "deny", "skip")), which)
+                    )
             self._hang_up(it)
             while select.select([it.child.stdout], [], [], 20)[0]:
                 if not it.read():
@@ -148,7 +155,9 @@ class Soak:
     """Several lanes side by side."""
 
     def __init__(self, folder, pyz, seed, lanes=4, hub=Hub):
-        self.lanes = [Lane(os.path.join(folder, str(number)), pyz, 10 * seed + number, hub) for number in range(lanes)]
+        self.lanes = [
+            Lane(os.path.join(folder, str(number)), pyz, 10 * seed + number, hub) for number in range(lanes)
+        ]
 
     def __enter__(self):
         return self

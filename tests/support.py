@@ -150,7 +150,6 @@ _PROBES: dict[str, Callable[[], None]] = {
     "pty": _pty,
 }
 _known: dict[str, str] = {}
-not_exercised: dict[str, tuple[str, set[str]]] = {}  # capability -> reason, the tests without it
 
 
 def lacking(name: str) -> str:
@@ -169,8 +168,6 @@ def need(name: str, optional: bool = False) -> None:
     reason = lacking(name)
     if not reason:
         return
-    test = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")[0]
-    not_exercised.setdefault(name, (reason, set()))[1].add(test)
     if REQUIRE_ALL and not optional:
         pytest.fail("needs %s: %s" % (name, reason), pytrace=False)
     pytest.skip("needs %s: %s" % (name, reason))

@@ -123,11 +123,16 @@ def test_a_hangup_ends_a_program_that_does_not_mind_it(terminal: Terminal) -> No
     assert t.wait() == -signal.SIGHUP
 
 
+def comm(pid: int) -> str:
+    with open("/proc/%d/comm" % pid) as file:
+        return file.read().strip()
+
+
 def test_a_shell_stops_and_continues_its_jobs(interactive_shell: Terminal) -> None:
     t = interactive_shell(env=ENV)
     shell_pgid = t.foreground_pgid
     t.send("sleep 100\n")
-    eventually(lambda: t.foreground_pgid != shell_pgid)
+    eventually(lambda: comm(t.foreground_pgid) == "sleep")  # before that bash's child still ignores it
     t.send("\x1a")
     t.expect("Stopped")
     t.expect(PROMPT)

@@ -157,6 +157,12 @@ class Script:
                     % (kind, fields, PATIENCE, self.records, self._err.read() if self._ended() else "")
                 )
 
+    def seen(self, kind: str, **fields: Any) -> list[dict[str, Any]]:
+        """The same of what has come by now."""
+        while self._read(time.monotonic() + 0.01):
+            pass
+        return self.of(kind, **fields)
+
     def of(self, kind: str, **fields: Any) -> list[dict[str, Any]]:
         """The records of this type with these fields that have come so far."""
         return [record for record in self.records if matches(record, kind, fields)]

@@ -235,7 +235,9 @@ class Rig:
         """Try a connection from inside: `198.51.100.1 EHOSTUNREACH`."""
         workload = self._workloads.get(name)
         if workload is None or not workload.alive():
-            self._workloads[name] = workload = Workload(self.argv(["podman", "exec", "-i", name, *CONN]))
+            if workload is not None:
+                workload.close()
+            workload = self._workloads[name] = Workload(self.argv(["podman", "exec", "-i", name, *CONN]))
         return workload.ask("%s %d %s %d" % (host, port, proto, count))
 
     def shield(self, *argv: str) -> subprocess.CompletedProcess[str]:

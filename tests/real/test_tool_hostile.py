@@ -57,7 +57,10 @@ def refused(desk, name, *words, **options):
 )
 def test_a_state_directory_that_an_image_claims_is_not_believed(claimed, reason, rig, desk, c):
     places = {"home": rig.home, "c1": rig.state(c), "id": rig.inspected(c)["Id"][:12]}
-    for command in (["mkdir", "-pm", "777", rig.home + "/open"], ["ln", "-sfn", rig.state(c), rig.home + "/link"]):
+    for command in (
+        ["mkdir", "-pm", "777", rig.home + "/open"],
+        ["ln", "-sfn", rig.state(c), rig.home + "/link"],
+    ):
         rig.as_op(command, check=True)
     name = "claims%d" % next(number)
     rig.start(name, image=image(rig, name, terok__shield__state_dir=claimed.format(**places)))
@@ -91,7 +94,9 @@ def test_what_an_image_claims_of_a_shielded_container_is_a_label_or_nothing(rig,
 @pytest.mark.parametrize(
     "spoil, reason",
     [
-        pytest.param(lambda path: os.chmod(path, 0o777), "others may write to it (mode 0777)", id="open to others"),
+        pytest.param(
+            lambda path: os.chmod(path, 0o777), "others may write to it (mode 0777)", id="open to others"
+        ),
         pytest.param(
             lambda path: (os.chmod(path, 0o755), os.chown(path, 0, 0)),
             "it belongs to uid 0",
@@ -102,7 +107,9 @@ def test_what_an_image_claims_of_a_shielded_container_is_a_label_or_nothing(rig,
             "its container.id is that of 0123456789ab",
             id="another container's id",
         ),
-        pytest.param(lambda path: os.unlink(path + "/container.id"), "no usable container.id in it", id="no id"),
+        pytest.param(
+            lambda path: os.unlink(path + "/container.id"), "no usable container.id in it", id="no id"
+        ),
         pytest.param(
             lambda path: (os.rename(path, path + ".away"), os.symlink(path + ".away", path)),
             "Not a directory",

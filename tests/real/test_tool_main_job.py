@@ -35,8 +35,8 @@ def test_a_name_is_allowed_as_the_host_resolves_it(desk, c):
 
 def test_the_name_is_the_one_that_was_asked_for_not_its_alias(desk, c):
     t = desk.sit(c)
-    desk.press("s", desk.block(c, "alias.example", shown="198.51.100.2"))
-    assert "  | alias.example   via edge.cdn.example, looked up" in t.text()
+    desk.press("s", desk.block(c, "front.example", shown="192.0.2.8"))
+    assert "  | front.example   via behind.example, looked up" in t.text()
     desk.quit()
 
 

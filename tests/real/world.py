@@ -33,6 +33,8 @@ ZONE = {  # an alias is a name, everything else a list of addresses
     "one.example": ["198.51.100.7"],
     "two.example": ["198.51.100.7"],
     "under_score.example": ["198.51.100.22"],
+    "front.example": "behind.example",
+    "behind.example": ["192.0.2.8"],
     "byname.example": ["192.0.2.2"],
     "saved.example": ["192.0.2.37"],
     "json.example": ["192.0.2.102"],

@@ -1,4 +1,4 @@
-"""A hostile program inside, and an operator who types at the wrong moment: what a fresh pair of eyes tried."""
+"""A hostile program inside, an operator who types at the wrong moment: what fresh eyes have tried."""
 
 from __future__ import annotations
 
