@@ -101,7 +101,9 @@ def test_the_lines_of_the_shields_own_reader_are_taken_as_they_are(script):
 def test_its_end_is_asked_for_by_the_end_of_its_stdin_and_by_a_signal(script, program, tmp_path):
     said = tmp_path / "said"
     reader = program(
-        "trap 'echo TERM >>%s; exit' TERM\n" % said + say(STARTED) + "cat >/dev/null\necho end >>%s\n" % said
+        "exec 2>/dev/null\ntrap 'echo TERM >>%s; exit' TERM\n" % said
+        + say(STARTED)
+        + "cat >/dev/null\necho end >>%s\n" % said
     )
     it = script("--json", "--reader", reader, reader=False)
     it.until("session")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import threading
 from typing import Callable, Iterator
 
 import pytest
@@ -21,7 +20,6 @@ from terminal_driver import Session
 VERSIONS = ("0.9.0", "0.7.2")
 MODERN = "a Python from 3.12 on"  # what terok-shield itself needs
 _modern = [python.path for python in PYTHONS if python.version >= (3, 12)]
-_rigs: dict[str, Rig] = {}
 _number = itertools.count(1)
 
 
@@ -54,11 +52,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture(scope="session")
 def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
     """A world with that terok-shield in it; all tests of one version run before those of the next."""
-    if not _rigs:
-        for version in VERSIONS:
-            _rigs[version] = Rig(version, _modern[0], *(python.path for python in PYTHONS))
-            threading.Thread(target=_ahead, args=(_rigs[version],)).start()
-    it = _rigs[request.param]
+    it = Rig(request.param, _modern[0], *(python.path for python in PYTHONS))
     try:
         it.__enter__()
     except AssertionError as error:  # no package index, no nested namespaces, …
@@ -66,19 +60,6 @@ def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
         need("terok-shield " + request.param)
     yield it
     it.__exit__()
-
-
-def pytest_sessionfinish() -> None:
-    for one in _rigs.values():  # whose tests were not among those selected
-        one.__exit__()
-
-
-def _ahead(rig: Rig) -> None:
-    """Downloads while other tests run; what goes wrong shows when the rig is entered."""
-    try:
-        rig.install()
-    except AssertionError:
-        pass
 
 
 @pytest.fixture(scope="session")

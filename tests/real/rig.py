@@ -20,7 +20,6 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-import threading
 from typing import Any
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -74,21 +73,14 @@ class Rig:
         self.home = self.folder + "/home"
         self.root = self.home + "/.local/state/terok/shield"
         self.venv = self.folder + "/venv"
-        self._installing = threading.Lock()
         self._workloads: dict[str, Workload] = {}
         self._world: subprocess.Popen[str] | None = None
         self._pid = 0
 
-    def install(self) -> None:
-        """Download terok-shield, perhaps ahead, in another thread.  AssertionError with pip's words."""
-        with self._installing:
-            if not os.path.exists(self.venv + "/bin/terok-shield"):
-                self._install()
-
     def __enter__(self) -> Rig:
         try:
             os.chmod(self.folder, 0o755)
-            self.install()
+            self._install()
             self._settle()
             self._start()
             self._image()
@@ -106,8 +98,7 @@ class Rig:
             self._world = None
         for workload in self._workloads.values():
             workload.close()
-        with self._installing:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     # --- building it
 

@@ -1,4 +1,4 @@
-"""What an image, a workload or chance may put where we look: believed only if it can be nobody else's doing."""
+"""What an image, a workload or chance may put where we look: believed only if nobody else can have done it."""
 
 from __future__ import annotations
 
@@ -73,7 +73,8 @@ def test_a_state_directory_that_an_image_claims_is_not_believed(claimed, reason,
 def test_what_an_image_claims_of_a_shielded_container_is_a_label_or_nothing(rig, desk):
     evil = image(
         rig, "evil",
-        terok__shield__state_dir="/nowhere", terok__shield__version="14", terok__sandbox__sidecar="/etc/passwd",
+        terok__shield__state_dir="/nowhere", terok__shield__version="14",
+        terok__sandbox__sidecar="/etc/passwd",
         dossier__task="\x1b]0;mine\x07 t-1\nwatching all", dossier__meta_path="/etc/shadow",
     )  # fmt: skip
     name = rig.shielded("claiming", image=evil)

@@ -1,4 +1,4 @@
-"""What the shield does with our verdicts, and what we tell of it: its floor, its states, proof, undo, profiles."""
+"""What the shield does with our verdicts, and what we tell of it: floor, states, proof, undo, profiles."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PRIVATE = {
 
 
 @pytest.mark.parametrize("address", list(PRIVATE))
-def test_a_private_address_is_asked_with_a_warning_where_an_allow_opens_it_else_told(address, rig, desk, near):
+def test_a_private_address_is_asked_with_a_warning_where_an_allow_opens_it(address, rig, desk, near):
     t = desk.sit(near)
     if not old(rig):
         rig.conn(near, address)
