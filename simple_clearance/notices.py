@@ -97,7 +97,8 @@ def verdict_lines(
     elif record["action"] == "allow" and reason != "not-started":
         lines.extend(folded("! it may have opened something all the same", width))
     if record["error"]:
-        said = printable("{}: {}".format(shield, record["error"]), 3 * (width - 4))
+        error = record["error"].rpartition(" / ")[2] if reason in REASON_TEXT else record["error"]
+        said = printable("{}: {}".format(shield, error), 3 * (width - 4))
         lines.extend(folded(said, width, "  | ", "  | ")[-4:])
     return lines
 

@@ -106,6 +106,6 @@ def _opened(action: str, target: str, out: str) -> tuple[str, ...]:
 
 
 def _last_lines(err: str) -> str:
-    """The last three lines that say something, as one."""
-    lines = [_LOGGED.sub("", line.strip()) for line in err.splitlines() if line.strip()]
+    """The last three lines that say something, as one; nft's pointing `^^^^` says nothing here."""
+    lines = [_LOGGED.sub("", line.strip()) for line in err.splitlines() if line.strip(" ^~\t")]
     return " / ".join(lines[-3:])

@@ -105,25 +105,10 @@ class Lane:
             os.unlink(feed)  # the reader of the session before may be reading it still
         it = Script(self.host, self._pyz, "--json", env=env)
         try:
-            until = time.monotonic() + self._chance.uniform(0.5, 6.0)
-            asked, open_ids = 0, []
-            while it.child.poll() is None and time.monotonic() < until and not over.is_set():
-                self._sent += 1
-                it.block("198.18.%d.%d" % divmod(self._sent % 50_000, 250))
-                if (
-                    select.select([it.child.stdout], [], [], self._chance.uniform(0.0, 0.03))[0]
-                    and not it.read()
-                ):
-                    break
-                open_ids += [record["id"] for record in it.of("pending")[asked:]]
-                asked = len(it.of("pending"))
-                if open_ids and self._chance.random() < 0.8:
-                    which = open_ids.pop(self._chance.randrange(len(open_ids)))
-                    self._say(
-                        it, "%s %s\n" % (self._chance.choice(("allow", "allow", "deny", "skip")), which)
-                    )
+            self._converse(it, over)
             self._hang_up(it)
-            while select.select([it.child.stdout], [], [], 20)[0]:
+            deadline = time.monotonic() + 20
+            while select.select([it.child.stdout], [], [], max(0.0, deadline - time.monotonic()))[0]:
                 if not it.read():
                     break
             else:
@@ -133,6 +118,23 @@ class Lane:
         finally:
             it.child.stdin = None
             it.close()
+
+    def _converse(self, it, over):
+        """Something is blocked, something is answered, a few at a time, in any order."""
+        until = time.monotonic() + self._chance.uniform(0.5, 6.0)
+        asked, answered, waiting = 0, 0, []
+        while it.child.poll() is None and time.monotonic() < until and not over.is_set():
+            self._sent += 1
+            it.block("198.18.%d.%d" % divmod(self._sent % 50_000, 250))
+            patience = self._chance.uniform(0.0, 0.03)
+            if select.select([it.child.stdout], [], [], patience)[0] and not it.read():
+                return
+            waiting += [record["id"] for record in it.of("pending")[asked:]]
+            asked = len(it.of("pending"))
+            if waiting and answered < len(it.of("closed")) + 4:
+                which = waiting.pop(self._chance.randrange(len(waiting)))
+                self._say(it, "%s %s\n" % (self._chance.choice(("allow", "allow", "deny", "skip")), which))
+                answered += 1
 
     def _say(self, it, text):
         try:
