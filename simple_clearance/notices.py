@@ -98,7 +98,7 @@ def verdict_lines(
         lines.extend(folded("! it may have opened something all the same", width))
     if record["error"]:
         error = record["error"].rpartition(" / ")[2] if reason in REASON_TEXT else record["error"]
-        said = printable("{}: {}".format(shield, error), 3 * (width - 4))
+        said = printable(f"{shield}: {error}", 3 * (width - 4))
         lines.extend(folded(said, width, "  | ", "  | ")[-4:])
     return lines
 

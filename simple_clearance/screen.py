@@ -55,9 +55,7 @@ def folded(text: str, width: int, first: str = "  ", rest: str = "    ") -> list
     import textwrap  # rarely needed
 
     wide = max(width, len(first) + 4, len(rest) + 4)  # textwrap never ends where no word fits
-    return textwrap.wrap(
-        text, wide, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False
-    )
+    return textwrap.wrap(text, wide, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False)
 
 
 def refit(lines: list[str], width: int) -> list[str]:

@@ -34,13 +34,10 @@ with open(os.path.join(ROOT, "tests", "samples", "podman-inspect-0.9.json")) as 
 
 
 class Call:
-    """One run of a stand-in.  `ended` and `rc` are None while it runs, or when it was killed.
+    """One run of a stand-in.  `ended` and `rc` are None while it runs, or when it was killed."""
 
-    `born` is when its process was made, down to a hundredth of a second; `began` when it got to work.
-    """
-
-    def __init__(self, tool: str, argv: list[str], pid: int, began: float, born: float = 0.0) -> None:
-        self.tool, self.argv, self.pid, self.began, self.born = tool, argv, pid, began, born
+    def __init__(self, tool: str, argv: list[str], pid: int, began: float) -> None:
+        self.tool, self.argv, self.pid, self.began = tool, argv, pid, began
         self.ended: float | None = None
         self.rc: int | None = None
 
@@ -256,7 +253,7 @@ class Host:
         running: dict[int, Call] = {}
         for line in self._records():
             if "argv" in line:
-                running[line["pid"]] = Call(line["tool"], line["argv"], line["pid"], line["at"], line["born"])
+                running[line["pid"]] = Call(line["tool"], line["argv"], line["pid"], line["at"])
                 calls.append(running[line["pid"]])
             elif "rc" in line:
                 call = running.pop(line["pid"])

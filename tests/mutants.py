@@ -33,6 +33,9 @@ RULES = (
 SAID = b"Allowed blocked.example -> 198.51.100.1, 2001:db8:1::1 for c1\n"
 
 
+TROUBLE = (b"\0", b"\xff" * 4, b"\n", b'"', b"\\u0000", b"-1", b"9" * 30, b"{[", b"\x1b[A")
+
+
 def read(name: str) -> bytes:
     with open(os.path.join(SAMPLES, name), "rb") as file:
         return file.read()
@@ -93,6 +96,9 @@ def _policy(data: bytes) -> object:
     return found.decide("203.0.113.9", 443, 6, False, ["a.example.com"])
 
 
+PACKETS = datagrams("nflog-single.json") + datagrams("nflog-batched.json")
+_LOG = read("dnsmasq-0.9.log").splitlines(keepends=True)
+LOOKED_UP = [b"".join(_LOG[start : start + 8]) for start in range(0, 96, 8)]
 Parser = Callable[[bytes], object]
 PARSERS: list[tuple[str, Parser, tuple[type[Exception], ...], list[bytes]]] = [
     (

@@ -1,6 +1,7 @@
-"""Fuzzes every parser with mutated real bytes: `bench_fuzz.py [INPUTS [SEED]]`, ten million in all by default.
+"""Fuzzes every parser with mutated real bytes: `bench_fuzz.py [INPUTS [SEED]]`.
 
-It ends with the first input that raises anything but the parser's own error, and shows it.
+Ten million inputs in all, unless told otherwise.  It ends with the first input that raises anything but
+the parser's own error, and shows it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ sys.path[:0] = [
     os.path.join(os.path.dirname(os.path.abspath(__file__)), *up) for up in (("..",), ("..", ".."))
 ]
 
-import mutants  # noqa: E402 - found through the line above
+import mutants  # noqa: E402 - found through the lines above
 
 
 def main(words: list[str]) -> None:

@@ -113,7 +113,7 @@ def test_a_stalled_terminal_blocks_a_writer_until_it_resumes(terminal: Terminal,
     t.resume()
     assert t.wait() == 0
     assert done.exists()
-    assert t.raw.count(b"x") == 200000
+    eventually(lambda: t.raw.count(b"x") == 200000)
 
 
 def test_a_hangup_ends_a_program_that_does_not_mind_it(terminal: Terminal) -> None:

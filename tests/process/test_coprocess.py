@@ -490,7 +490,8 @@ def test_no_flag_of_a_shared_descriptor_is_changed(script):
 
 
 def test_it_can_be_stopped_and_continued(script):
-    it = script()
+    # in a group of its own: one that nobody in its session could continue is never stopped
+    it = script("--json", preexec_fn=os.setpgrp)
     it.until("session")
     it.child.send_signal(signal.SIGTSTP)
     eventually(lambda: stopped(it.child.pid), what="it stops, as anything in a terminal would")

@@ -19,7 +19,7 @@ import time
 
 import pytest
 import scripting
-from support import ROOT, eventually, lacking, need, which
+from support import ROOT, eventually, need, which
 
 from simple_clearance import policy
 
@@ -441,8 +441,7 @@ def test_a_systemd_unit_is_one_and_names_what_there_is(place):
     assert list(it) == ["Unit", "Service", "Install"]
     assert it["Service"]["Restart"] == "always", "a container's stop is a proper end"
     assert it["Service"]["ExecStart"].startswith("/") and it["Install"]["WantedBy"] == "default.target"
-    if lacking("systemd-analyze"):
-        need("systemd-analyze", optional=True)
+    need("systemd-analyze", optional=True)
     program = os.path.join(place.host.home, ".local/bin/simple-clearance.pyz")
     os.makedirs(os.path.dirname(program))
     shutil.copy(os.path.join(place.host.bin, "simple-clearance.pyz"), program)

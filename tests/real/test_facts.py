@@ -10,7 +10,7 @@ import subprocess
 import pytest
 from support import eventually
 
-from simple_clearance import container
+from simple_clearance import addresses, container
 
 pytestmark = pytest.mark.timeout(40, func_only=True)  # the first test of a version builds its world
 
@@ -270,6 +270,51 @@ def test_while_it_is_down_verdicts_go_on_and_the_floor_and_the_deny_set_hold(rig
     assert rig.conn(fresh, "10.99.0.6") == "10.99.0.6 EHOSTUNREACH"
 
 
+def test_the_rules_that_a_start_loads_are_written_by_prepare_alone(rig, fresh):
+    def rules():
+        found = os.stat(rig.state(fresh, "ruleset.nft"))
+        return found.st_ino, found.st_mtime_ns
+
+    before = rules()
+    rig.shield("allow", fresh, "198.51.100.38")
+    rig.posture(fresh, "up")
+    assert rules() == before
+    rig.as_op(["podman", "rm", "-f", "-t", "0", fresh], check=True)
+    rig.shielded(fresh)
+    assert rules() != before
+    with open(rig.state(fresh, "ruleset.nft")) as file:
+        elements = re.findall(r"^add element inet \S+ (\S+) \{(.*)\}", file.read(), re.MULTILINE)
+    assert [name for name, listed in elements if "198.51.100.38" in listed] == [
+        "allow_v4" if old(rig) else "t40_project_allow_v4"
+    ]
+
+
+def test_the_floor_is_the_six_ranges_that_the_tool_knows(rig, c):
+    rules = rig.read(c, "ruleset.nft")
+    ranges = set(re.findall(r'daddr (\S+) log group 100 prefix "TEROK_SHIELD_PRIVATE: "', rules))
+    assert ranges - {"fd00:ec2::254"} == {
+        "10.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "169.254.0.0/16",
+        "fc00::/7",
+        "fe80::/10",
+    }
+    inside = ("10.255.255.255", "172.31.0.1", "192.168.0.1", "169.254.169.254", "fd00:ec2::254", "febf::1")
+    assert all(map(addresses.is_floor, inside))
+    assert not any(
+        map(addresses.is_floor, ("11.0.0.0", "172.32.0.0", "192.169.0.0", "fe00::1", "2001:db8::1"))
+    )
+
+
+def test_an_allowed_address_expires_after_half_an_hour(rig, c):
+    rig.shield("allow", c, "198.51.100.43")
+    allowed = "allow_v4" if old(rig) else "t40_project_allow_v4"
+    enter = ["podman", "unshare", "nsenter", "-t", str(rig.inspected(c)["State"]["Pid"]), "-n"]
+    done = rig.as_op([*enter, "nft", "list", "set", "inet", "terok_shield", allowed], check=True)
+    assert re.search(r"198\.51\.100\.43 (timeout 30m )?expires 29m", done.stdout), done.stdout
+
+
 # --- its files
 
 
@@ -500,6 +545,14 @@ def test_a_blocked_ipv6_connection_is_logged_too(rig, tapped):
     assert tap.packet("2001:db8:5::5")["prefix"] == "TEROK_SHIELD_BLOCKED: "
 
 
+def test_let_out_is_not_answered_where_ipv6_never_connects(rig, tapped):
+    """slirp4netns: the rules stop neighbour discovery, whatever is allowed."""
+    name, tap = tapped
+    assert rig.shield("allow", name, "2001:db8:6::6").returncode == 0
+    assert not rig.conn(name, "2001:db8:6::6").endswith(" connected")
+    assert tap.packet("2001:db8:6::6")["prefix"] == "TEROK_SHIELD_ALLOWED: "
+
+
 def test_one_listener_at_a_time_and_the_kernel_names_it(rig, tapped):
     name, tap = tapped
     second = rig.tap(name)
@@ -573,3 +626,18 @@ def test_the_end_of_its_whole_group_frees_nflog_and_hurts_nobody(rig, bridged):
         assert tap.first.startswith("listening")
     assert rig.status(bridged) == "up"
     assert rig.inspected(bridged)["State"]["Running"]
+
+
+# --- a host with a journal
+
+
+def test_with_a_journal_only_the_last_line_is_left_of_a_reason(rig, fresh):
+    """Last of all: from here on the world has one."""
+    rig.posture(fresh, "quarantine")
+    before = rig.shield("allow", fresh, "198.51.100.44").stderr
+    with rig.journal() as journal:
+        after = rig.shield("allow", fresh, "198.51.100.44").stderr
+        journal.kill()
+    last = "Error: No IPs allowed for %s\n" % fresh
+    assert before.endswith("\n" + last)
+    assert after == (before if old(rig) else last)

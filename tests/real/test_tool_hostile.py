@@ -1,4 +1,4 @@
-"""What an image, a workload or chance may put where we look: believed only if nobody else can have done it."""
+"""What an image, a workload or chance may put where we look: believed only if nobody else can have."""
 
 from __future__ import annotations
 

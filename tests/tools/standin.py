@@ -72,16 +72,9 @@ def started(pid):
     _record(child=pid)
 
 
-def _born():
-    """When this process was made: the clock's tick before it, a hundredth of a second."""
-    with open("/proc/self/stat") as f:
-        ticks = int(f.read().rpartition(")")[2].split()[19])  # starttime, proc_pid_stat(5)
-    return ticks / os.sysconf("SC_CLK_TCK") - time.clock_gettime(time.CLOCK_BOOTTIME) + time.monotonic()
-
-
 def run(tool, main):
     words = sys.argv[2:]
-    _record(tool=tool, argv=words, born=_born())
+    _record(tool=tool, argv=words)
     try:
         code = main(words)
         sys.stdout.flush()

@@ -1,0 +1,246 @@
+"""What is told of a hub's process: which one it is, what ends it, and one whose sockets another took over."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+from support import eventually, need
+
+from simple_clearance import bridge, processes
+from simple_clearance.watched import Watched
+
+from .conftest import SID
+
+OWN = ("terok/clearance/%s/hub.sock" % SID, "terok/events/%s/ingester.sock" % SID)
+COMMON = ("terok-clearance.sock", "terok-shield-events.sock")
+# As a hub starts: it takes the socket's name away from whoever had it, and says nothing.
+HUB = """\
+import os, signal, socket, sys
+how = sys.argv[1]
+if how == "blocks":
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+if how == "ignores":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+listening = []
+for path in sys.argv[2:]:
+    listening.append(socket.socket(socket.AF_UNIX))
+    if os.path.exists(path):
+        os.unlink(path)
+    listening[-1].bind(path)
+    listening[-1].listen(16)
+print("up", flush=True)
+signal.pause()
+"""
+
+
+@pytest.fixture
+def start(place):
+    """`start(*paths, how=…)`: a hub's process that listens on all of them."""
+    started = []
+
+    def begin(*paths, how=""):
+        for path in paths:
+            os.makedirs(os.path.dirname(os.path.join(place.path, path)), exist_ok=True)
+        argv = [sys.executable, "-I", "-c", HUB, how, *(os.path.join(place.path, path) for path in paths)]
+        started.append(subprocess.Popen(argv, stdout=subprocess.PIPE))
+        assert started[-1].stdout.readline() == b"up\n"
+        return started[-1]
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+@pytest.fixture
+def look(place):
+    """What a look of ours comes to, as the user who runs all this."""
+    return place.hub(uid=os.getuid()).look
+
+
+def end(process):
+    process.kill()
+    process.wait()
+
+
+def test_nobody_is_there(look):
+    assert look() is None
+
+
+@pytest.mark.parametrize("paths", [OWN, COMMON], ids=["the container's own", "the one for all"])
+def test_a_hub_whose_sockets_another_took_over_is_found_when_that_one_has_gone(start, look, paths):
+    """Nothing answers for it, but it lives, and so do the clients that it had."""
+    first = start(*paths)
+    second = start(*paths)
+    assert look().pid == second.pid
+    end(second)
+    found = look()
+    assert found.pid == first.pid
+    assert "still runs, without its socket" in found.what and any(path in found.what for path in paths)
+    assert any("kill -TERM %d" % first.pid in hint for hint in found.hints)
+    end(first)
+    assert look() is None
+
+
+def test_one_whose_sockets_were_removed_is_found_too(start, look, place):
+    first = start(*OWN)
+    for path in OWN:
+        os.unlink(os.path.join(place.path, path))
+    assert look().pid == first.pid
+    os.rmdir(os.path.join(place.path, os.path.dirname(OWN[0])))
+    assert look().pid == first.pid
+
+
+def test_another_containers_hub_is_nobodys(start, look):
+    first = start("terok/clearance/%s/hub.sock" % SID[::-1])
+    os.unlink(socket_of(first))
+    assert look() is None
+
+
+def test_a_path_that_only_has_the_same_end_is_no_hubs(start, look, place):
+    start("elsewhere/" + OWN[0], "elsewhere/" + COMMON[0])
+    assert look() is None
+
+
+def test_what_another_user_calls_so_is_no_hub(start, place):
+    """Anybody can listen in a mount namespace of his own under any path."""
+    need("root")
+    first = start(OWN[0])
+    os.unlink(socket_of(first))
+    assert place.hub(uid=65534).look() is None
+    assert place.hub(uid=0).look().pid == first.pid
+
+
+def socket_of(process):
+    with open("/proc/%d/cmdline" % process.pid) as file:
+        return file.read().split("\0")[5]
+
+
+def test_clients_that_are_connected_are_no_hub(start, look, place):
+    first = start(*OWN)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(os.path.join(place.path, OWN[0]))
+        end(first)
+        assert look() is None
+
+
+def test_one_that_is_busy_is_named_by_its_pid(start, look, place):
+    first = start(OWN[0])
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.setblocking(False)
+        clients = []
+        try:
+            while not clients or clients[-1].connect_ex(os.path.join(place.path, OWN[0])) == 0:
+                clients.append(socket.socket(socket.AF_UNIX))
+                clients[-1].setblocking(False)
+            found = look()
+        finally:
+            for client in clients:
+                client.close()
+    assert (found.pid, "is busy" in found.what) == (first.pid, True)
+    assert any("kill -TERM %d" % first.pid in hint for hint in found.hints)
+
+
+@pytest.mark.parametrize("how", ["", "blocks", "ignores"])
+def test_the_remedy_that_is_named_ends_it(start, look, how):
+    """crun 1.8 starts what its hooks start with SIGTERM blocked."""
+    first = start(*OWN, how=how)
+    (remedy,) = re.findall(r"kill -(?:TERM|KILL) \d+", " ".join(look().hints))
+    assert ("TERM" in remedy) == (how == "")
+    subprocess.run(remedy.split(), check=True)
+    assert first.wait(5) == (-signal.SIGTERM if how == "" else -signal.SIGKILL)
+    assert look() is None
+
+
+def test_a_look_that_finds_nobody_takes_no_millisecond_more(look):
+    """The table of all sockets is read each time, since each verdict waits for the look."""
+    import time
+
+    pairs = [socket.socketpair() for _ in range(100)]
+    try:
+        look()
+        began = time.perf_counter()
+        for _ in range(20):
+            look()
+        assert (time.perf_counter() - began) / 20 < 0.01
+    finally:
+        for pair in pairs:
+            for each in pair:
+                each.close()
+
+
+# --- a hub that no reader feeds
+
+
+@pytest.fixture
+def c1(tmp_path):
+    it = Watched("c1")
+    it.state_dir, it.id = str(tmp_path), "f" * 64
+    return it
+
+
+@pytest.fixture
+def reader(c1):
+    """`reader(*words)`: a process with these words more on a reader's command line, in a group of its own."""
+    started = []
+
+    def start(*words):
+        argv = [sys.executable, "-c", "import time; time.sleep(60)", c1.state_dir, *words]
+        started.append(subprocess.Popen(argv, start_new_session=True))
+        eventually(lambda: c1.state_dir.encode() in processes.words(started[-1].pid))
+        return started[-1]
+
+    yield start
+    for process in started:
+        end(process)
+
+
+def feeds(c1, text):
+    with open(c1.state_dir + "/reader.pid", "w") as file:
+        file.write(text)
+    return bridge.feeds_a_hub(c1, os.getuid())
+
+
+def test_without_a_bus_at_the_containers_start_nobody_feeds_a_hub(c1):
+    assert bridge.feeds_a_hub(c1, os.getuid()) is False
+
+
+def test_the_reader_that_runs_feeds_it(c1, reader):
+    it = reader("--emit=socket", "--container-id=" + c1.id)
+    assert feeds(c1, "%d\n" % it.pid) is True
+
+
+def test_a_reader_that_has_ended_does_not(c1, reader):
+    it = reader("--emit=socket", "--container-id=" + c1.id)
+    end(it)
+    assert feeds(c1, "%d\n" % it.pid) is False
+
+
+def test_another_process_with_its_number_does_not(c1, reader):
+    it = reader("--emit=socket", "--container-id=" + "0" * 64)
+    assert feeds(c1, "%d\n" % it.pid) is not True
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "0", "1" * 30, "\0"])
+def test_what_is_no_pid_tells_nothing(c1, text):
+    assert feeds(c1, text) in (None, False)
+
+
+def test_without_a_state_directory_nothing_is_known():
+    assert bridge.feeds_a_hub(Watched("c1"), os.getuid()) is None
+
+
+def test_what_is_said_of_a_hub_depends_on_it(start, look):
+    first = start(*OWN)
+    fed, unfed, unknown = look(True), look(False), look(None)
+    assert "though no reader feeds it" in unfed.what
+    assert unfed.hints == ("end the hub of this container, which frees it: kill -TERM %d" % first.pid,)
+    assert fed.what == unknown.what == "its socket %s answers (pid %d)" % (socket_of(first), first.pid)
+    assert fed.hints == unknown.hints and "terok-clearance-hub clearance" in fed.hints[0]
