@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from . import audit, bridge, clocks, events, forgotten, watched
-from .errors import CANNOT_START, OK, READER_ENDED, Refused
+from .errors import OK, READER_ENDED
 from .names import NameBook
 from .shieldlog import ShieldLog
 from .source import AuditSource, ReaderSource
@@ -100,6 +100,8 @@ class Fleet:
             files.watch(one.state_dir, CONTENTS)
             self._read_names(one, clocks.now())
             one.state, one.blocked_before = one.log.history()
+            if not one.audited:
+                one.state = ""  # then only the bridge reader writes there
             if one.state:
                 self._docket.shields.state(one.name, one.state, clocks.now())
         self._docket.take()  # the greeting tells the shields' states
@@ -241,14 +243,6 @@ class Fleet:
             source.close()
             self._take_over(one, found)
             self._replace(source, self._reader(one))
-        elif not one.audited:
-            found.close()
-            raise Refused(
-                CANNOT_START,
-                "terok-shield's reader (pid %d) holds the packet log of %s, whose audit log is off"
-                % (found.pid, one.name),
-                "--take-over ends that reader, and nothing else of the container",
-            )
         else:
             source.close()
             self._replace(source, AuditSource(one, self._loop, found, self._bridge_gone))

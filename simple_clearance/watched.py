@@ -38,7 +38,7 @@ class Watched:
         self.state_dir = ""
         self.sidecar: str | None = None
         self.started_at = ""
-        self.audited = True  # whether its shield keeps the audit log
+        self.audited = True  # whether its shield's changes and verdicts are in the audit log
         self.pidfd = -1
         self.namespace = -1
         self.hub: Hub | None = None

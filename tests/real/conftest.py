@@ -37,11 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "rig" in metafunc.fixturenames:
         newest = metafunc.definition.get_closest_marker("newest")
-        rigs = [
-            pytest.param(version, marks=pytest.mark.xdist_group("real " + version))  # one world, not four
-            for version in (VERSIONS[:1] if newest else VERSIONS)
-        ]
-        metafunc.parametrize("rig", rigs, indirect=True, scope="session")
+        metafunc.parametrize("rig", VERSIONS[:1] if newest else VERSIONS, indirect=True, scope="session")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

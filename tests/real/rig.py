@@ -63,6 +63,8 @@ class Rig:
     are what is run most.  `folder` holds everything, readable from outside.
     """
 
+    beside: tuple[str, ...] = ()  # packages that are installed besides terok-shield
+
     def __init__(self, version: str, python: str, *others: str) -> None:
         """`python` is what terok-shield will run with; `others` shall be there for the operator, too."""
         self.version = version
@@ -105,7 +107,7 @@ class Rig:
     def _install(self) -> None:
         subprocess.run([self.python, "-m", "venv", self.venv], check=True)
         pip = [self.venv + "/bin/pip", "install", "-q", "--disable-pip-version-check"]
-        pip += ["terok-shield==" + self.version]
+        pip += ["terok-shield==" + self.version, *self.beside]
         done = subprocess.run(
             pip, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
         )
