@@ -157,7 +157,7 @@ def test_the_reader_keeps_no_privilege(desk, read):
         highest = str(netns._highest_mapped("/proc/self/uid_map"))
         assert set(status["Uid"].split()) == set(status["Gid"].split()) == {highest}
         assert status["Groups"].split() == []
-        assert os.listdir("/proc/%d/root/" % reader.process.pid) != os.listdir("/")
+        assert os.listdir(os.path.join("/proc", str(reader.process.pid), "root")) != os.listdir("/")
 
 
 @pytest.mark.parametrize("rules", [18, 14])
