@@ -273,15 +273,17 @@ class Rig:
         return found
 
     def journal(self) -> subprocess.Popen[str]:
-        """A socket where journald has its own; it is there once this returns, until the world's end."""
+        """A context manager: meanwhile the world has a socket where journald has its own."""
         code = (
-            "import os, socket; os.makedirs('/run/systemd/journal'); s = socket.socket(1, 2);"
-            "s.bind('/run/systemd/journal/socket'); os.chmod('/run/systemd/journal/socket', 0o666);"
-            "print(flush=True)\nwhile s.recv(1 << 16): pass"
+            "import os, select, socket, sys; os.makedirs('/run/systemd/journal', exist_ok=True)\n"
+            "s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind('/run/systemd/journal/socket')\n"
+            "os.chmod('/run/systemd/journal/socket', 0o666); print(flush=True)\n"
+            "while sys.stdin not in select.select([s, sys.stdin], [], [])[0]: s.recv(1 << 16)\n"
+            "os.unlink('/run/systemd/journal/socket')\n"
         )
         enter = ["nsenter", "--target", str(self._pid), "--mount", "--net", "--pid"]
         argv = [*enter, self.venv + "/bin/python3", "-c", code]
-        process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         process.stdout.readline()  # type: ignore[union-attr]
         return process
 

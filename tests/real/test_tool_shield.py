@@ -75,6 +75,20 @@ def test_in_quarantine_the_start_says_so_and_a_failed_allow_tells_why(rig, desk,
     t.wait()
 
 
+@pytest.mark.newest
+def test_the_reason_of_a_failed_allow_is_told_although_a_journal_swallows_it(rig, desk, fresh):
+    rig.posture(fresh, "quarantine")
+    with rig.journal():
+        script = desk.script(fresh)
+        assert rig.conn(fresh, "192.0.2.39") == "192.0.2.39 timeout"
+        asked = script.until("pending", dest="192.0.2.39")
+        script.say("allow " + asked["id"])
+        verdict = script.until("verdict", id=asked["id"])
+    assert (verdict["result"], verdict["reason"]) == ("failed", "quarantine")
+    assert verdict["error"] == "Error: No IPs allowed for " + fresh
+    assert script.finish()[0] == 5
+
+
 def test_a_lowered_shield_is_told_at_the_start_and_nothing_is_asked(rig, desk, fresh):
     rig.posture(fresh, "down")
     t = desk.sit(fresh)

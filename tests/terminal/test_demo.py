@@ -422,7 +422,7 @@ def test_nothing_is_left_when_one_of_its_processes_is_killed(live, role, code, t
     assert t.wait() == code
     assert told in t.text()
     live.nothing_is_left()
-    assert namespace not in namespaces()
+    eventually(lambda: namespace not in namespaces(), what="its namespace is gone")
 
 
 def namespaces():
