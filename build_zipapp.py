@@ -2,10 +2,10 @@
 """Build the whole program as one executable file: `build_zipapp.py -o simple-clearance.pyz`.
 
 The same sources and the same Python give the same bytes, whatever the folder, the clock, the
-umask, the locale or the hash seed.  Beside each module lies its compiled form: zipimport takes
-it where the version fits, and elsewhere compiles the source at each start.  Both go without what
-only readers need (comments, docstrings, annotations), line by line, so that a trace still names
-the line of the real source.
+umask, the locale or the hash seed.  All modules lie in one entry, `sources`, and as many as there
+is room for in another, compiled for this Python: `simple_clearance/archived.py` imports them from
+there.  Both go without what only readers need (comments, docstrings, annotations), line by line, so
+that a trace still names the line of the real source.
 
 Any Python must be able to read this file, 2.7 too, to be told in one line that it is too old:
 hence types in comments.
@@ -21,6 +21,7 @@ import argparse
 import ast
 import importlib.util
 import io
+import marshal
 import os
 import subprocess
 import tempfile
@@ -32,26 +33,40 @@ SHEBANG = b"#!/usr/bin/env python3\n"
 LIMIT = 192 * 1024
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that a zip file can hold
 
-# Where the compiled forms don't all fit, these have them: what `--help`, the reader and then a session
-# start with, in this order.  The others follow, the smallest first, so that many are served.
+# As `simple_clearance/archived.py` has it.
+SOURCES = "sources"
+COMPILED = "compiled-%s" % importlib.util.MAGIC_NUMBER.hex()
+
+# What the interpreter imports by itself: entries of their own, each with its compiled form beside it.
+BY_ZIPIMPORT = ("__main__", "__init__", "archived")
+
+# The first to be compiled: what `--help` and the reader need, for then they need not unpack `sources`.
+# Next what a session imports until it watches, those first where a byte saves the most time, and then
+# the rest, the smallest first.
 FIRST = (
-    ("__main__", "__init__", "cli", "options", "errors", "text", "moment", "clocks")
+    ("cli", "options", "errors", "text", "moment", "clocks")
     + ("reader", "nflog", "ipheader", "packetlog", "tally", "output", "netns", "addresses")
-    + ("session", "docket", "fleet", "hub", "container", "source", "children", "watch", "watched", "statedir")
-    + ("events", "runner", "verdict", "requests", "register", "proof", "rules", "shields", "groups")
-    + ("loop", "guard", "names", "follow", "shieldlog", "audit", "terminal", "front", "prompt", "painter")
-    + ("keys", "views", "screen", "notices", "bus", "dbus", "dbuswire", "coprocess", "dnslog", "lists")
+    + ("docket", "dnslog", "prompt", "screen", "session", "fleet", "dbuswire", "views", "lists", "hub")
+    + ("source", "children", "events", "dbus", "notices", "coprocess", "watch", "container", "runner")
+    + ("proof", "keys", "requests", "follow", "bus", "register", "processes", "bridge")
+    + ("shieldlog", "forgotten", "watched", "front", "rules", "guard", "terminal", "shields", "verdict")
+    + ("painter", "names", "statedir", "audit", "loop", "groups")
 )
 
 # Compiles each source (name, length, bytes) on stdin and answers with length and bytes.  In a
 # process of its own, since what marshal writes depends on which objects are shared, and that on
-# all that ran before.  Without assertions, as with -OO.
+# all that ran before.  Without assertions, as with -OO, and without columns: since 3.12 each of them
+# would make an entry of its own in the table of lines, a twentieth of the code.
 COMPILER = """
-import marshal, sys
+import ast, marshal, sys
 read, write = sys.stdin.buffer.read, sys.stdout.buffer.write
 for line in sys.stdin.buffer:
     name, length = line.decode().rsplit(" ", 1)
-    code = marshal.dumps(compile(read(int(length)), name, "exec", 0, True, 2))
+    tree = ast.parse(read(int(length)))
+    for node in ast.walk(tree):
+        if hasattr(node, "lineno"):
+            node.col_offset = node.end_col_offset = 0
+    code = marshal.dumps(compile(tree, name, "exec", 0, True, 2))
     write(b"%d\\n" % len(code) + code)
 """
 
@@ -61,24 +76,19 @@ class CannotBuild(Exception):
 
 
 def sources(root):  # type: (str) -> dict[str, bytes]
-    """Name in the archive -> source, in the archive's order.
-
-    The package's `__main__` is the archive's: there it needs no copy inside the package.
-    """
+    """Name -> source of each module, and file name -> contents of what it reads."""
     folder = os.path.join(root, PACKAGE)
     found = {}
     for name in sorted(os.listdir(folder)):
-        if name.endswith(".py"):
+        if name.endswith((".py", ".jsonl")):
             with open(os.path.join(folder, name), "rb") as f:
-                source = f.read()
+                found[name] = f.read()
+        if name.endswith(".py"):
             try:
-                found[name if name == "__main__.py" else PACKAGE + "/" + name] = cut(source)
+                found[name[:-3]] = cut(found.pop(name))
             except SyntaxError as e:
                 raise CannotBuild("%s:%s: %s" % (os.path.join(PACKAGE, name), e.lineno, e.msg))
-        elif name.endswith(".jsonl"):
-            with open(os.path.join(folder, name), "rb") as f:
-                found[PACKAGE + "/" + name] = f.read()
-    if "__main__.py" not in found:
+    if "__main__" not in found:
         raise CannotBuild("%s has no __main__.py" % folder)
     return found
 
@@ -148,12 +158,16 @@ def without_inner(cuts):  # type: (list[tuple[int, int, bytes]]) -> list[tuple[i
     return outer[::-1]
 
 
-def compiled(modules):  # type: (dict[str, bytes]) -> dict[str, bytes]
-    """Name of each module -> the contents of its `.pyc`.
+def path(module):  # type: (str) -> str
+    """Where zipimport looks for it: the package's `__main__` is the archive's."""
+    return "%s.py" % module if module == "__main__" else "%s/%s.py" % (PACKAGE, module)
 
-    With the hash of the source instead of its time, and not to be checked against it (PEP 552).
-    """
-    requests = b"".join(b"%s %d\n%s" % (name.encode(), len(text), text) for name, text in modules.items())
+
+def compiled(modules):  # type: (dict[str, bytes]) -> dict[str, bytes]
+    """Name of each module -> its code, marshalled."""
+    requests = b"".join(
+        b"%s %d\n%s" % (path(name).encode(), len(text), text) for name, text in modules.items()
+    )
     # -I would make it ignore the hash seed, which decides the order of sets in older Pythons
     environment = {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1", "LC_ALL": "C"}
     if "LD_LIBRARY_PATH" in os.environ:
@@ -162,49 +176,48 @@ def compiled(modules):  # type: (dict[str, bytes]) -> dict[str, bytes]
     done = subprocess.run(argv, input=requests, capture_output=True, env=environment, cwd="/", check=False)
     if done.returncode:
         raise CannotBuild(done.stderr.decode("utf-8", "replace").strip().split("\n")[-1])
-    answers, codes = io.BytesIO(done.stdout), {}
-    for name, text in modules.items():
-        code = answers.read(int(answers.readline()))
-        flags = (1).to_bytes(4, "little")
-        codes[name] = importlib.util.MAGIC_NUMBER + flags + importlib.util.source_hash(text) + code
-    return codes
+    answers = io.BytesIO(done.stdout)
+    return {name: answers.read(int(answers.readline())) for name in modules}
 
 
-def archive(modules, codes):  # type: (dict[str, bytes], dict[str, bytes]) -> bytes
-    """The whole file: the shebang line, then the zip."""
+def pyc(source, code):  # type: (bytes, bytes) -> bytes
+    """With the hash of the source instead of its time, and not to be checked against it (PEP 552)."""
+    return importlib.util.MAGIC_NUMBER + b"\1\0\0\0" + importlib.util.source_hash(source) + code
+
+
+def archive(found, codes, served):  # type: (dict[str, bytes], dict[str, bytes], list[str]) -> bytes
+    """The whole file, the shebang line and then the zip, with these modules compiled."""
     out = io.BytesIO()
     out.write(SHEBANG)
+    rest = dict(found)
     with zipfile.ZipFile(out, "w") as z:
-        for name in modules:
-            if name in codes:  # zipimport looks for the `.pyc` first
-                add(z, name + "c", codes[name])
-            add(z, name, modules[name])
+        for name in BY_ZIPIMPORT:
+            source = rest.pop(name)
+            add(z, path(name) + "c", pyc(source, codes[name]))  # where zipimport looks first
+            add(z, path(name), source)
+        for name in [name for name in rest if "." in name]:
+            add(z, "%s/%s" % (PACKAGE, name), rest.pop(name))
+        add(z, COMPILED, marshal.dumps({name: codes[name] for name in served}, 2))
+        add(z, SOURCES, b"\0".join(b"%s\0%s" % (name.encode(), rest[name]) for name in rest))
     return out.getvalue()
 
 
-def fitting(modules):  # type: (dict[str, bytes]) -> bytes
+def fitting(found):  # type: (dict[str, bytes]) -> bytes
     """The archive with as many compiled modules as its limit leaves room for."""
-    codes = compiled({name: text for name, text in modules.items() if name.endswith(".py")})
-    data = archive(modules, codes)
-    size = len(data)
-    with zipfile.ZipFile(io.BytesIO(data)) as z:
-        for name in dispensable(modules):
-            if size >= LIMIT:
-                del codes[name]
-                entry = z.getinfo(name + "c")
-                size -= 30 + 46 + 2 * len(entry.filename) + entry.compress_size  # with both its headers
-    if size != len(data):
-        data = archive(modules, codes)
+    codes = compiled({name: source for name, source in found.items() if "." not in name})
+    others = sorted(set(codes) - set(FIRST + BY_ZIPIMPORT), key=lambda name: (len(codes[name]), name))
+    order = [name for name in FIRST if name in codes] + others
+    data, most, over = archive(found, codes, []), 0, len(order) + 1
     if len(data) >= LIMIT:
         raise CannotBuild("%d bytes, and it has to stay under %d" % (len(data), LIMIT))
+    while over - most > 1:
+        n = (most + over) // 2
+        larger = archive(found, codes, order[:n])
+        if len(larger) < LIMIT:
+            data, most = larger, n
+        else:
+            over = n
     return data
-
-
-def dispensable(modules):  # type: (dict[str, bytes]) -> list[str]
-    """Modules that can do without their compiled form, in the order in which they lose it."""
-    names = {os.path.basename(name)[:-3]: name for name in modules if name.endswith(".py")}
-    rest = sorted(set(names) - set(FIRST), key=lambda name: (-len(modules[names[name]]), name))
-    return [names[name] for name in rest + list(FIRST[::-1]) if name in names]
 
 
 def add(z, name, data):  # type: (zipfile.ZipFile, str, bytes) -> None

@@ -167,11 +167,12 @@ def parse(argv: list[str]) -> Options:
     """The options in `argv`; Refused (2) for what can't be understood.  Exits for --help and --version."""
     from .options import Options
 
-    found = _parser().parse_args(argv)
-    options = Options(found.containers)
-    for name in Options.__slots__:
-        if hasattr(found, name):
-            setattr(options, name, getattr(found, name))
+    options = Options(argv)
+    if any(word.startswith("-") for word in argv):  # for names alone argparse would be 8 ms in vain
+        found = _parser().parse_args(argv)
+        for name in Options.__slots__:
+            if hasattr(found, name):
+                setattr(options, name, getattr(found, name))
     if options.role == "demo":
         return options
     if not options.containers and not options.replay:
@@ -242,12 +243,20 @@ def _parser() -> argparse.ArgumentParser:
             raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
         return int(text)
 
+    def formatter(prog: str) -> argparse.HelpFormatter:
+        try:
+            width = os.get_terminal_size(1).columns or 80
+        except OSError:
+            width = 80
+        # Without a width it imports shutil, 2 ms, for every single option.
+        return argparse.RawDescriptionHelpFormatter(prog, width=width - 2)
+
     parser = Parser(
         prog=NAME,
         usage="%(prog)s [OPTIONS] CONTAINER...",
         description="Asks, on the terminal, about connections that terok-shield blocked.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=formatter,
         allow_abbrev=False,
     )
     add = parser.add_argument

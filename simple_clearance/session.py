@@ -162,11 +162,13 @@ class Session:
         return None if self._policy is None else self._policy.due
 
     def _open_records(self) -> None:
-        from .records import Log, Profile
-
         if self._options.log is not None:
+            from .records import Log
+
             self._log = Log(self._options.log, self._docket.warn)
         if self._options.save_profile is not None:
+            from .records import Profile
+
             self._profile = Profile(self._options.save_profile, self._docket.warn)
         self._docket.report_again = self._options.json or self._log is not None
 

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
+import zipfile
 from typing import Callable, TypeVar
 
 import pytest
@@ -47,6 +48,23 @@ _SBIN = "/usr/local/sbin:/usr/sbin:/sbin"  # nft's and ip's place, not on an ord
 
 def which(program: str) -> str | None:
     return shutil.which(program, path=os.environ.get("PATH", os.defpath) + ":" + _SBIN)
+
+
+# --- the archive
+
+
+def with_a_fault(pyz: str, path: str, module: str, code: str) -> str:
+    """The archive again, at `path`, with `code` at the end of that module and nothing compiled; `path`."""
+    with zipfile.ZipFile(pyz) as good, zipfile.ZipFile(path, "w") as bad:
+        for item in good.infolist():
+            data = good.read(item)
+            if item.filename == "sources":
+                words = data.split(b"\0")
+                words[words.index(module.encode()) + 1] += code.encode()
+                data = b"\0".join(words)
+            if not item.filename.startswith("compiled-"):
+                bad.writestr(item, data)
+    return path
 
 
 # --- capabilities: a probe returns nothing, or raises OSError or AssertionError with the reason

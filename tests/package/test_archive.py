@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import ast
+import dis
 import importlib.util
+import marshal
 import os
 import stat
 import subprocess
 import sys
 import time
+import types
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterator
 
 import pytest
 from support import ROOT, Python
@@ -124,11 +127,80 @@ def test_what_help_and_the_reader_start_with_runs_from_its_compiled_form(
     assert run(every_python.path, BUILD, "-o", out)[0] == 0
     with zipfile.ZipFile(out) as z, zipfile.ZipFile(broken, "w") as b:
         for entry in z.infolist():
-            b.writestr(entry, b"1/0" if entry.filename.endswith(".py") else z.read(entry))
+            source = entry.filename.endswith(".py") or entry.filename == "sources"
+            b.writestr(entry, b"1/0" if source else z.read(entry))
     assert run(every_python.path, "-I", broken, "--version") == (0, "simple-clearance %s\n" % VERSION, "")
     assert run(every_python.path, "-I", broken, "--help")[0] == 0
     code = "import sys; sys.path.insert(0, sys.argv[1]); import simple_clearance.reader"
     assert run(every_python.path, "-I", "-S", "-c", code, broken) == (0, "", "")
+    assert (
+        "No module named 'simple_clearance.replay'"
+        in run(every_python.path, "-I", "-c", code.replace("reader", "replay"), broken)[2]
+    ), "which is among the last to be compiled"
+
+
+AS_A_LIBRARY = """
+import importlib, linecache, os, pkgutil, sys, traceback
+archive, names = sys.argv[1], sys.argv[2:]
+sys.path.insert(0, archive)
+from simple_clearance import ClearanceSession, run_simple_clearance, session
+assert ClearanceSession is session.ClearanceSession
+for name in names:
+    module = importlib.import_module("simple_clearance." + name)
+    assert module.__file__ == os.path.join(archive, "simple_clearance", name + ".py"), module.__file__
+    assert module.__package__ == "simple_clearance" and module.__name__ == "simple_clearance." + name
+    source = module.__loader__.get_source(module.__name__)
+    assert compile(source, name, "exec") and linecache.getlines(module.__file__, vars(module))
+assert pkgutil.get_data("simple_clearance", "demo.jsonl").startswith(b"{")
+try:
+    importlib.import_module("simple_clearance.nowhere")
+except ImportError as error:
+    assert error.name == "simple_clearance.nowhere", error
+try:
+    run_simple_clearance(state_dir=None, container="c1")
+except TypeError as error:
+    for frame in traceback.extract_tb(error.__traceback__):
+        print(os.path.basename(frame.filename), frame.lineno, frame.line)
+"""
+
+
+def test_the_archive_is_a_library_too(every_python: Python, pythons: list[Python], tmp_path: Path) -> None:
+    """Every module comes out of it, compiled or not, and a trace has the lines of the real source."""
+    names = {path.stem for path in Path(ROOT, "simple_clearance").glob("*.py")}
+    names -= {"__init__", "__main__", "archived"}  # zipimport's
+    real = Path(ROOT, "simple_clearance", "cli.py").read_text().splitlines()
+    out = str(tmp_path / "out.pyz")
+    for builds in {every_python.path, pythons[0].path, pythons[-1].path}:
+        assert run(builds, BUILD, "-o", out)[0] == 0
+        argv = [every_python.path, "-W", "error", "-c", AS_A_LIBRARY, out, *sorted(names)]
+        code, shown, told = run(*argv, cwd=tmp_path)
+        assert (code, told) == (0, ""), told
+        file, number, line = shown.splitlines()[-1].split(" ", 2)
+        assert file == "cli.py" and line == real[int(number) - 1].strip(), shown
+
+
+def test_a_compiled_module_has_the_lines_of_its_source(pyz: str) -> None:
+    with zipfile.ZipFile(pyz) as z:
+        codes = marshal.loads(z.read("compiled-" + importlib.util.MAGIC_NUMBER.hex()))
+    assert len(codes) > 15
+    for name, code in codes.items():
+        source = builder().cut(Path(ROOT, "simple_clearance", name + ".py").read_bytes())
+        plain = compile(source, name, "exec", dont_inherit=True, optimize=2)
+        assert list(lines(marshal.loads(code))) == list(lines(plain)), name
+
+
+def lines(code: types.CodeType) -> Iterator[tuple[str, list[tuple[int, int]]]]:
+    yield code.co_name, list(dis.findlinestarts(code))
+    for inner in code.co_consts:
+        if isinstance(inner, types.CodeType):
+            yield from lines(inner)
+
+
+def test_names_alone_need_no_parser_and_mean_the_same() -> None:
+    cli = importlib.import_module("simple_clearance.cli")
+    assert repr(cli.parse(["c1", "c2"])) == repr(cli.parse(["--", "c1", "c2"]))
+    code = "import sys; from simple_clearance import cli; cli.parse(['c1']); print('argparse' in sys.modules)"
+    assert run(sys.executable, "-c", code, cwd=ROOT) == (0, "False\n", "")
 
 
 def test_a_failed_build_says_why_and_leaves_what_was_there(tmp_path: Path) -> None:

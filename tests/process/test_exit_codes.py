@@ -15,11 +15,10 @@ import subprocess
 import sys
 import tempfile
 import time
-import zipfile
 
 import pytest
 import scripting
-from support import ROOT, eventually
+from support import ROOT, eventually, with_a_fault
 
 from simple_clearance import errors
 
@@ -446,15 +445,8 @@ def test_a_container_that_ends_with_its_reader_is_no_fault(session):
 
 @pytest.mark.parametrize("front", FRONTS)
 def test_a_fault_of_ours_is_70_whatever_else_is_wrong(session, front, pyz, tmp_path):
-    broken = str(tmp_path / "broken.pyz")
-    with zipfile.ZipFile(pyz) as good, zipfile.ZipFile(broken, "w") as bad:
-        for item in good.infolist():
-            data = good.read(item)
-            if item.filename.endswith("verdict.pyc"):
-                continue
-            if item.filename.endswith("verdict.py"):
-                data += b"\n\ndef outcome(*args):\n    raise KeyError('a bug')\n"
-            bad.writestr(item, data)
+    fault = "\n\ndef outcome(*args):\n    raise KeyError('a bug')\n"
+    broken = with_a_fault(pyz, str(tmp_path / "broken.pyz"), "verdict", fault)
     it = session(front, archive=broken)
     lost(it)
     it.asked(DENIED)

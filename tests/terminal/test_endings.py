@@ -6,11 +6,10 @@ import os
 import signal
 import termios
 import time
-import zipfile
 
 import endtoend
 import pytest
-from support import eventually
+from support import eventually, with_a_fault
 from terminal_driver import PROMPT
 
 desk = endtoend.desk
@@ -368,16 +367,8 @@ def stopped(pid):
 
 def test_a_fault_of_ours_is_one_line_and_gives_the_terminal_back(desk, tmp_path):
     """Provoked by an archive whose painter is broken."""
-    broken = str(tmp_path / "broken.pyz")
-    with zipfile.ZipFile(desk.pyz) as good, zipfile.ZipFile(broken, "w") as bad:
-        for item in good.infolist():
-            if item.filename.endswith("screen.pyc"):
-                continue
-            data = good.read(item)
-            if item.filename.endswith("screen.py"):
-                data += b"\n\ndef question(*args):\n    raise KeyError('\\x1b[2J')\n"
-            bad.writestr(item, data)
-    desk.pyz = broken
+    fault = "\n\ndef question(*args):\n    raise KeyError('\\x1b[2J')\n"
+    desk.pyz = with_a_fault(desk.pyz, str(tmp_path / "broken.pyz"), "screen", fault)
     t = desk.sit()
     desk.lab.connect("203.0.113.10", 443)
     assert t.wait() == 70
