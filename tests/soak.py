@@ -43,6 +43,9 @@ SLACK = 0.05
 """Seconds from our look to the command's process, on a machine with a lot to do; no lock can shorten it."""
 
 
+TICK = 1 / os.sysconf("SC_CLK_TCK")
+
+
 class Verdict:
     """A verdict command that was run; `born` is when its process was made, by the tick before it."""
 
@@ -51,7 +54,11 @@ class Verdict:
             stat.rpartition(")")[2].split()[19]
         )  # starttime, since the machine's start (proc_pid_stat(5))
         started = time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
-        self.born = ticks / os.sysconf("SC_CLK_TCK") - started
+        self.born = ticks * TICK - started
+
+    def was_begun_during(self, since, until):
+        """Beyond doubt: a look before `since` cannot have allowed it, nor one after `until`."""
+        return since + SLACK < self.born and self.born + TICK < until
 
 
 class Hub:
@@ -223,7 +230,7 @@ class Soak:
             for lane in self.lanes
             for verdict in lane.verdicts()
             for since, until in lane.hub.active
-            if since + SLACK < verdict.born < until
+            if verdict.was_begun_during(since, until)
         ]
 
     def faults(self):
