@@ -11,10 +11,10 @@ asked is not the same as "no hub".  Nothing is ever sent to a hub.
 
 from __future__ import annotations
 
+import _socket
 import errno
 import os
 import signal
-import socket
 import stat
 import struct
 import time
@@ -140,19 +140,17 @@ class Hub:
         return list(dict.fromkeys(paths))
 
     def _findings(self, has_reader: bool | None) -> Iterator[Active | str]:
-        """Each hub found, and as text each place that can't be asked."""
+        """Each hub found, and as text each place that can't be asked.
+
+        A verdict may be begun right after it: so what is quick to ask, and where a hub is likeliest
+        to be, is asked last, though it is told first.
+        """
+        seldom = [*self._bereft(has_reader), *self._on_bus()]
         for path in self._container_sockets():
             yield from self._probe(path, True, has_reader)
         for path in self._common_sockets():
             yield from self._probe(path, False, has_reader)
-        yield from self._bereft(has_reader)
-        try:
-            owned = self._owned_name()
-        except (OSError, dbus.ProtocolError) as error:
-            yield "the session bus can't be asked: " + printable(getattr(error, "strerror", None) or error)
-        else:
-            if owned:
-                yield Active("%s has an owner on the session bus" % owned, (CLIENT, STOP_SERVICE))
+        yield from seldom
 
     # -- where -----------------------------------------------------------------------------------
 
@@ -213,19 +211,23 @@ class Hub:
 
     def _probe(self, path: str, own: bool, has_reader: bool | None) -> Iterator[Active | str]:
         """What connecting to a hub's socket tells; `own` when it is of a hub for this container alone."""
-        with bus.unix_socket() as probe:
-            try:
-                code = probe.connect_ex(path)
-            except (OSError, ValueError) as error:  # longer than sun_path, or a NUL in it
-                if os.path.lexists(path):
-                    yield "connect to %s: %s" % (printable(path), error)
-                return
-            if code in bus.ABSENT:
-                return
-            if code and code not in _BUSY:
-                yield "connect to %s: %s" % (printable(path), os.strerror(code))
-                return
-            pid = _peer_pid(probe) if code == 0 else self._listener(path)
+        probe = bus.unix_socket()
+        try:
+            code = probe.connect_ex(path)
+            pid = _peer_pid(probe) if code == 0 else 0
+        except (OSError, ValueError) as error:  # longer than sun_path, or a NUL in it
+            if os.path.lexists(path):
+                yield "connect to %s: %s" % (printable(path), error)
+            return
+        finally:
+            probe.close()
+        if code in bus.ABSENT:
+            return
+        if code in _BUSY:
+            pid = self._busy(path, own)
+        elif code:
+            yield "connect to %s: %s" % (printable(path), os.strerror(code))
+            return
         what = "its socket %s %s" % (printable(path), "is busy" if code else "answers")
         yield _active_socket(what, printable(path), pid, own, has_reader)
 
@@ -234,17 +236,35 @@ class Hub:
         more, but it runs on, and so do the clients that it had."""
         own, common = set(self._container_sockets()), set(self._common_sockets())
         for path, inode in processes.listening((self._sid or COMMON[0], *COMMON)):
-            pid = processes.having_open(inode, self._uid) if path in own or path in common else 0
+            pid = self._listener(inode, path in own) if path in own or path in common else 0
             if pid:
                 what = "it still runs, without its socket %s" % printable(path)
                 yield _active_socket(what, printable(path), pid, path in own, has_reader)
 
-    def _listener(self, path: str) -> int:
+    def _busy(self, path: str, own: bool) -> int:
         """The pid of who listens there, where connecting does not tell; 0 when that is none of ours."""
         inodes = [inode for bound, inode in processes.listening((path,)) if bound == path]
-        return processes.having_open(inodes[-1], self._uid) if inodes else 0
+        return self._listener(inodes[-1], own) if inodes else 0
+
+    def _listener(self, inode: int, own: bool) -> int:
+        """Whose that listening socket is, if one of ours: who has it open, else a hub by its arguments."""
+        pid = processes.having_open(inode, self._uid)
+        return pid or processes.running(self._uid, self._is_own_hub if own else _is_common_hub)
+
+    def _is_own_hub(self, words: list[bytes]) -> bool:
+        sid = self._sid.encode("ascii")
+        return b"clearance" in words and any(len(word) == 64 and word.startswith(sid) for word in words)
 
     # -- the bus ---------------------------------------------------------------------------------
+
+    def _on_bus(self) -> Iterator[Active | str]:
+        try:
+            owned = self._owned_name()
+        except (OSError, dbus.ProtocolError) as error:
+            yield "the session bus can't be asked: " + printable(getattr(error, "strerror", None) or error)
+        else:
+            if owned:
+                yield Active("%s has an owner on the session bus" % owned, (CLIENT, STOP_SERVICE))
 
     def _owned_name(self) -> str:
         """The hub's name that has an owner on the bus, or an empty text.
@@ -289,9 +309,13 @@ def _active_socket(what: str, path: str, pid: int, own: bool, has_reader: bool |
     return Active(what, (CLIENT, "or end the hub of this container alone: " + end), pid)
 
 
-def _peer_pid(connection: socket.socket) -> int:
+def _is_common_hub(words: list[bytes]) -> bool:
+    return words[-1:] == [b"serve"] and any(word.endswith(b"/terok-clearance-hub") for word in words)
+
+
+def _peer_pid(connection: _socket.socket) -> int:
     """Who called listen(2), as seen from our pid namespace; 0 when not in it (unix(7), SO_PEERCRED)."""
-    pid: int = struct.unpack("iII", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+    pid: int = struct.unpack("iII", connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12))[0]
     return pid
 
 

@@ -10,7 +10,7 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterator
+    from typing import Callable, Iterator
 
 _LISTENS = 0x10000  # __SO_ACCEPTCON (linux/net.h), in the flags of /proc/net/unix
 
@@ -86,4 +86,16 @@ def having_open(inode: int, uid: int) -> int:
                 return int(entry)
         except OSError:
             continue  # it has ended, has closed one meanwhile, or does not let us look
+    return 0
+
+
+def running(uid: int, is_it: Callable[[list[bytes]], bool]) -> int:
+    """The pid of a process of this user with such a command line; 0 when there is none.
+
+    For one that has made itself undumpable, as a daemon with secrets does: its descriptors are
+    root's alone then, and still it is its user's (proc_pid_fd(5), PR_SET_DUMPABLE).
+    """
+    for entry in os.listdir("/proc"):
+        if entry.isdigit() and owner(int(entry)) == uid and is_it(words(int(entry))):
+            return int(entry)
     return 0

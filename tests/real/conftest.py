@@ -24,7 +24,8 @@ _number = itertools.count(1)
 
 
 def _some_modern() -> None:
-    assert _modern, "terok-shield needs one, none found"
+    if not _modern:
+        raise AssertionError("terok-shield needs one, none found")
 
 
 support._PROBES[MODERN] = _some_modern

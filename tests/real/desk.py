@@ -137,7 +137,11 @@ class Script:
         self.records: list[dict[str, Any]] = []
         self._taken: list[int] = []
         self._half = b""
-        self.until("session")
+        try:
+            self.until("session")
+        except BaseException:
+            self.close()
+            raise
 
     def say(self, line: str) -> None:
         self._in.write(line.encode() + b"\n")

@@ -375,22 +375,26 @@ def test_one_inspect_tells_all_that_is_needed(rig, c):
     assert found.conmon_pid == int(parent)
 
 
+@pytest.mark.newest
 def test_a_stopped_container_has_no_pid(rig, fresh):
     rig.as_op(["podman", "stop", "-t", "0", fresh], check=True)
     state = rig.inspected(fresh)["State"]
     assert (state["Running"], state["Pid"], state.get("ConmonPid", 0)) == (False, 0, 0)
 
 
+@pytest.mark.newest
 def test_a_missing_container_is_exit_code_125_and_no_such_object(rig):
     done = rig.as_op(["podman", "inspect", "--format", "json", "--", "nosuch"])
     assert (done.returncode, done.stdout.strip()) == (125, "[]")
     assert "no such " in done.stderr
 
 
+@pytest.mark.newest
 def test_an_image_of_that_name_is_inspected_just_as_well(rig):
     assert "State" not in rig.inspected("scop")
 
 
+@pytest.mark.newest
 def test_an_images_own_annotations_stand_among_the_launchers_and_lose_to_them(rig):
     script = "echo FROM localhost/scop | podman build -q --annotation %s --annotation %s -t evil -"
     rig.as_op(["sh", "-c", script % ("dossier.task=root", "terok.shield.state_dir=/evil")], check=True)
@@ -400,6 +404,7 @@ def test_an_images_own_annotations_stand_among_the_launchers_and_lose_to_them(ri
     assert (shielded["dossier.task"], shielded["terok.shield.state_dir"]) == ("root", rig.state("evil2"))
 
 
+@pytest.mark.newest
 # `auto` first: it wants ids that no other container with a mapping of its own has
 @pytest.mark.parametrize("option", ["--userns=auto", "--user=1000", "--userns=keep-id", "--userns=nomap"])
 def test_the_ordinary_user_gets_into_the_namespace_through_its_owner_only(option, rig):
@@ -411,6 +416,7 @@ def test_the_ordinary_user_gets_into_the_namespace_through_its_owner_only(option
     assert alone.first == "EPERM"
 
 
+@pytest.mark.newest
 def test_the_end_of_a_container_shows_on_a_pidfd_and_nowhere_in_its_namespace(rig, fresh):
     code = (
         "import os, select, sys; pid = int(sys.argv[1]); fd = os.pidfd_open(pid);"
@@ -485,6 +491,7 @@ def test_a_denied_name_is_told_apart_on_the_live_tier(rig, fresh):
     assert (told in logged(rig, fresh)) != old(rig)
 
 
+@pytest.mark.newest
 def test_a_workload_can_make_the_log_hold_any_words(rig, c):
     """One query whose labels are `reply good.example is 198`, `51`, … would pass an unanchored match."""
     name = b"".join(
@@ -521,6 +528,7 @@ def test_the_prefix_tells_what_became_of_a_packet(rig, tapped):
     assert seen == ["TEROK_SHIELD_%s: " % word for word in words]
 
 
+@pytest.mark.newest
 def test_a_packet_carries_who_sent_it(rig, tapped):
     name, tap = tapped
     rig.conn(name, "198.51.100.52")
@@ -534,17 +542,20 @@ def test_every_datagram_to_an_allowed_address_is_logged_until_an_answer(rig, tap
         assert tap.packet("203.0.113.77")["prefix"] == "TEROK_SHIELD_ALLOWED: "
 
 
+@pytest.mark.newest
 def test_a_blocked_datagram_is_refused_at_once(rig, tapped):
     name, _ = tapped
     assert rig.conn(name, "198.51.100.53", 53, "udp") == "198.51.100.53 EPERM"
 
 
+@pytest.mark.newest
 def test_a_blocked_ipv6_connection_is_logged_too(rig, tapped):
     name, tap = tapped
     rig.conn(name, "2001:db8:5::5")
     assert tap.packet("2001:db8:5::5")["prefix"] == "TEROK_SHIELD_BLOCKED: "
 
 
+@pytest.mark.newest
 def test_let_out_is_not_answered_where_ipv6_never_connects(rig, tapped):
     """slirp4netns: the rules stop neighbour discovery, whatever is allowed."""
     name, tap = tapped
@@ -553,6 +564,7 @@ def test_let_out_is_not_answered_where_ipv6_never_connects(rig, tapped):
     assert tap.packet("2001:db8:6::6")["prefix"] == "TEROK_SHIELD_ALLOWED: "
 
 
+@pytest.mark.newest
 def test_one_listener_at_a_time_and_the_kernel_names_it(rig, tapped):
     name, tap = tapped
     second = rig.tap(name)

@@ -1,0 +1,512 @@
+"""The hub and the bridge reader, the real ones: terok-clearance under terok-sandbox, terok-shield's hook."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+import support
+from host import write
+from real.conftest import _modern
+from real.desk import Desk
+from real.sandbox import Client, Sandbox, readers, shielded
+from soak import Verdict
+from support import PYTHONS, eventually, need
+
+pytestmark = pytest.mark.timeout(240)  # the first test builds a world
+hub = pytest.mark.xdist_group("real hub")  # one world, not one for each worker
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    it = Sandbox(_modern[0], *(python.path for python in PYTHONS))
+    try:
+        it.__enter__()
+    except AssertionError as error:  # no package index, no nested namespaces, …
+        support._known["terok-sandbox"] = str(error)
+        need("terok-sandbox")
+    yield it
+    it.__exit__()
+
+
+@pytest.fixture
+def hubdesk(sandbox, pyz, terminal):
+    with Desk(sandbox, pyz, terminal) as it:
+        yield it
+
+
+@pytest.fixture(scope="module")
+def c1(sandbox):
+    """A container that most tests share, each with addresses of its own; no hub is active between them."""
+    sandbox.launched("c1")
+    return "c1"
+
+
+def supervised(sandbox, name, **options):
+    try:
+        return sandbox.supervised(name, **options)
+    except AssertionError as error:  # the kernel's keyring may be forbidden
+        support._known["terok-sandbox setup"] = str(error)
+        need("terok-sandbox setup")
+
+
+def refused(desk, name, *words, code=1):
+    """A start that is refused: the first line, and the hints."""
+    done = desk.run("--json", *words, name)
+    assert (done.returncode, done.stdout) == (code, ""), done
+    first, *hints = done.stderr.splitlines()
+    assert all(hint.startswith("hint: ") for hint in hints)
+    return first, "\n".join(hints)
+
+
+def remedy(hints):
+    """The command that is named."""
+    return re.search(r"kill -(TERM|KILL) (\d+)", hints).group().split()
+
+
+def asked_and_answered(desk, name, address, *words):
+    """A session that starts, is asked, allows, and ends."""
+    it = desk.script(*words, name)
+    desk.rig.conn(name, address)
+    it.say("allow %s" % it.until("pending", dest=address)["id"])
+    assert it.until("verdict")["result"] == "applied"
+    assert desk.rig.conn(name, address) == address + " connected"
+    assert it.finish()[0] == 0
+    return it
+
+
+# --- the hub, at the start
+
+
+@hub
+@pytest.mark.parametrize("deaf", [False, True], ids=["minds TERM", "as under crun 1.8"])
+def test_the_remedy_that_is_named_ends_this_containers_hub_alone(sandbox, hubdesk, deaf):
+    name, other = ("s1", "s2") if deaf else ("s3", "s4")
+    for each in (name, other):
+        supervised(sandbox, each, deaf=deaf)
+    beside = "supervise-child %s " + sandbox.ids[name]
+    first, hints = refused(hubdesk, name)
+    (pid,) = sandbox.hubs(name)
+    assert (
+        "the clearance hub is active" in first
+        and "%s answers (pid %d)" % (sandbox.socket(name), pid) in first
+    )
+    assert "terok-clearance-hub clearance" in hints and "supervisor" not in hints
+    assert remedy(hints) == ["kill", "-KILL" if deaf else "-TERM", str(pid)]
+    sandbox.as_op(remedy(hints), check=True)
+    eventually(lambda: not sandbox.hubs(name))
+    for service in ("verdict", "signer"):
+        assert sandbox.processes(beside % service)
+    assert sandbox.processes("terok-sandbox supervisor " + sandbox.ids[name])
+    assert sandbox.hubs(other) and "pid %d" % pid not in refused(hubdesk, other)[0]
+    it = asked_and_answered(hubdesk, name, "198.51.100.1")
+    assert it.of("session")[0]["containers"][0]["source"] == "audit-log"
+
+
+@hub
+def test_a_hub_that_no_reader_feeds_is_said_to_be_that_and_ending_it_frees_the_container(sandbox, hubdesk):
+    supervised(sandbox, "s5", bus=False)
+    first, hints = refused(hubdesk, "s5")
+    assert "though no reader feeds it" in first
+    assert (
+        hints == "hint: end the hub of this container, which frees it: kill -TERM %d" % sandbox.hubs("s5")[0]
+    )
+    done = hubdesk.run("--check", "s5")
+    assert done.returncode == 1 and "though no reader feeds it" in done.stdout
+    sandbox.as_op(remedy(hints), check=True)
+    eventually(lambda: not sandbox.hubs("s5"))
+    it = asked_and_answered(hubdesk, "s5", "198.51.100.1")
+    assert it.of("session")[0]["containers"][0]["source"] == "nflog"
+
+
+@hub
+def test_one_that_a_reader_feeds_is_not(sandbox, hubdesk, c1):
+    one = sandbox.hub(c1)
+    one.online()
+    assert "no reader" not in refused(hubdesk, c1)[0]
+    one.end()
+
+
+@hub
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_the_sockets_that_it_leaves_behind_hinder_nobody(sandbox, hubdesk, c1, number):
+    one = sandbox.hub(c1)
+    one.online()
+    one.end(number)
+    assert sandbox.as_op(["test", "-S", sandbox.socket(c1)]).returncode == 0
+    asked_and_answered(hubdesk, c1, "198.51.100.%d" % (10 + number))
+
+
+@hub
+def test_one_that_is_too_busy_to_answer_is_active(sandbox, hubdesk, c1):
+    one = sandbox.hub(c1)
+    one.online()
+    (pid,) = sandbox.hubs(c1)
+    sandbox.as_op(["kill", "-STOP", str(pid)], check=True)
+    clients = [socket.socket(socket.AF_UNIX) for _ in range(4)]
+    try:
+        for client in clients:
+            client.setblocking(False)
+            client.connect_ex("/proc/%d/root%s" % (sandbox._pid, sandbox.socket(c1)))
+        first, hints = refused(hubdesk, c1)
+        assert "is busy (pid %d)" % pid in first and remedy(hints)[2] == str(pid)
+    finally:
+        sandbox.as_op(["kill", "-CONT", str(pid)])
+        one.process.send_signal(signal.SIGCONT)  # nsenter, which stops with its child
+        for client in clients:
+            client.close()
+    one.end()
+
+
+@hub
+def test_a_second_one_that_takes_the_sockets_over_hides_neither(sandbox, hubdesk, c1):
+    first = sandbox.hub(c1)
+    first.online()
+    (elder,) = sandbox.hubs(c1)
+    second = sandbox.hub(c1)
+    eventually(lambda: "pid %d" % elder not in refused(hubdesk, c1)[0], 10)
+    younger = sandbox.hubs(c1)[1]
+    said, hints = refused(hubdesk, c1)
+    assert "answers (pid %d)" % younger in said
+    sandbox.as_op(remedy(hints), check=True)
+    second.process.wait(10)
+    said, hints = refused(hubdesk, c1)  # nothing answers for it, but it lives and has its clients
+    assert "still runs, without its socket" in said and "pid %d" % elder in said
+    sandbox.as_op(remedy(hints), check=True)
+    first.process.wait(10)
+    asked_and_answered(hubdesk, c1, "198.51.100.30")
+
+
+@hub
+def test_a_hub_for_all_containers_that_was_started_by_hand_is_active_for_each(sandbox, hubdesk, c1):
+    process = sandbox.begin(["terok-clearance-hub", "serve"], stderr=subprocess.DEVNULL)
+    path = sandbox.runtime + "/terok-clearance.sock"
+    eventually(
+        lambda: os.path.exists("/proc/%d/root%s" % (sandbox._pid, path)) and sandbox.answers(path=path), 10
+    )
+    said, hints = refused(hubdesk, c1)
+    assert path in said and "systemctl --user stop terok-clearance-hub" in hints
+    sandbox.as_op(remedy(hints), check=True)
+    assert process.wait(10) == 0
+    asked_and_answered(hubdesk, c1, "198.51.100.31")
+
+
+# --- the hub, later
+
+
+@hub
+def test_one_that_comes_up_while_a_question_waits_stops_the_session_within_two_seconds(sandbox, hubdesk, c1):
+    t = hubdesk.sit(c1)
+    hubdesk.block(c1, "198.51.100.40")
+    one = sandbox.hub(c1)
+    since = one.online()
+    assert t.wait(5) == 1
+    assert time.monotonic() - since < 2.5  # 2 s, and the end itself
+    text = hubdesk.ends(1)
+    assert "the clearance hub is active" in text and "1 left open" in text
+    (pid,) = sandbox.hubs(c1)
+    assert "kill -TERM %d" % pid in text
+    one.end()
+    assert not [
+        line
+        for line in sandbox.audit(c1)
+        if line.get("dest") == "198.51.100.40" and line["action"] == "allowed"
+    ]
+
+
+VERDICT = """\
+#!/bin/sh
+read -r stat </proc/$$/stat
+echo "$stat" >>%s/verdicts
+sleep %g
+exec terok-shield "$@"
+"""
+
+
+def slow(sandbox, seconds=0.0):
+    """A verdict command that first takes its time, and writes down when it was begun; the words for it."""
+    path = sandbox.home + "/verdict"
+    write(path, VERDICT % (sandbox.home, seconds))
+    os.chmod(path, 0o755)
+    return "--shield", path
+
+
+@hub
+def test_a_verdict_that_runs_when_it_comes_up_is_waited_for_and_told(sandbox, hubdesk, c1):
+    it = hubdesk.script(*slow(sandbox, 2.5), c1)
+    sandbox.conn(c1, "198.51.100.41")
+    it.say("allow %s" % it.until("pending")["id"])
+    one = sandbox.hub(c1)
+    one.online()
+    verdict = it.until("verdict")
+    assert (verdict["target"], verdict["result"]) == ("198.51.100.41", "applied")
+    code, said = it.finish()
+    assert code == 1 and "the clearance hub is active" in said
+    assert sandbox.conn(c1, "198.51.100.41") == "198.51.100.41 connected"
+    one.end()
+
+
+@hub
+def test_one_that_came_up_while_the_session_was_stopped_is_seen_before_anything_else(sandbox, hubdesk, c1):
+    """The answer has been typed already when it goes on."""
+    it = hubdesk.script(c1)
+    sandbox.conn(c1, "198.51.100.42")
+    request = it.until("pending")["id"]
+    (session,) = hubdesk.processes("session")
+    os.kill(session, signal.SIGSTOP)
+    one = sandbox.hub(c1)
+    one.online()
+    it.say("allow %s" % request)
+    os.kill(session, signal.SIGCONT)
+    it._child.send_signal(signal.SIGCONT)  # nsenter, which stops with its child
+    code, said = it.finish()
+    assert code == 1 and "the clearance hub is active" in said
+    assert [verdict["reason"] for verdict in it.of("verdict")] in ([], ["not-started"])
+    assert sandbox.conn(c1, "198.51.100.42").endswith("EHOSTUNREACH")
+    one.end()
+
+
+# --- both, one after the other
+
+
+def asked_of(client, sandbox, name, first):
+    """An address that the client asks about, and its number there; what comes first may be lost."""
+    for end in range(first, first + 5):
+        address = "198.51.100.%d" % end
+        sandbox.conn(name, address)
+        try:
+            return address, client.until(r"\[(\d+)\] BLOCKED +Blocked: %s:443" % re.escape(address), 4)
+        except AssertionError:
+            pass
+    raise AssertionError("the hub's client is told of nothing")
+
+
+@hub
+def test_the_hubs_clients_verdict_and_ours_for_one_address_follow_each_other(sandbox, hubdesk, c1):
+    """First theirs, then ours; then ours, and theirs that comes while ours runs."""
+    sandbox.verdict_helper(c1)
+    one = sandbox.hub(c1)
+    one.online()
+    client = Client(sandbox)
+    address, number = asked_of(client, sandbox, c1, 50)
+    refused(hubdesk, c1)
+    client.say("a " + number)
+    client.until("Allowed: " + address)
+    assert sandbox.conn(c1, address) == address + " connected"
+    client.quit()
+    one.end()
+    it = hubdesk.script(*slow(sandbox, 3.0), c1)
+    sandbox.conn(c1, "198.51.100.61")
+    it.say("deny %s" % it.until("pending", dest="198.51.100.61")["id"])
+    one = sandbox.hub(c1)
+    one.online()
+    client = Client(sandbox)
+    assert it.until("verdict")["result"] == "applied"  # ours was begun before it came, and is told
+    code, said = it.finish()
+    assert code == 1 and "the clearance hub is active" in said
+    address, number = asked_of(client, sandbox, c1, 62)
+    client.say("a " + number)
+    client.until("Allowed: " + address)
+    client.quit()
+    one.end()
+    verdicts = [
+        (line["action"], line["dest"])
+        for line in sandbox.audit(c1)
+        if line["action"] in ("allowed", "denied")
+    ]
+    assert verdicts[-2:] == [("denied", "198.51.100.61"), ("allowed", address)]
+
+
+def attempt(desk, *words):
+    """A session, or None where a hub was there already."""
+    try:
+        return desk.script(*words)
+    except AssertionError:
+        return None
+
+
+def finish(it):
+    try:
+        return it.finish()[0]
+    except BrokenPipeError:  # with an answer that came too late for it
+        return it._child.wait(10)
+
+
+@hub
+def test_no_verdict_of_ours_is_begun_while_it_is_active_however_often_it_comes(sandbox, hubdesk):
+    """The real one takes half a second to come, so there are few; the hundreds are a stand-in's."""
+    sandbox.launched("c2", bus=False)
+    chance = random.Random(9)
+    words = slow(sandbox)
+    write(sandbox.home + "/verdicts", "")
+    os.chown(sandbox.home + "/verdicts", sandbox.uid, sandbox.uid)
+    active, over = [], threading.Event()
+
+    def come_and_go():
+        while not over.is_set():
+            over.wait(chance.uniform(0.0, 1.0))
+            one = sandbox.hub("c2")
+            since = one.online()
+            over.wait(chance.choice((0.05, 0.5, 2.0)))
+            active.append((since, time.monotonic()))
+            one.end(chance.choice((signal.SIGTERM, signal.SIGKILL)))
+
+    thread = threading.Thread(target=come_and_go)
+    thread.start()
+    ends, number, began = [], 0, time.monotonic()
+    while time.monotonic() < began + 25:
+        it = attempt(hubdesk, *words, "c2")
+        while it is not None and time.monotonic() < began + 25:
+            number += 1
+            address = "192.0.2.%d" % (number % 250 + 1)
+            sandbox.conn("c2", address)
+            try:
+                it.say("%s %s" % (chance.choice(("allow", "deny")), it.until("pending")["id"]))
+            except (AssertionError, BrokenPipeError):
+                break  # the hub has ended it
+        if it is not None:
+            ends.append(finish(it))
+    over.set()
+    thread.join()
+    with open(sandbox.home + "/verdicts") as file:
+        verdicts = [Verdict(line) for line in file]
+    late = [
+        round(v.born - since, 3)
+        for v in verdicts
+        for since, until in active
+        if v.was_begun_during(since, until)
+    ]
+    assert late == []
+    assert len(active) > 3 and len(verdicts) > 3 and 1 in ends
+    assert set(ends) <= {0, 1, 5}
+
+
+# --- the bridge reader, with each terok-shield
+
+
+@pytest.fixture(scope="session")
+def followed(rig):
+    """A container with a bridge reader, started by the real hook."""
+    return "followed", shielded(rig, "followed")
+
+
+def test_with_a_bridge_reader_questions_come_through_its_audit_log_and_it_is_left_alone(rig, desk, followed):
+    name, container_id = followed
+    before = readers(rig, container_id)
+    rig.conn(name, "198.51.100.110")
+    eventually(lambda: "198.51.100.110" in rig.read(name, "audit.jsonl"))
+    t = desk.sit(name)
+    t.expect("blocked once before this start")
+    t.expect("(pid %d) holds the packet log" % before[0])
+    t.expect("--take-over ends that reader")
+    desk.press("a", desk.block(name, "198.51.100.111"))
+    t.expect("a allow 198.51.100.111 ... done in")
+    assert rig.conn(name, "198.51.100.111") == "198.51.100.111 connected"
+    desk.press("d", desk.block(name, "two.example", shown="198.51.100.7"))
+    t.expect("done in")
+    text = desk.quit()
+    assert "198.51.100.110" not in text and "| two.example" in text
+    assert readers(rig, container_id) == before
+    done = desk.run("--check", name)
+    assert "through its audit log (pid %d holds it); --take-over has it all" % before[0] in done.stdout
+
+
+def test_when_it_ends_the_session_reads_the_packet_log_itself(rig, desk):
+    container_id = shielded(rig, "ends")
+    it = desk.script("ends")
+    assert it.of("session")[0]["containers"][0]["source"] == "audit-log"
+    head = readers(rig, container_id)[0]
+    rig.as_op(["kill", "-TERM", "--", "-%d" % head], check=True)
+    assert it.until("error")["message"].startswith("ends: terok-shield's reader has ended")
+    rig.conn("ends", "198.51.100.112")
+    pending = it.until("pending")
+    assert pending["dest"] == "198.51.100.112" and pending["uid"] is not None
+    it.say("allow %s" % pending["id"])
+    it.until("verdict", result="applied")
+    rig.conn("ends", "198.51.100.112")
+    it.until("passed")
+    assert it.finish() == (0, "")
+
+
+@pytest.mark.parametrize("deaf", [False, True], ids=["minds TERM", "as under crun 1.8"])
+def test_take_over_ends_it_and_hurts_nobody(rig, desk, deaf):
+    name = "taken%d" % deaf
+    container_id = shielded(rig, name, deaf=deaf)
+    t = desk.sit(name, "--take-over")
+    t.expect("was ended")
+    assert readers(rig, container_id) == []
+    asked = desk.block(name, "198.51.100.113")
+    assert "uid" in t.text()
+    desk.press("a", asked)
+    t.expect("done in")
+    assert rig.conn(name, "198.51.100.113") == "198.51.100.113 connected"
+    t.expect("first packet let out")
+    desk.quit()
+    assert rig.status(name) == "up" and rig.inspected(name)["State"]["Running"]
+
+
+@pytest.mark.newest
+def test_an_audit_log_that_is_off_is_written_by_it_all_the_same(rig, desk):
+    path = rig.home + "/.config/terok/shield/config.yml"
+    write(path, "audit:\n  enabled: false\n")
+    try:
+        shielded(rig, "unaudited")
+        it = desk.script("unaudited")
+        rig.conn("unaudited", "198.51.100.114")
+        it.say("allow %s" % it.until("pending")["id"])
+        it.until("verdict", result="applied")
+        assert it.finish()[0] == 0
+        assert {line["action"] for line in rig.audit("unaudited")} == {"blocked"}
+    finally:
+        os.unlink(path)
+
+
+# --- terok-shield's own reader, as ours
+
+
+def own_reader(rig):
+    return "--reader", "%s/bin/python3 -I %s/.local/share/terok/shield/nflog-reader.py" % (rig.venv, rig.home)
+
+
+def test_terok_shields_own_reader_serves_as_a_source_of_events(rig, desk):
+    shielded(rig, "own", bus=False)
+    it = desk.script(*own_reader(rig), "own")
+    assert it.of("session")[0]["containers"][0]["source"] == "reader"
+    rig.conn("own", "two.example")
+    pending = it.until("pending")
+    assert (pending["dest"], pending["port"], pending["proto"], pending["uid"]) == (
+        "198.51.100.7",
+        443,
+        6,
+        None,
+    )
+    assert pending["names"] == ["two.example"] and pending["reader_id"]
+    it.say("allow %s" % pending["id"])
+    it.until("verdict", result="applied")
+    assert rig.conn("own", "198.51.100.7") == "198.51.100.7 connected"
+    rig.as_op(["podman", "stop", "-t", "0", "own"], check=True)
+    code, said = it.finish()
+    assert code in (0, 5) and said == ""
+    eventually(lambda: not rig.processes("nflog-reader.py", "/own ", "--emit=json"))
+
+
+def test_it_ends_with_the_session(rig, desk):
+    shielded(rig, "own2", bus=False)
+    it = desk.script(*own_reader(rig), "own2")
+    assert rig.processes("nflog-reader.py", "/own2 ", "--emit=json")
+    assert it.finish() == (0, "")
+    eventually(lambda: not rig.processes("nflog-reader.py", "/own2 ", "--emit=json"))
+    with rig.tap("own2") as tap:
+        assert tap.first.startswith("listening")
+
+
+def test_where_the_bridge_reader_holds_the_group_it_ends_and_so_does_the_start(rig, desk, followed):
+    first, hints = refused(desk, followed[0], *own_reader(rig), code=3)
+    assert "the reader ended before it listened" in first and "--debug" in hints
