@@ -380,9 +380,11 @@ class Session:
         """What would repeat the verdicts of this session."""
         if self._options.sandbox or not self._docket.applied:
             return []
+        import shlex
+
         from .notices import repeat_commands  # every front has imported it
 
-        return repeat_commands(self._docket.history, " ".join(self._options.shield))
+        return repeat_commands(self._docket.history, " ".join(map(shlex.quote, self._options.shield)))
 
     def _exit_code(self) -> int:
         if self._ending:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import time
 
 import endtoend
@@ -244,6 +245,21 @@ def test_a_dry_run_decides_and_runs_nothing_and_needs_no_verdict_command(desk):
     assert "still blocked" not in text, "nothing was promised"
     assert "the same again" not in text
     assert b"\a" not in t.raw, "there was no --bell"
+
+
+# --- --shield
+
+
+def test_the_commands_to_repeat_can_be_pasted_whatever_the_verdict_command_is(desk, tmp_path):
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    (folder / "shield").symlink_to(desk.host.bin + "/terok-shield")
+    words = ["env", "SOME=two words", str(folder / "shield")]
+    t = desk.sit("--shield", shlex.join(words))
+    desk.press("a", desk.block(ADDRESS))
+    t.expect("done in")
+    pasted = " ".join(desk.quit().partition("the same again:")[2].split("\n")).replace("  ", "")
+    assert shlex.split(pasted)[-6:] == [*words, "allow", "c1", ADDRESS], pasted
 
 
 # --- --verdict-timeout
