@@ -389,3 +389,33 @@ def test_labels_from_annotations_paint_nothing(host, terminal, pyz, need):
         assert not any(line.startswith("c1  192.0.2.1") for line in t.text().splitlines())
         t.send("\x03")
         desk.ends(5)
+
+
+# --- the file itself
+
+
+@pytest.mark.parametrize("how", ["removed", "overwritten"])
+def test_every_view_works_without_the_archive(desk, tmp_path, how):
+    """An upgrade overwrites the file under a running session."""
+    mine = str(tmp_path / "mine.pyz")
+    shutil.copy(desk.pyz, mine)
+    desk.pyz = mine
+    t = desk.sit("--log", str(tmp_path / "log"), "--save-profile", str(tmp_path / "profile"))
+    if how == "removed":
+        os.unlink(mine)
+    else:
+        with open(mine, "r+b") as file:
+            file.write(b"\0" * os.path.getsize(mine))
+    asked = desk.block("203.0.113.10")
+    desk.wait_for_keys(asked)
+    for key, shown in (
+        *(("?", "Ctrl-L"), ("i", "uid inside"), ("l", "1 waiting"), ("l", "allow:")),
+        *(("h", "nothing was answered"), ("h", endtoend.KEYS)),
+    ):
+        t.send(key)
+        asked = t.expect(shown)
+    desk.press("a", asked)
+    desk.press("u", t.expect("done in"))
+    desk.press("y", t.expect("y deny"))
+    t.expect("u deny 203.0.113.10 ... done in")
+    desk.quit()
