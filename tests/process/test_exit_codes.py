@@ -665,9 +665,14 @@ def test_every_code_is_listed_and_no_other(pyz):
     assert set(table_of_the_help(pyz)) == codes == {0, 1, 2, 3, 4, 5, 70}
 
 
-def test_help_fits_a_terminal_and_says_what_ctrl_c_gives(pyz):
-    done = subprocess.run(
-        [sys.executable, pyz, "--help"], stdin=subprocess.DEVNULL, capture_output=True, check=True
-    )
+@pytest.mark.parametrize(
+    "columns, widest", [(None, 80), ("", 80), ("0", 80), ("x", 80), ("50", 50), ("120", 120)]
+)
+def test_help_fits_the_terminal_and_says_what_ctrl_c_gives(pyz, columns, widest):
+    env = {"PATH": os.environ["PATH"], **({} if columns is None else {"COLUMNS": columns})}
+    argv = [sys.executable, pyz, "--help"]
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=True, env=env)
     assert b"Ctrl-C gives 0 or 5, not 130" in done.stdout
-    assert all(len(line) <= 80 for line in done.stdout.decode().splitlines())
+    options = re.split("\noption(?:s|al arguments):\n", done.stdout.decode())[1]  # as 3.9 has it
+    options = options.partition("\n\n")[0].splitlines()
+    assert min(widest, 100) - 20 < max(map(len, options)) <= widest
