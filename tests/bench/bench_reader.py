@@ -1,10 +1,12 @@
 """The reader against a small C reader with the same settings: delay, CPU per packet, loss, memory.
 
-    python tests/bench/bench_reader.py
+    python tests/bench/bench_reader.py [RUNS]
 
 Each row is measured for both in the same namespace on the same flood, so their ratio is worth
 more than the figures.  CPU is user and system time of the reader alone, from its schedstat
-before and after the flood (the C reader's, too).  Needs root or user namespaces, nft and cc.
+before and after the flood (the C reader's, too).  Of several runs the quickest counts: whatever
+else this machine does only makes them slower.  Lost is what no line accounts for.  Needs root or
+user namespaces, nft and cc.
 """
 
 from __future__ import annotations
@@ -18,11 +20,13 @@ import sys
 import tempfile
 import time
 from functools import partial
+from typing import NamedTuple
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, os.path.dirname(HERE))
 
+import measure  # noqa: E402
 from lab import Lab  # noqa: E402
 
 READER = (
@@ -80,16 +84,6 @@ class Reader:
         self._parts.clear()
         return lines
 
-    def cpu(self) -> float:
-        """Seconds of CPU, user and system, of its only thread."""
-        with open("/proc/%d/schedstat" % self.pid) as stat:
-            return int(stat.read().split()[0]) / 1e9
-
-    def memory(self) -> float:
-        """Resident MiB."""
-        with open("/proc/%d/statm" % self.pid) as statm:
-            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
-
     def close(self) -> None:
         self._process.terminate()
         for stream in (self._process.stdin, self._process.stdout):
@@ -104,13 +98,30 @@ class Reader:
         self.close()
 
 
+class Flood(NamedTuple):
+    us: float  # CPU per packet, microseconds
+    lost: int  # packets
+    rate: float  # packets a second that were sent
+
+
+class Run(NamedTuple):
+    p50: float  # ms from a blocked packet to its line
+    p99: float
+    same: Flood  # 200,000 packets to one destination
+    many: Flood  # 50,000 to as many
+
+
 def compiled(folder: str, name: str) -> str:
     path = os.path.join(folder, name)
     subprocess.run(["cc", "-O2", "-o", path, os.path.join(HERE, name + ".c")], check=True)
     return path
 
 
-def delays(lab: Lab, reader: Reader, samples: int = 300) -> tuple:
+def ours(python: str, lab: Lab) -> list[str]:
+    return [python, "-I", "-S", "-c", READER, lab.netns]
+
+
+def delays(lab: Lab, reader: Reader, samples: int = 300) -> tuple[float, float]:
     """Milliseconds from a blocked packet to its line, median and 99th percentile."""
     found = []
     for i in range(samples):
@@ -119,93 +130,88 @@ def delays(lab: Lab, reader: Reader, samples: int = 300) -> tuple:
         sent, arrived = lab.ask_while(partial(reader.wait_for, 1), SEND % dest)
         found.append((arrived - sent) * 1000)
     reader.taken()
-    found.sort()
-    return statistics.median(found), found[int(len(found) * 0.99)]
+    return statistics.median(found), measure.percentile(found, 0.99)
 
 
-def flood(lab: Lab, reader: Reader, tool: str, count: int, how: str, port: int = 443) -> dict:
+def flood(lab: Lab, reader: Reader, tool: str, count: int, how: str, port: int = 443) -> Flood:
+    """`count` packets to the `same` destination or to as `many`."""
     reader.taken()
-    before = reader.cpu()
+    before = measure.on_cpu(reader.pid)
     sender = subprocess.Popen([*lab.enter(), tool, str(count), how, str(port)], stdout=subprocess.PIPE)
     while sender.poll() is None:
         reader.read(0.01)
     reader.quiet(0.6)
-    used = reader.cpu() - before
-    lines = reader.taken()
+    used = measure.on_cpu(reader.pid) - before
+    told = sum(line.get("count", 1) for line in reader.taken() if line["type"] in ("pending", "again"))
     assert sender.stdout is not None
     with sender.stdout:
         rate = count / float(sender.stdout.read())
-    return {
-        "us": used * 1e6 / count,
-        "lost": sum(line["count"] for line in lines if line["type"] == "lost"),
-        "told": sum(line.get("count", 1) for line in lines if line["type"] in ("pending", "again")),
-        "rate": rate,
-    }
+    return Flood(used * 1e3 / count, count - told, rate)
 
 
-def bare_memory() -> float:
-    """Resident MiB of the interpreter alone."""
-    script = "import os; print(open('/proc/self/statm').read().split()[1], os.sysconf('SC_PAGE_SIZE'))"
-    out = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", script], stdout=subprocess.PIPE, check=True
-    ).stdout
-    pages, size = map(int, out.split())
-    return pages * size / (1 << 20)
+def run(lab: Lab, argv: list[str], tool: str) -> Run:
+    with Reader(lab, argv) as reader:
+        p50, p99 = delays(lab, reader)
+        same = flood(lab, reader, tool, 200_000, "same")
+        many = flood(lab, reader, tool, 50_000, "many")
+    return Run(p50, p99, same, many)
 
 
-def wake_ups(reader: Reader, seconds: float) -> int:
-    def switches() -> int:
-        with open("/proc/%d/status" % reader.pid) as status:
-            return sum(int(line.split()[1]) for line in status if "_ctxt_switches" in line)
+def quickest(runs: list[Run]) -> Run:
+    """The best of each figure, and all that was lost."""
 
-    reader.quiet(0.3)
-    before = switches()
-    time.sleep(seconds)
-    return switches() - before
+    def floods(all_of_it: list[Flood]) -> Flood:
+        us, lost, rates = zip(*all_of_it)
+        return Flood(min(us), sum(lost), max(rates))
+
+    p50, p99, same, many = zip(*runs)
+    return Run(min(p50), min(p99), floods(same), floods(many))
+
+
+def compare(python: str, runs: int) -> tuple[Run, Run]:
+    """The C reader and ours, in turn."""
+    c, own = [], []
+    with tempfile.TemporaryDirectory() as folder, Lab() as lab:
+        tool, limit = compiled(folder, "flood"), compiled(folder, "creader")
+        for _ in range(runs):
+            c.append(run(lab, [*lab.enter(), limit], tool))
+            own.append(run(lab, ours(python, lab), tool))
+    return quickest(c), quickest(own)
 
 
 def main() -> None:
-    runs = int(sys.argv[1]) if sys.argv[1:] else 3
-    taken: dict = {"C": [], "ours": []}
+    show(*compare(sys.executable, int(sys.argv[1]) if sys.argv[1:] else 3))
     with tempfile.TemporaryDirectory() as folder, Lab() as lab:
-        tool, limit = compiled(folder, "flood"), compiled(folder, "creader")
-        ours = [sys.executable, "-I", "-S", "-c", READER, lab.netns]
-        for _ in range(runs):
-            for name, argv in (("C", [*lab.enter(), limit]), ("ours", ours)):
-                with Reader(lab, argv) as reader:
-                    run = {"delay": delays(lab, reader)}
-                    for how, count in (("same", 200_000), ("many", 50_000)):
-                        run[how] = flood(lab, reader, tool, count, how)
-                taken[name].append(run)
-        with Reader(lab, ours) as reader:
-            idle = wake_ups(reader, 5.0)
-            memory = [reader.memory()]
+        tool = compiled(folder, "flood")
+        with Reader(lab, ours(sys.executable, lab)) as reader:
+            reader.quiet(0.3)
+            (idle,) = measure.wake_ups([reader.pid], 5.0)
+            memory = [measure.memory(reader.pid)]
             for port in (1, 2, 3):
                 flood(lab, reader, tool, 100_000, "many", port)
-            memory.append(reader.memory())
-    show(taken)
+            memory.append(measure.memory(reader.pid))
+    bare = measure.bare_memory(sys.executable)
     print("%-46s %12s %12d" % ("wake-ups in 5 s without a packet", "", idle))
     print(
         "%-46s %8.1f MiB %8.1f MiB %6.1fx"
-        % ("memory, against a bare interpreter", bare_memory(), memory[0], memory[0] / bare_memory())
+        % ("memory, against a bare interpreter", bare, memory[0], memory[0] / bare)
     )
     print("%-46s %12s %+8.1f MiB" % ("  after 300,000 destinations", "", memory[1] - memory[0]))
 
 
-def show(taken: dict) -> None:
-    """The quickest run of each: whatever else this machine does only makes them slower."""
+def show(c: Run, own: Run) -> None:
     print("%-46s %12s %12s %7s" % ("", "C", "ours", "ratio"))
-    for at, name in enumerate(("p50", "p99")):
-        c, o = (min(run["delay"][at] for run in taken[who]) for who in ("C", "ours"))
-        print("%-46s %9.2f ms %9.2f ms %6.1fx" % ("blocked packet to its line, " + name, c, o, o / c))
-    for how, name in (("same", "200,000 to one destination"), ("many", "50,000 to as many, a line each")):
-        c, o = (min(run[how]["us"] for run in taken[who]) for who in ("C", "ours"))
-        print("%-46s %9.3f us %9.3f us %6.1fx" % ("CPU per packet, " + name, c, o, o / c))
-        c, o = (sum(run[how]["lost"] for run in taken[who]) for who in ("C", "ours"))
+    for name, one, other in (("p50", c.p50, own.p50), ("p99", c.p99, own.p99)):
         print(
-            "%-46s %12d %12d   (%d packets a second)"
-            % ("  lost, all runs", c, o, taken["ours"][0][how]["rate"])
+            "%-46s %9.2f ms %9.2f ms %6.1fx"
+            % ("blocked packet to its line, " + name, one, other, other / one)
         )
+    for name, it, mine in (
+        ("200,000 to one destination", c.same, own.same),
+        ("50,000 to as many, a line each", c.many, own.many),
+    ):
+        print("%-46s %9.3f us %9.3f us %6.1fx" % ("CPU per packet, " + name, it.us, mine.us, mine.us / it.us))
+        print("%-46s %12s %12d   (%d packets a second)" % ("  lost, all runs", "", mine.lost, mine.rate))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,207 @@
+"""The project's performance, measured, as a Markdown table: `python3 tests/bench [--python PYTHON]`.
+
+Each figure stands beside what it must not exceed and what is aimed at, and says so where it does.
+Ends with 1 where a must is missed, with 2 where this machine lacks what it takes: root or user
+namespaces, nft, cc and the packages of the tests.  It takes about two minutes.
+
+Ratios are of what ran in turn, so a busy machine slows both sides.  Starts, prompts and delays
+are medians, the reader's figures the quickest of three runs, losses are those of all runs.  The
+Python under measure runs without the packages of its site, as `measure.clean` has it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from typing import NamedTuple
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [os.path.dirname(HERE)]
+
+NONE = 5.0
+"""Milliseconds of delay that count as none: about a tick of the kernel's clock."""
+NONE_OF_START = 10.0
+"""The same for a start, which takes a hundred and varies by some: a screen is painted each 17."""
+
+
+class Figure(NamedTuple):
+    """One figure of a row: `value` must not exceed `must`, nor `aim` if that is a number.
+
+    `form` is its text, with a place for the number.
+    """
+
+    form: str
+    value: float
+    must: float
+    aim: float | str = ""
+
+    @property
+    def shown(self) -> float:
+        """What the table shows is what is judged."""
+        return round(self.value, 1) + 0.0  # -0.0 becomes 0.0
+
+    @property
+    def missed(self) -> bool:
+        return self.shown > self.must
+
+    def text(self, number: float | str) -> str:
+        return number if isinstance(number, str) else self.form % ("%g" % number)
+
+    def measured_text(self) -> str:
+        aim_missed = not isinstance(self.aim, str) and self.shown > self.aim
+        mark = " **must missed**" if self.missed else " *aim missed*" if aim_missed else ""
+        return self.text(self.shown) + mark
+
+    def must_text(self) -> str:
+        return self.text(self.must)
+
+
+class Delay(Figure):
+    """Milliseconds that something adds; it must add none."""
+
+    def text(self, number: float | str) -> str:
+        return number if isinstance(number, str) else self.form % ("%+g" % number)
+
+    def must_text(self) -> str:
+        return "none (under %g ms)" % self.must
+
+
+class Row:
+    """One thing that is measured, in one figure or several."""
+
+    def __init__(self, what: str, *figures: Figure) -> None:
+        self.what = what
+        self.figures = figures
+
+    @property
+    def missed(self) -> bool:
+        return any(figure.missed for figure in self.figures)
+
+    def line(self) -> str:
+        measured = [figure.measured_text() for figure in self.figures]
+        must = [figure.must_text() for figure in self.figures]
+        aim = [figure.text(figure.aim) for figure in self.figures if figure.aim != ""]
+        return "| %s |" % " | ".join([self.what, *(" / ".join(cell) for cell in (measured, must, aim))])
+
+
+def say(text: str) -> None:
+    sys.stderr.write("measuring %s\n" % text)
+    sys.stderr.flush()
+
+
+def measured(python: str, folder: str) -> list[Row]:
+    """All rows; `python` is measured, `folder` is an empty one."""
+    import bench_delay
+    import bench_dnslog
+    import bench_prompt
+    import bench_reader
+    import bench_start
+    import measure
+
+    python = measure.clean(python, folder)
+    archive = measure.built(python, folder)
+    say("the reader against a C reader")
+    c, reader = bench_reader.compare(python, 3)
+    say("starts without a session")
+    start = bench_start.starts(python, archive, 50)
+    with bench_prompt.at_desk(python, archive, os.path.join(folder, "host")) as desk:
+        say("starts of sessions, and their first questions")
+        sessions = bench_prompt.rounds(desk, 40)
+        say("an idle session")
+        idle = bench_prompt.idle(desk)
+        say("memory before and after 300,000 destinations")
+        memory = bench_prompt.memory(desk)
+        say("the same session with and without a query log of 100 MB")
+        log = os.path.join(folder, "dnsmasq.log")
+        bench_dnslog.write(log, 100 << 20, bench_dnslog.FEW)
+        log_start, log_question = bench_delay.by_log(desk, log, 24)
+        say("the same session with and without a verdict in progress")
+        verdict_question, verdict_key = bench_delay.by_verdict(desk, 12)
+    say("looks into that query log")
+    look = bench_dnslog.figures(python, log)
+    return [
+        Row(
+            "blocked packet to its line on the reader's pipe, p50 / p99",
+            Figure("%s ms", reader.p50, 4, 3),
+            Figure("%s ms", reader.p99, 12, 8),
+        ),
+        Row("blocked connection to its question painted, p50", Figure("%s ms", sessions.p50, 8, 5)),
+        Row(
+            "CPU per packet, flood of 200,000 to one destination, against a C reader / lost",
+            Figure("%sx", reader.same.us / c.same.us, 8, 4),
+            Figure("%s", reader.same.lost, 0, 0),
+        ),
+        Row(
+            "CPU per packet, flood to 50,000 destinations, a line each, against a C reader / lost",
+            Figure("%sx", reader.many.us / c.many.us, 25, 12),
+            Figure("%s", reader.many.lost, 0, 0),
+        ),
+        Row(
+            "CPU of `--version` / `--help`, against a bare interpreter",
+            Figure("%sx", start["version"] / start["bare"], 2.5, 1.7),
+            Figure("%sx", start["help"] / start["bare"], 4.5, 3),
+        ),
+        Row(
+            "CPU from start to listening, session and reader, against a bare interpreter",
+            Figure("%sx", sessions.start, 10, 6),
+        ),
+        Row("wake-ups when idle, session and reader, in 8 s", Figure("%s", idle, 0, 0)),
+        Row(
+            "memory of session and reader, against a bare interpreter / more after 300,000 destinations",
+            Figure("%sx", memory.ratio, 3.5, "lower"),
+            Figure("+%s MB", memory.growth, 32, 16),
+        ),
+        Row(
+            "query log of 100 MB: delay of the start / of the first question / a look after that",
+            Delay("%s ms", log_start.ms, NONE_OF_START),
+            Delay("%s ms", log_question.ms, NONE),
+            Figure("%s us", look.look, 10),
+        ),
+        Row(
+            "verdict in progress: delay of a question / of a key",
+            Delay("%s ms", verdict_question.ms, NONE),
+            Delay("%s ms", verdict_key.ms, NONE),
+        ),
+    ]
+
+
+def lacks() -> str:
+    """What this machine can't give, with its own words; empty when it gives everything."""
+    packages = [name for name in ("pytest", "pyte") if importlib.util.find_spec(name) is None]
+    if packages:
+        return "the packages of the tests (%s)" % ", ".join(packages)
+    from support import lacking
+
+    reasons = [(name, lacking(name)) for name in ("nft", "cc", "pty")]
+    return "; ".join("%s (%s)" % (name, reason) for name, reason in reasons if reason)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="tests/bench", description="Measure, and print a Markdown table.")
+    parser.add_argument("--python", default=sys.executable, help="the Python to measure (default: this one)")
+    options = parser.parse_args()
+    missing = lacks() if shutil.which(options.python) else "a Python: there is no %s" % options.python
+    if missing:
+        sys.stderr.write("tests/bench: needs %s\n" % missing)
+        return 2
+    with tempfile.TemporaryDirectory() as folder:
+        rows = measured(options.python, folder)
+    import measure
+
+    print("| | measured | must: at most | aim: at most |\n|---|---|---|---|")
+    for row in rows:
+        print(row.line())
+    print(
+        "\nMeasured on %d cores, Linux %s, Python %s."
+        % (os.cpu_count() or 1, platform.release().partition("-")[0], measure.version(options.python))
+    )
+    return 1 if any(row.missed for row in rows) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
