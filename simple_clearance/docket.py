@@ -123,7 +123,7 @@ class Docket:
     def deadline(self) -> float | None:
         """When a held-back `again` or `names` record falls due (monotonic), or None."""
         first = next(iter(self._unreported.values()), None)
-        times = [first.again_at] if first else []
+        times = [first.told_at + AGAIN_EVERY] if first else []
         if self._nameless:
             times.append(self._names_at + max(0.0, 1 - self._names_left) / NAMES_PER_SECOND)
         return min(times, default=None)
@@ -195,7 +195,8 @@ class Docket:
         """Reports the counts that have waited for their second, and names."""
         if self._nameless:
             self._tell_names(now)
-        due = [request for request in self._unreported.values() if request.again_at <= now.mono]
+        waited = self._unreported.values()
+        due = [request for request in waited if request.told_at + AGAIN_EVERY <= now.mono]
         for request in due:
             self._report(request, now)
 
@@ -501,7 +502,7 @@ class Docket:
     def _enter(self, request: Request, now: Now) -> None:
         """A request is opened: told, and closed at once where the floor refuses it anyway."""
         self._register.enter(request, now)
-        request.told, request.again_at = request.count, now.mono + AGAIN_EVERY
+        request.told, request.told_at = request.count, now.mono
         names = [name.name for name in self.names(request)]
         self._tell("pending", **request.facts(), names=names, dossier=self.dossier(request.container))
         if request.floor:
@@ -524,7 +525,7 @@ class Docket:
     def _tried_again(self, request: Request, now: Now) -> None:
         if self.report_again:
             self._unreported.setdefault(request.id, request)
-            if request.again_at <= now.mono:
+            if request.told_at + AGAIN_EVERY <= now.mono:
                 self._report(request, now)
         self._try_rules_again(request, now)
 
@@ -549,7 +550,7 @@ class Docket:
     def _report(self, request: Request, now: Now) -> None:
         self._unreported.pop(request.id, None)
         if request.count > request.told:
-            request.told, request.again_at = request.count, now.mono + AGAIN_EVERY
+            request.told, request.told_at = request.count, now.mono
             self._tell("again", id=request.id, count=request.count)
 
     def _moot(self, container: str, event: Event, now: Now) -> None:

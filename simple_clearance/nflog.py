@@ -296,12 +296,15 @@ def _run(batch: Batch, data: bytes, at: int) -> int:
     found, packet = _model(data, at, stride)
     if packet is None:
         return 0
-    for first in _decisive(at, found, packet):
-        column = data[first : at + count * stride : stride]
-        if column != column[:1] * count:
-            count -= len(column.lstrip(column[:1]))
-            if count < _FEW:
-                return 0
+    decisive = _decisive(at, found, packet)
+    varying = _varying(data, at, count, stride)
+    if varying is None or not varying.isdisjoint(decisive):
+        for first in decisive:
+            column = data[first : at + count * stride : stride]
+            if column != column[:1] * count:
+                count -= len(column.lstrip(column[:1]))
+                if count < _FEW:
+                    return 0
     end = at + count * stride
     size = len(packet.dest)
     dest = found[NFULA_PAYLOAD][0] + (16 if size == 4 else 24)
@@ -316,6 +319,22 @@ def _run(batch: Batch, data: bytes, at: int) -> int:
     batch.logged += count
     batch.add((packet.kind, packet.proto, packet.port, packet.uid), counts)
     return end
+
+
+def _varying(data: bytes, at: int, count: int, stride: int) -> set[int] | None:
+    """Where the bytes are that are not the same in all messages; None when that isn't found easily.
+
+    The last one tells, by how it differs from the first.  Without those columns all of it repeats
+    itself, which is one comparison instead of one for each of 70 columns (half the time).
+    """
+    first, last = data[at : at + stride], data[at + (count - 1) * stride : at + count * stride]
+    varying = [i for i, (one, other) in enumerate(zip(first, last)) if one != other]
+    rest, nothing = bytearray(data[at : at + count * stride]), bytes(count)
+    for i in varying:
+        rest[i::stride] = nothing
+    if not rest.startswith(memoryview(rest)[stride:]):
+        return None
+    return {at + i for i in varying}
 
 
 def _model(data: bytes, at: int, length: int) -> tuple[Spans, Packet | None]:

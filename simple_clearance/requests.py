@@ -34,8 +34,8 @@ class Request:
     """
 
     __slots__ = (
-        "after_rule", "again_at", "changed", "container", "count", "dest", "failure", "first", "floor", "id",
-        "last", "port", "private", "proto", "reader_id", "state", "told", "touched", "uid",
+        "after_rule", "changed", "container", "count", "dest", "failure", "first", "floor", "id", "key",
+        "last", "port", "private", "proto", "reader_id", "state", "told", "told_at", "touched", "uid",
     )  # fmt: skip
 
     def __init__(self, container: str, event: Event, now: Now) -> None:
@@ -44,6 +44,7 @@ class Request:
         self.dest = event.dest
         self.port = event.port
         self.proto = event.proto
+        self.key: Key = (container, event.dest, event.proto, event.port)  # one for every index
         self.private = event.private
         self.uid = event.uid
         self.reader_id = event.reader_id
@@ -55,11 +56,7 @@ class Request:
         self.failure = ""
         self.after_rule = -1
         self.told = 0  # the count that was last reported
-        self.again_at = now.mono
-
-    @property
-    def key(self) -> Key:
-        return (self.container, self.dest, self.proto, self.port)
+        self.told_at = now.mono
 
     def __repr__(self) -> str:
         return "Request(%s %s %s proto=%s port=%s x%d %s)" % (

@@ -26,8 +26,11 @@ if TYPE_CHECKING:
     Sink = Callable[["ReaderSource", events.Message, Now], None]
 
 ERR_LIMIT = 8192
-CHUNKS = 16
-"""Reads in one round, of 64 KiB each: the keys and the others get their turn in a flood."""
+CHUNKS = 4
+"""Reads in one round, of 64 KiB each: the keys and the others get their turn in a flood.  What is
+made of each event takes memory until the round ends: 0.8 MB more with four times as many."""
+LEFT = 16
+"""Reads after its end: as much as our own reader's pipe may hold, 1 MiB."""
 
 
 def own_command() -> list[str]:
@@ -141,11 +144,11 @@ class ReaderSource:
     def reap(self, now: Now) -> None:
         """After SIGCHLD."""
         if not self._over and self.child.reap():
-            self._read(0, now)
+            self._read(0, now, LEFT)
             self._finish(now)
 
-    def _read(self, _events: int, now: Now) -> None:
-        for _ in range(CHUNKS):
+    def _read(self, _events: int, now: Now, most: int = CHUNKS) -> None:
+        for _ in range(most):
             data = children.read(self.child.out) if self.child.out >= 0 else None
             if data is None:
                 return

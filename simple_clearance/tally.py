@@ -16,11 +16,13 @@ from struct import Struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable
+    from typing import Callable, Iterator
 
     from .nflog import Batch, Key
 
-GENERATION = 8192  # destinations of a kind in each of the two generations
+GENERATION = 4096  # destinations of a kind in each of the two generations; twice as many take 4 MB more
+REPEATS = 16384  # destinations of a kind whose repeats are counted at once
+PIECE = 512  # lines of repeats that are made at once
 
 OF = {  # the kernel's prefix -> the `type` of its line, and its `class`
     "blocked": ("pending", ',"class":"default"'),
@@ -138,7 +140,7 @@ class Tally:
         entry = seen.again.get(key)
         if entry is not None:
             entry[1] += count
-        elif len(seen.again) < 2 * GENERATION:
+        elif len(seen.again) < REPEATS:
             seen.again[key] = [number, count]
         else:
             self.untold += count
@@ -148,21 +150,27 @@ class Tally:
         """Whether `repeats` would tell anything."""
         return any([seen.again for seen in self._kinds.values()])
 
-    def repeats(self, wall: float) -> str:
-        """The `again` lines for what was counted since the last call."""
-        lines, stamp = [], self._stamp(wall)
+    def repeats(self, wall: float) -> Iterator[str]:
+        """The `again` lines for what was counted since it was told last, in pieces of some 100 KB.
+
+        All of it at once took 8 MB more.  What its user does not take stays counted.
+        """
+        stamp = self._stamp(wall)
         for kind, seen in self._kinds.items():
-            of, shield_class = OF[kind]
-            for key, (number, count) in seen.again.items():
-                proto, port = _MARK.unpack_from(key)
-                dest = self._as_text(key[_MARK.size :])
-                lines.append(
-                    _AGAIN
-                    % (of, shield_class, self._container, self._id, number, dest, _json(port), _json(proto),
-                       count, stamp)
-                )  # fmt: skip
-            seen.again = {}
-        return "".join(lines)
+            keys = list(seen.again)
+            for at in range(0, len(keys), PIECE):
+                some = [(key, seen.again.pop(key)) for key in keys[at : at + PIECE]]
+                yield "".join([self._again(kind, key, entry, stamp) for key, entry in some])
+
+    def _again(self, kind: str, key: bytes, entry: list[int], stamp: str) -> str:
+        of, shield_class = OF[kind]
+        number, count = entry
+        proto, port = _MARK.unpack_from(key)
+        dest = self._as_text(key[_MARK.size :])
+        return _AGAIN % (
+            of, shield_class, self._container, self._id, number, dest, _json(port), _json(proto),
+            count, stamp,
+        )  # fmt: skip
 
 
 def _json(value: int | None) -> str:

@@ -224,7 +224,8 @@ class Walk:
         open_now = {one for one in ledger.pending if one not in ledger.closed}
         assert open_now == set(docket._register.open)
         assert docket.open_count() == len(open_now)
-        at = [request for requests in docket._register._at.values() for request in requests]
+        places = [(name, dest) for name, dests in docket._register._at.items() for dest in dests]
+        at = [request for place in places for request in docket.requests_at(*place)]
         assert {request.id for request in at} == open_now and len(at) == len(open_now)
         jobs = docket.jobs()
         promised = {one for job in jobs if job.state != "late" for one in job.ids}

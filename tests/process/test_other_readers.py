@@ -158,6 +158,23 @@ def test_once_it_listens_its_end_is_4(script, program, code, said):
     )
 
 
+def test_a_whole_pipe_of_a_reader_that_has_ended_is_read(script, program, tmp_path):
+    lines = [STARTED] + [theirs(n, "198.18.%d.%d" % divmod(n, 256)) for n in range(5000)]
+    told = tmp_path / "told"
+    told.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert 0.8 * (1 << 20) < told.stat().st_size < 1 << 20
+    code = (
+        "import fcntl, os; fcntl.fcntl(1, 1031, 1 << 20)  # F_SETPIPE_SZ\n"
+        "data = open(%r, 'rb').read(); assert os.write(1, data) == len(data)" % str(told)
+    )
+    it = script("--json", "--reader", program('exec %s -c "%s"\n' % (sys.executable, code)), reader=False)
+    while it.read():
+        pass
+    assert it.child.wait(10) == 4
+    assert it.records[-1]["open"] == 5000
+    it.child.stderr.read()
+
+
 def test_a_reader_that_never_listens_can_be_given_up(script, program):
     it = script("--json", "--reader", program("echo waiting >&2; exec sleep 600"), reader=False)
     eventually(lambda: b"sleep" in commands_below(it.child.pid), what="it runs")

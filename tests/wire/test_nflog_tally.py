@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simple_clearance import events, nflog, tally
-from simple_clearance.tally import GENERATION, Tally
+from simple_clearance.tally import GENERATION, PIECE, REPEATS, Tally
 
 STAMP = "2026-01-31T17:32:05.123+00:00"
 
@@ -41,7 +41,7 @@ def taken(counter, made, room=True, ample=True):
 
 
 def repeated(counter):
-    return [json.loads(line) for line in counter.repeats(0.0).splitlines()]
+    return [json.loads(line) for piece in counter.repeats(0.0) for line in piece.splitlines()]
 
 
 def test_the_first_packet_is_told_with_all_that_is_known():
@@ -62,7 +62,7 @@ def test_the_first_packet_is_told_with_all_that_is_known():
         }
     ]
     assert not counter.repeated
-    assert counter.repeats(0.0) == ""
+    assert list(counter.repeats(0.0)) == []
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_every_line_is_what_the_session_understands():
     )
     for kind in tally.OF:
         text += counter.take(batch((kind, 17, 53, 7, {"192.0.2.1": 2, "2001:db8::1": 1})), 0.0, True, True)
-    text += counter.repeats(0.0)
+    text += "".join(counter.repeats(0.0))
     assert text.isascii() and text.replace("\n", "").isprintable()
     messages = [events.parse(line.encode()) for line in text.splitlines()]
     assert None not in messages
@@ -172,11 +172,23 @@ def test_a_flood_of_allowed_packets_pushes_out_nothing_that_is_blocked():
 
 def test_the_counts_of_repeats_are_bounded_and_what_exceeds_them_is_counted():
     counter = new_tally()
-    for first in range(0, 5 * GENERATION, 1024):
+    for first in range(0, 2 * REPEATS, 1024):
         for _ in range(2):
             taken(counter, batch(("blocked", 17, 443, 0, addresses(first, 1024))))
-    assert len(counter._kinds["blocked"].again) == 2 * GENERATION
-    assert counter.untold + sum(line["count"] for line in repeated(counter)) == 5 * GENERATION
+    assert len(counter._kinds["blocked"].again) == REPEATS
+    assert counter.untold + sum(line["count"] for line in repeated(counter)) == 2 * REPEATS
+
+
+def test_repeats_come_in_pieces_and_those_not_asked_for_stay_counted():
+    counter = new_tally()
+    made = batch(("blocked", 17, 443, 0, addresses(0, 3 * PIECE)))
+    assert len(taken(counter, made)) == 3 * PIECE
+    assert taken(counter, made) == []
+    first = next(counter.repeats(0.0)).splitlines()
+    taken(counter, made)
+    rest = repeated(counter)
+    assert len(first) == PIECE
+    assert sorted(line["count"] for line in rest) == [1] * PIECE + [2] * (2 * PIECE)
 
 
 def test_without_room_packets_are_counted_and_new_the_next_time():
