@@ -166,6 +166,15 @@ class Check:
         return text
 
     def _packet_log(self) -> str:
+        listens = self._listens()
+        lock = -1
+        if not self._options.dry_run:
+            lock = statedir.claim(self._watched.state_dir, self._name)
+        if lock >= 0:
+            os.close(lock)
+        return listens
+
+    def _listens(self) -> str:
         """Starts the reader until it listens, which enters the namespace and binds the group."""
         reader = self._start_reader()
         if reader.started:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from . import audit, bridge, clocks, events, forgotten, watched
+from . import audit, bridge, clocks, events, forgotten, statedir, watched
 from .errors import OK, READER_ENDED
 from .names import NameBook
 from .shieldlog import ShieldLog
@@ -130,6 +130,15 @@ class Fleet:
         self._listened = self._listened or all(source.started for source in self.sources)
         return self._listened
 
+    def claim(self) -> None:
+        """Keeps other sessions away: two may well listen, where one of them has its events from elsewhere.
+
+        Refused (3) when another one was first.
+        """
+        for one in self.containers:
+            if one.lock < 0 and one.state_dir and not self._options.dry_run:
+                one.lock = statedir.claim(one.state_dir, one.name)
+
     def reap(self, now: Now) -> None:
         """After SIGCHLD."""
         for source in list(self.sources):
@@ -248,8 +257,9 @@ class Fleet:
             self._replace(source, AuditSource(one, self._loop, found, self._bridge_gone))
 
     def _take_over(self, one: Watched, found: bridge.Bridge) -> None:
-        """Ends the bridge reader, once more sure that no hub needs it."""
+        """Ends the bridge reader, once more sure that neither a hub nor another session needs it."""
         try:
+            self.claim()
             active = one.hub.look(self.feeds_a_hub(one.name)) if one.hub is not None else None
             if active is not None:
                 raise active.refused()

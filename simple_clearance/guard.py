@@ -7,7 +7,7 @@ before the hub can be connected to).
 
 from __future__ import annotations
 
-from . import hub
+from . import clocks, hub
 from .errors import HUB_ACTIVE, Refused
 
 TYPE_CHECKING = False
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from .loop import Loop
     from .moment import Now
     from .watch import Folders
+
+
+DOUBT = 4
+"""How many times as long as it took to come to a doubt it stands."""
 
 
 class Guard:
@@ -38,6 +42,7 @@ class Guard:
         self._fed = fed
         self._looks: list[float] = []
         self._doubts: list[str] = []  # told already
+        self._doubt: dict[str, tuple[float, Refused]] = {}  # by container: until when it stands
         self._polled: set[int] = set()
         loop.deadlines.append(self._deadline)
 
@@ -54,13 +59,24 @@ class Guard:
         self._follow_buses()
 
     def allows(self, container: str) -> Refused | None:
-        """One more look, right before a verdict: None when no hub is active for the container."""
+        """One more look, right before a verdict: None when no hub is active for the container.
+
+        A doubt stands for a while: a bus that hangs makes each look wait, and with hundreds of
+        verdicts in a row nobody else would have a turn.
+        """
+        until, doubt = self._doubt.get(container, (0.0, None))
+        return doubt if clocks.now().mono < until else self._refusal(container)
+
+    def _refusal(self, container: str) -> Refused | None:
         look = self._hubs.get(container)
         if look is None:
             return None
+        began = clocks.now().mono
         try:
             active = look.look(self._fed(container))
         except Refused as doubt:
+            now = clocks.now().mono
+            self._doubt[container] = now + DOUBT * (now - began), doubt
             return doubt
         return active.refused() if active is not None else None
 
@@ -91,7 +107,7 @@ class Guard:
 
     def _refusals(self) -> list[Refused]:
         """What a look for each container comes to: a hub that is active first, then the doubts."""
-        found = [refused for refused in map(self.allows, self._hubs) if refused is not None]
+        found = [refused for refused in map(self._refusal, self._hubs) if refused is not None]
         return sorted(found, key=lambda refused: refused.code != HUB_ACTIVE)
 
     def _follow_buses(self) -> None:

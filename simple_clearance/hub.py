@@ -19,7 +19,7 @@ import stat
 import struct
 import time
 
-from . import bus, dbus, processes
+from . import bus, dbus, processes, sockdiag
 from .errors import CANNOT_START, HUB_ACTIVE, Refused
 from .text import printable
 
@@ -37,6 +37,7 @@ CLIENT = "answer in the hub's own client: terok-clearance-hub clearance"
 STOP_SERVICE = "or stop the hub: systemctl --user stop terok-clearance-hub"
 IGNORE = "--ignore-hub, if you know that no hub runs for this container"
 
+_NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
 _BUSY = (errno.EAGAIN, errno.EINPROGRESS, errno.ETIMEDOUT)  # somebody is, with a full backlog
 _OPEN_SAFELY = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _HEX = frozenset("0123456789abcdef")
@@ -211,16 +212,13 @@ class Hub:
 
     def _probe(self, path: str, own: bool, has_reader: bool | None) -> Iterator[Active | str]:
         """What connecting to a hub's socket tells; `own` when it is of a hub for this container alone."""
-        probe = bus.unix_socket()
         try:
-            code = probe.connect_ex(path)
-            pid = _peer_pid(probe) if code == 0 else 0
-        except (OSError, ValueError) as error:  # longer than sun_path, or a NUL in it
-            if os.path.lexists(path):
-                yield "connect to %s: %s" % (printable(path), error)
+            code, pid = _connect(path)
+        except (OSError, ValueError) as error:  # longer than sun_path, or a NUL in it; no descriptor left
+            if os.path.lexists(path) or isinstance(error, OSError) and error.errno in _NO_DESCRIPTOR:
+                reason = getattr(error, "strerror", None) or error
+                yield "connect to %s: %s" % (printable(path), reason)
             return
-        finally:
-            probe.close()
         if code in bus.ABSENT:
             return
         if code in _BUSY:
@@ -235,7 +233,7 @@ class Hub:
         """A hub whose socket another one has taken over: with that one gone, nothing answers for it any
         more, but it runs on, and so do the clients that it had."""
         own, common = set(self._container_sockets()), set(self._common_sockets())
-        for path, inode in processes.listening((self._sid or COMMON[0], *COMMON)):
+        for path, inode in sockdiag.unix_listeners():
             pid = self._listener(inode, path in own) if path in own or path in common else 0
             if pid:
                 what = "it still runs, without its socket %s" % printable(path)
@@ -243,7 +241,7 @@ class Hub:
 
     def _busy(self, path: str, own: bool) -> int:
         """The pid of who listens there, where connecting does not tell; 0 when that is none of ours."""
-        inodes = [inode for bound, inode in processes.listening((path,)) if bound == path]
+        inodes = [inode for bound, inode in sockdiag.unix_listeners() if bound == path]
         return self._listener(inodes[-1], own) if inodes else 0
 
     def _listener(self, inode: int, own: bool) -> int:
@@ -277,6 +275,8 @@ class Hub:
                 return self._bus.owned(deadline)
             except (OSError, dbus.ProtocolError):
                 self._drop_bus()  # another may have taken its place since
+                if time.monotonic() >= deadline:
+                    raise
         connection = bus.connect(self._bus_addresses(), deadline)
         if connection is None:
             return ""
@@ -311,6 +311,16 @@ def _active_socket(what: str, path: str, pid: int, own: bool, has_reader: bool |
 
 def _is_common_hub(words: list[bytes]) -> bool:
     return words[-1:] == [b"serve"] and any(word.endswith(b"/terok-clearance-hub") for word in words)
+
+
+def _connect(path: str) -> tuple[int, int]:
+    """Error number, 0 or pid of who listens there.  ValueError or OSError for what is no path."""
+    probe = bus.unix_socket()
+    try:
+        code = probe.connect_ex(path)
+        return code, _peer_pid(probe) if code == 0 else 0
+    finally:
+        probe.close()
 
 
 def _peer_pid(connection: _socket.socket) -> int:

@@ -11,15 +11,14 @@ Bytes go in with the time at which they were read; presses come out.
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    pass
-
 AFTER_OWN_KEY = 0.4
 """Seconds that a question stands before keys count, when the operator's own key brought it up."""
 AFTER_CHANGE = 1.0
 """The same for one that came, or changed, by itself."""
 QUIET = 0.15
+QUIET_IN_TEXT = 0.3
+"""The same for somebody who seems to type a text, at 0.15 to 0.3 s a key: the last two keys, and no
+longer apart than this, were none here or came too early."""
 ALONE = 0.04
 ALONE_REPEAT = 0.12
 """For the key that decided the request before: auto-repeat sends one every 30 to 100 ms."""
@@ -59,6 +58,7 @@ class Keyboard:
         self.working = ""
         self._counts_from: float | None = None
         self._last_input = -1e9
+        self._dropped = 0
         self._sequence = ""  # "", "esc", "csi", "one" (more byte) or "string"
         self._quiet_until = -1e9
         self._held = ""
@@ -86,7 +86,10 @@ class Keyboard:
     def feed(self, data: bytes, mono: float, since: float | None = None) -> list[Press]:
         """What one read brought at `mono`, typed at `since` at the earliest (else at that moment)."""
         typed = mono if since is None else min(mono, since)
-        quiet = typed - self._last_input >= QUIET
+        pause = typed - self._last_input
+        if pause >= QUIET_IN_TEXT:
+            self._dropped = 0
+        quiet = pause >= (QUIET_IN_TEXT if self._dropped >= 2 else QUIET)
         if self._sequence == "string" and mono - self._last_input >= AFTER_ESCAPE:
             self._sequence = ""  # it was Alt and a letter
         self._last_input = mono
@@ -102,6 +105,7 @@ class Keyboard:
             presses.append(Press(chr(data[0]), "crowded"))
         elif data:
             presses.extend(self._single(chr(data[0]), quiet, typed, mono))
+        self._dropped = self._dropped + 1 if any(press.fate != "works" for press in presses) else 0
         return presses
 
     def _single(self, key: str, quiet: bool, typed: float, mono: float) -> list[Press]:

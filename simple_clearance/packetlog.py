@@ -134,18 +134,21 @@ def group_holder(group: int = nflog.GROUP) -> int | None:
 
 def _taken(holder: int) -> Refused:
     try:
-        with open("/proc/%d/comm" % holder) as comm:
-            name = printable(comm.read().rstrip("\n"))
+        with open("/proc/%d/comm" % holder) as comm, open("/proc/%d/cmdline" % holder, "rb") as words:
+            name, ours = printable(comm.read().rstrip("\n")), b"\0--as-reader\0" in words.read()
     except OSError:
         return Refused(
             CANNOT_START,
             "NFLOG group %d is held by port id %d" % (nflog.GROUP, holder),
             "end the other program that reads this container's packet log",
         )
+    hints = [
+        "see what it is with ps -fp %d; one program at a time can read a container's packet log" % holder
+    ]
+    if ours:
+        hints.append("it belongs to another session of simple-clearance: answer there, or end that one first")
     return Refused(
-        CANNOT_START,
-        "NFLOG group %d is held by pid %d (%s)" % (nflog.GROUP, holder, name),
-        "see what it is with ps -fp %d; one program at a time can read a container's packet log" % holder,
+        CANNOT_START, "NFLOG group %d is held by pid %d (%s)" % (nflog.GROUP, holder, name), *hints
     )
 
 

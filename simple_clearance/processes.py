@@ -1,7 +1,7 @@
 """What /proc tells about other processes, by their pid.
 
-The awkward fact: a pid is nobody's for long.  Whoever acts on what is told here holds a pidfd of
-the process and asks once more after having got it.
+The awkward fact: a pid is nobody's for long.  Whoever ends a process because of what is told here
+holds a pidfd of it, and asks once more after having got that.
 """
 
 from __future__ import annotations
@@ -10,9 +10,7 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Iterator
-
-_LISTENS = 0x10000  # __SO_ACCEPTCON (linux/net.h), in the flags of /proc/net/unix
+    from typing import Callable
 
 
 def words(pid: int) -> list[bytes]:
@@ -51,29 +49,6 @@ def is_deaf(pid: int, number: int) -> bool:
     return any(mask >> (number - 1) & 1 for mask in masks)
 
 
-def listening(texts: tuple[str, ...]) -> Iterator[tuple[str, int]]:
-    """(path, inode) of each Unix socket that listens under a path with one of these texts in it.
-
-    The path is the one it was bound to: the file there may be gone, or another's by now
-    (proc_net(5)).  Only of our own network namespace.
-    """
-    wanted = [os.fsencode(text) for text in texts]
-    try:
-        with open("/proc/net/unix", "rb") as file:
-            table = file.read()
-    except OSError:
-        return
-    if not any(text in table for text in wanted):
-        return  # nearly always: one look at the whole is a tenth of a look at each line
-    for line in table.splitlines():
-        # Num: RefCount Protocol Flags Type St Inode Path
-        columns = line.split(None, 7)
-        if len(columns) < 8 or not any(text in columns[7] for text in wanted):
-            continue
-        if int(columns[3], 16) & _LISTENS:
-            yield os.fsdecode(columns[7]), int(columns[6])
-
-
 def having_open(inode: int, uid: int) -> int:
     """The pid of another process of this user that has the socket `inode` open; 0 when there is none."""
     link, own = "socket:[%d]" % inode, str(os.getpid())
@@ -98,4 +73,21 @@ def running(uid: int, is_it: Callable[[list[bytes]], bool]) -> int:
     for entry in os.listdir("/proc"):
         if entry.isdigit() and owner(int(entry)) == uid and is_it(words(int(entry))):
             return int(entry)
+    return 0
+
+
+def locking(inode: int) -> int:
+    """The pid of a process that has the file `inode` locked (flock(2), proc_locks(5)); 0 when there is none.
+
+    Without regard to the device, which is told differently here and by stat(2) on some file systems.
+    """
+    try:
+        with open("/proc/locks") as file:
+            for line in file:
+                # 1: FLOCK ADVISORY WRITE PID MAJOR:MINOR:INODE START END
+                words = line.split()
+                if words[1:2] == ["FLOCK"] and words[5].rpartition(":")[2] == str(inode):
+                    return max(0, int(words[4]))  # -1: in another pid namespace
+    except OSError:
+        pass
     return 0

@@ -37,6 +37,9 @@ SIGNALS = (
     signal.SIGWINCH, signal.SIGTSTP, signal.SIGCONT,
 )  # fmt: skip
 
+PATIENCE = 3.0
+"""Seconds for the readers to listen; then it is told what is waited for."""
+
 INCOMPLETE_IF = ("failed", "unknown", "open", "lost")
 """The counts of a summary that make an end incomplete."""
 
@@ -79,10 +82,16 @@ class Session:
         self._log: Log | None = None
         self._profile: Profile | None = None
         self._until: float | None = None
+        self._patience: float | None = None
         self._ending: int | None = None
         self._hurry = False
         self._last_words: list[str] = []
-        self._loop.deadlines += [self._docket.deadline, lambda: self._until, self._policy_due]
+        self._loop.deadlines += [
+            self._docket.deadline,
+            lambda: self._until,
+            lambda: self._patience,
+            self._policy_due,
+        ]
 
     def run(self) -> int:
         """Runs to the end; returns the exit code.  Raises Refused before anything was asked."""
@@ -186,8 +195,16 @@ class Session:
             self._fleet.start_replay()
         else:
             self._fleet.start(files)
+        self._patience = clocks.now().mono + PATIENCE
         while not self._fleet.listening() and self._ending is None:
-            self._read_policy_again(self._loop.wait())
+            now = self._loop.wait()
+            self._read_policy_again(now)
+            if self._patience is not None and self._patience <= now.mono:
+                self._patience = None
+                terminal.diagnose("simple-clearance: the reader does not listen yet (Ctrl-C stops)")
+        self._patience = None
+        if self._ending is None:
+            self._fleet.claim()
 
     def _piped_front(self) -> Front:
         from . import piped
@@ -198,7 +215,7 @@ class Session:
         return piped.JsonFront(self._loop, self._docket, self._docket.warn, stdin=stdin)
 
     def _greet(self, term: terminal.Terminal | None) -> None:
-        """All sources listen: from here on something may be asked."""
+        """All sources listen, or it has been ended before: from here on something may be asked."""
         options = self._options
         if options.duration is not None:
             self._until = clocks.now().mono + options.duration
@@ -211,7 +228,8 @@ class Session:
             )
         assert self._front is not None
         self._show(coprocess.session(__version__, self._fleet.rows()), clocks.now())
-        self._front.greet(self._fleet.sources)
+        if self._fleet.listening():
+            self._front.greet(self._fleet.sources)
 
     # One round
 
@@ -367,7 +385,10 @@ class Session:
         if self._log is not None:
             self._log.record(summary, now)
             summary["exit"] = self._exit_code()  # that may have been what could not be written
-        front.summary(summary, self._commands())
+        if self._fleet.listening() or self._options.json:
+            front.summary(summary, self._commands())
+        else:
+            front.tell(["stopped before anything was watched"])
         while front.busy and not self._hurry:
             self._loop.wait()
         for line in [*self._last_words, *([front.failed] if front.failed else [])]:

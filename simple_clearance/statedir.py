@@ -9,9 +9,12 @@ container writes files of our uid wherever a volume leads it.
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import stat
 
+from . import processes
 from .errors import CANNOT_START, Refused
 from .text import clip_right, printable
 
@@ -79,6 +82,31 @@ def check_given(path: str, name: str, container_id: str = "") -> None:
     if recorded and container_id and recorded != container_id[:SHORT_ID]:
         reason = "state directory %s is that of container %s" % (quoted(path), recorded)
         raise Refused(CANNOT_START, reason, "podman inspect %s shows its own as %s" % (name, ANNOTATION))
+
+
+def claim(path: str, name: str) -> int:
+    """A descriptor that keeps every other session from running verdicts for this container while it is open.
+
+    terok-shield edits its state without a lock, so two verdicts at once may spoil it.  Refused (3)
+    when another session has it.  It is a lock on the directory itself (flock(2)): nothing is left
+    behind, whoever is killed.  -1 on a file system that has no locks.
+    """
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return folder
+    except OSError as error:
+        inode = os.fstat(folder).st_ino
+        os.close(folder)
+        if error.errno != errno.EWOULDBLOCK:
+            return -1
+    pid = processes.locking(inode)
+    who = "pid %d (%s)" % (pid, printable(b" ".join(processes.words(pid)), 200)) if pid else "a process"
+    raise Refused(
+        CANNOT_START,
+        "another session answers for %s: %s" % (name, who),
+        "answer there, or end it first%s" % (": kill -TERM %d" % pid if pid else ""),
+    )
 
 
 def recorded_id(path: str) -> str:

@@ -1,7 +1,7 @@
 """A container under watch: what was found out about it, before anything is asked.
 
 Owns a pidfd of its first process, the descriptor of its network namespace until the reader has
-it, and the look for its hub.
+it, the lock that keeps other sessions away, and the look for its hub.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SANDBOX_VERSION = 18
 
 
 class Watched:
-    """One container; a context manager.  `pidfd` and `namespace` are -1 where there is none."""
+    """One container; a context manager.  `pidfd`, `namespace` and `lock` are -1 where there is none."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -41,6 +41,7 @@ class Watched:
         self.audited = True  # whether its shield's changes and verdicts are in the audit log
         self.pidfd = -1
         self.namespace = -1
+        self.lock = -1
         self.hub: Hub | None = None
         self.book: NameBook | None = None
         self.log: ShieldLog | None = None
@@ -57,9 +58,10 @@ class Watched:
 
     def __exit__(self, *failure: object) -> None:
         self.close_namespace()
-        if self.pidfd >= 0:
-            os.close(self.pidfd)
-            self.pidfd = -1
+        for descriptor in (self.pidfd, self.lock):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self.pidfd = self.lock = -1
         if self.hub is not None:
             self.hub.__exit__()
         for followed in (self.book, self.log):

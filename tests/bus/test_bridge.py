@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -517,10 +518,29 @@ def test_a_reader_that_is_not_this_containers_is_left_alone(script, c1, lab, oth
 def test_a_session_of_ours_is_no_bridge_reader(script, c1):
     first = script()
     first.until("session")
-    assert "NFLOG group 100 is held by pid" in refused(script, "--take-over")[0]
+    said, *hints = refused(script, "--take-over")
+    assert "NFLOG group 100 is held by pid" in said and "another session of simple-clearance" in hints[1]
     c1.lab.connect("203.0.113.10", 443)
     first.until("pending")
     first.ends(5)
+
+
+def test_two_sessions_never_answer_for_one_container(script, followed):
+    """Both could listen, and terok-shield has no lock of its own."""
+    followed.until("session")
+    emits = shlex.join(["sh", "-c", "echo '%s'; cat" % '{"type":"container_started","container":"c1"}'])
+    for words in ([], ["--take-over"], ["--reader", emits]):
+        first, *hints = refused(script, *words)
+        assert "another session answers for c1: pid %d (" % followed.child.pid in first, words
+        assert "kill -TERM %d" % followed.child.pid in hints[0]
+    checked = script("--check").child.communicate(timeout=10)[0].decode()
+    assert "another session answers for c1" in checked
+    looks_on = script("--dry-run")
+    looks_on.until("session")
+    looks_on.ends(0)
+    followed.child.kill()
+    followed.child.wait()
+    script().until("session")
 
 
 @pytest.mark.parametrize("head_ends", [False, True], ids=["with its head", "without"])

@@ -123,6 +123,27 @@ def socket_of(process):
         return file.read().split("\0")[5]
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        pytest.param("\n1 2 3 %(sid)s 5 6 7 %(sid)s", id="no row at all"),
+        pytest.param("\n0: 2 0 00010000 1 1 %(inode)d %(path)s", id="a row of /proc/net/unix"),
+        pytest.param(
+            "\n0000000000000000: 00000002 00000000 00010000 0001 01 %(inode)d %(path)s\n", id="the very same"
+        ),
+    ],
+)
+@pytest.mark.parametrize("abstract", [True, False])
+def test_a_socket_whose_name_forges_the_sockets_of_others_is_no_hub(look, place, row, abstract):
+    """Anybody may bind a socket under any name, and whose a socket with an inode is can be read by all."""
+    with socket.socket(socket.AF_UNIX) as innocent, socket.socket(socket.AF_UNIX) as forger:
+        inode = os.fstat(innocent.fileno()).st_ino
+        name = row % {"sid": SID, "inode": inode, "path": os.path.join(place.path, COMMON[0])}
+        forger.bind("\0" + name if abstract else place.path + "/" + name.replace("/", "")[:60])
+        forger.listen()
+        assert look() is None
+
+
 def test_clients_that_are_connected_are_no_hub(start, look, place):
     first = start(*OWN)
     with socket.socket(socket.AF_UNIX) as client:

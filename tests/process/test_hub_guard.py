@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -11,7 +12,7 @@ import time
 
 import endtoend
 import pytest
-from support import eventually
+from support import eventually, need
 
 from simple_clearance import dbus
 
@@ -275,6 +276,24 @@ def test_while_it_can_not_be_told_no_verdict_is_run(desk, runtime):
         desk.quit()
     finally:
         shutil.rmtree(outside)
+
+
+def test_a_bus_that_hangs_keeps_nobody_waiting_who_has_a_hundred_verdicts_to_run(desk, runtime, tmp_path):
+    need("dbus-daemon")
+    rules = tmp_path / "rules"
+    rules.write_text("deny 198.18.0.0/15\n")
+    daemon = runtime.bus()
+    t = desk.sit("--policy", str(rules))
+    daemon.send_signal(signal.SIGSTOP)
+    desk.lab.flood(100)
+    t.expect("can't tell whether a clearance hub is active")
+    began = time.monotonic()
+    t.send("h")
+    t.expect("h back", timeout=20)
+    t.send("\x03")
+    assert t.wait(20) == 5
+    assert time.monotonic() - began < 6  # of the 50 s that as many looks take
+    assert desk.host.verdicts() == []
 
 
 def test_as_a_library_it_raises_system_exit_1(desk, runtime):

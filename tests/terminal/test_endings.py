@@ -378,3 +378,21 @@ def test_a_fault_of_ours_is_one_line_and_gives_the_terminal_back(desk, tmp_path)
     assert "internal error: KeyError" in said and "screen.py" in said
     assert "hint: " in t.text() and "Traceback" not in t.text()
     assert b"\x1b[2J" not in bytes(t.raw)
+
+
+# --- before anything listens
+
+
+SLOW = "sh -c 'sleep 60; true'"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("words", [(), ("--answer", "skip"), ("--json",)], ids=["asked", "answered", "json"])
+def test_one_that_is_ended_before_its_reader_listens_says_nothing_of_watching(desk, words, number):
+    t = desk.start("--reader", SLOW, *words, "c1")
+    t.expect("the reader does not listen yet")
+    (session,) = desk.processes("session")
+    os.kill(session, number)
+    text = desk.ends(0)
+    assert "watching" not in text and "nothing was blocked" not in text
+    assert ("stopped before anything was watched" in text) == ("--json" not in words)

@@ -13,6 +13,7 @@ from simple_clearance.keys import (
     ALONE,
     ALONE_REPEAT,
     QUIET,
+    QUIET_IN_TEXT,
     Keyboard,
 )
 
@@ -87,10 +88,22 @@ def test_a_key_right_after_other_input_is_dropped(before):
     assert press(board, "a", 10.0 + QUIET - SOON) == "early"
 
 
-def test_a_key_after_a_moment_without_input_counts():
+@pytest.mark.parametrize("before", [b"l", b"x", b"aa"])
+def test_a_key_after_a_moment_without_input_counts(before):
     board = keyboard(0.0)
-    board.feed(b"x", 10.0)
+    board.feed(before, 10.0)
     assert press(board, "a", 10.0 + QUIET + SOON) == "decides"
+
+
+@pytest.mark.parametrize("pace", [0.16, 0.2, 0.26, 0.29])
+def test_a_text_that_is_typed_into_the_wrong_window_decides_nothing(pace):
+    """The question comes up in the midst of it, and stands for as long as one likes."""
+    board = keyboard(10.0)
+    for number, letter in enumerate(b"some sad dad made us some yams and sat down as we do"):
+        now = 10.0 + number * pace
+        assert all(press.fate != "decides" for press in board.feed(bytes([letter]), now))
+        assert board.deadline() is None, number
+    assert press(board, "a", now + QUIET_IN_TEXT + SOON) == "decides"
 
 
 def test_what_is_typed_without_a_pause_never_decides():
