@@ -57,14 +57,17 @@ class Name:
     """A name that was answered with an address.
 
     `name` is in lower case, `via` the end of its CNAME chain or "", `at` the log's time of day.
+    `forgot` says that its address may have had names before this one that are forgotten: of all
+    names of an address only the one looked up first can tell so.
     """
 
-    __slots__ = ("at", "name", "via")
+    __slots__ = ("at", "forgot", "name", "via")
 
-    def __init__(self, name: str, via: str, at: str) -> None:
+    def __init__(self, name: str, via: str, at: str, forgot: bool = False) -> None:
         self.name = name
         self.via = via
         self.at = at
+        self.forgot = forgot
 
     def __repr__(self) -> str:
         return "Name(%r, %r, %r)" % (self.name, self.via, self.at)
@@ -77,11 +80,12 @@ class _Book:
     when that is half of all the old one is forgotten.
     """
 
-    __slots__ = ("old", "young")
+    __slots__ = ("forgot", "old", "young")
 
     def __init__(self) -> None:
         self.young: dict[bytes, list[Name]] = {}
         self.old: dict[bytes, list[Name]] = {}
+        self.forgot = False  # whether an old generation was: any address may have been in it
 
     def names(self, address: bytes) -> list[Name]:
         return self.young.get(address) or self.old.get(address) or []
@@ -97,9 +101,12 @@ class _Book:
             if found is None:
                 if len(names) >= MAX_NAMES:
                     del names[: MAX_NAMES // 2]
-                names.append(Name(name, via, at))
+                    names[0].forgot = True
+                names.append(Name(name, via, at, self.forgot and not names))
                 return True
             names.remove(found)
+            names[0].forgot = names[0].forgot or found.forgot
+            found.forgot = False
             names.append(found)
         found.via = via
         found.at = at
@@ -107,6 +114,7 @@ class _Book:
 
     def _rejuvenate(self, address: bytes) -> list[Name]:
         if len(self.young) >= MAX_ADDRESSES // 2:
+            self.forgot = bool(self.old) or self.forgot
             self.old = self.young
             self.young = {}
         names = self.young[address] = self.old.pop(address, [])
@@ -179,9 +187,14 @@ class DnsLog:
         """The names of a canonical address, the one that was looked up last first."""
         names = self._book.names(address.encode("ascii", "replace"))
         found = [Name(name.name, name.via, name.at) for name in reversed(names)]
+        forgot = names[0].forgot if names else self._book.forgot
         if self._earlier:
             known = {name.name for name in found}
-            found += [name for name in self._earlier.names(address) if name.name not in known]
+            before = self._earlier.names(address)
+            found += [name for name in before if name.name not in known]
+            forgot = forgot or (before[-1].forgot if before else self._earlier._book.forgot)
+        if found:
+            found[-1].forgot = forgot
         return found
 
     def feed(self, data: bytes) -> set[str]:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         @property
         def busy(self) -> bool: ...
         def greet(self, sources: Sequence[Source]) -> None: ...
+        def tell(self, lines: list[str]) -> None: ...
         def record(self, record: dict[str, Any], now: Now) -> None: ...
         def refresh(self, now: Now) -> None: ...
         def resize(self) -> None: ...
@@ -100,9 +101,10 @@ class TerminalFront:
 
     def resume(self) -> None:
         """Takes it again, and asks again."""
+        unread = self._term.read()  # before it is dropped
         self._term.raw()
         self.prompt.painter.resize(*self._term.size())
-        self.prompt.repaint()
+        self.prompt.repaint(unread=bool(unread))
 
     def close(self) -> None:
         """The end of the conversation; the terminal itself is closed by its owner."""

@@ -10,6 +10,7 @@ from . import addresses
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .dnslog import Name
     from .docket import Docket
     from .requests import Request
 
@@ -49,8 +50,8 @@ def is_guarded(request: Request) -> bool:
 
 def key_of(docket: Docket, request: Request) -> tuple[str, str]:
     """Which group a request is in; one that wants a warning of its own stands by its address."""
-    names = docket.names(request)
-    return (request.container, names[0].name if names and not is_guarded(request) else request.dest)
+    name = None if is_guarded(request) else shown_name(docket, request)
+    return (request.container, request.dest if name is None else name.name)
 
 
 def groups(docket: Docket) -> list[Group]:
@@ -66,6 +67,13 @@ def groups(docket: Docket) -> list[Group]:
     return list(found.values())
 
 
+def shown_name(docket: Docket, request: Request) -> Name | None:
+    """The name that a request is shown under: the one looked up last that may be a target, else the last."""
+    names = docket.names(request)
+    return next((name for name in names if addresses.is_target_name(name.name)), names[0] if names else None)
+
+
 def target_name(docket: Docket, request: Request) -> str:
-    """The name that `A` would allow: the one looked up last that may be a target; "" for none."""
-    return next((name.name for name in docket.names(request) if addresses.is_target_name(name.name)), "")
+    """The name that `A` would allow: the one that is shown, if it may be a target; else ""."""
+    name = shown_name(docket, request)
+    return name.name if name is not None and addresses.is_target_name(name.name) else ""

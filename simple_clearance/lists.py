@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from . import screen
-from .groups import groups, is_guarded
+from .groups import Group, groups, is_guarded
 from .requests import OPEN
 from .text import count
 from .views import EVERYWHERE, View
@@ -17,16 +17,32 @@ PAGE = 9
 
 
 class Listing(View):
-    """What waits, a page at a time; the marked ones are answered together."""
+    """What waits, a page at a time; the marked ones are answered together.
+
+    Each row keeps its digit as long as the list stands; one that is answered meanwhile says so when
+    it is painted anew, is no longer counted and can't be marked.
+    """
 
     working = EVERYWHERE + "123456789* \r\n"
 
     def __init__(self, prompt: Prompt) -> None:
         super().__init__(prompt)
         self._groups = groups(prompt.docket)
-        self._ids = [group.ids for group in self._groups]
-        self._marked: list[int] = []
+        self._ids = [group.ids for group in self._groups]  # as they were: one asked again has a new one
+        self._chosen: list[int] = []
         self._page = 0
+
+    @property
+    def deciding(self) -> str:
+        return "asm" if self._marked else ""
+
+    @property
+    def _waiting(self) -> list[int]:
+        return [index for index in range(len(self._groups)) if self._waits(index)]
+
+    @property
+    def _marked(self) -> list[int]:
+        return [index for index in self._chosen if self._waits(index)]
 
     @property
     def _size(self) -> int:
@@ -36,7 +52,9 @@ class Listing(View):
         docket = self.prompt.docket
         if self._page * self._size >= len(self._groups):
             self._page = 0  # more fit on a page than before
-        shown = self._groups[self._page * self._size :][: self._size]
+        waiting = self._waiting
+        first = self._page * self._size
+        shown = range(first, min(first + self._size, len(self._groups)))
         several = len({group.lead.container for group in self._groups}) > 1
         where = "" if several or not self._groups else " for " + self._groups[0].lead.container
         hint = (
@@ -44,19 +62,15 @@ class Listing(View):
             if len(self._groups) > self._size
             else "a digit marks, * all"
         )
-        lines = [
-            screen.columns(
-                "%d waiting%s" % (len(self._groups), where), hint if self._groups else "", self.width
-            )
-        ]
-        first = self._page * self._size
-        for offset, group in enumerate(shown):
-            lines.append(
-                screen.list_row(
-                    docket, group, offset + 1, first + offset in self._marked, self.width, several
-                )
-            )
-        more = len(self._groups) - first - len(shown)
+        lines = [screen.columns("%d waiting%s" % (len(waiting), where), hint if waiting else "", self.width)]
+        for index in shown:
+            group, digit = Group(self._groups[index].key, self._requests(index)), index - first + 1
+            if group.requests:
+                marked = index in self._chosen
+                lines.append(screen.list_row(docket, group, digit, marked, self.width, several))
+            else:
+                lines.append(screen.answered_row(self._groups[index], self.width))
+        more = sum(index >= first + len(shown) for index in waiting)
         if more > 0:
             lines.append("        ... %d more" % more)
         if first == 0:
@@ -66,16 +80,15 @@ class Listing(View):
         return lines
 
     def key_lines(self) -> list[str]:
-        self.deciding = "asm" if self._marked else ""
-        if not self._groups:
+        marked = len(self._marked)
+        if not self._waiting:
             return ["l back"]
-        if not self._marked:
+        if not marked:
             narrow = self.width < screen.NARROW
             return ["1-9 * mark   Enter asks   l back" if narrow else "Enter asks the first   l back"]
         if self.width < screen.NARROW:
-            return ["%d marked: a s m  Enter  l back" % len(self._marked)]
-        text = "%d marked: a allow  s not now  m this session    Enter asks it   l back"
-        return [text % len(self._marked)]
+            return ["%d marked: a s m  Enter  l back" % marked]
+        return ["%d marked: a allow  s not now  m this session    Enter asks it   l back" % marked]
 
     def press(self, key: str) -> None:
         prompt = self.prompt
@@ -85,9 +98,8 @@ class Listing(View):
             self._mark(key)
             prompt.show(self, True)
         elif key in "\r\n":
-            chosen = self._marked[0] if self._marked else 0
-            if self._groups:
-                prompt.prefer(self._groups[chosen].lead.id)
+            for index in [*self._marked, *self._waiting][:1]:
+                prompt.prefer(self._requests(index)[0].id)
             prompt.back()
         elif key in "sm":
             action, number = "skip" if key == "s" else "mute", 0
@@ -109,19 +121,27 @@ class Listing(View):
         if key == " ":
             self._page = self._page + 1 if first + self._size < len(self._groups) else 0
         elif key == "*":
-            every = list(range(len(self._groups)))
-            self._marked = [] if self._marked == every else every
-        elif int(key) <= self._size and first + int(key) <= len(self._groups):
-            index = first + int(key) - 1
-            self._marked = sorted(set(self._marked) ^ {index})
+            every = self._waiting
+            self._chosen = [] if self._marked == every else every
+        elif int(key) <= min(self._size, len(self._groups) - first) and self._waits(first + int(key) - 1):
+            self._chosen = sorted(set(self._marked) ^ {first + int(key) - 1})
+
+    def _waits(self, index: int) -> bool:
+        """Whether anything of a row still waits."""
+        return any(self._is_open(request_id) for request_id in self._ids[index])
+
+    def _requests(self, index: int) -> list[Request]:
+        """What of a row still waits."""
+        held = [self.prompt.docket.request(request_id) for request_id in self._ids[index]]
+        return [request for request in held if request is not None and request.state == OPEN]
+
+    def _is_open(self, request_id: str) -> bool:
+        request = self.prompt.docket.request(request_id)
+        return request is not None and request.state == OPEN
 
     def _marked_groups(self) -> list[list[Request]]:
         """What still waits of each marked one."""
-        docket, found = self.prompt.docket, []
-        for index in self._marked:
-            held = [docket.request(request_id) for request_id in self._ids[index]]
-            found.append([request for request in held if request is not None and request.state == OPEN])
-        return found
+        return [self._requests(index) for index in self._marked]
 
     def _allow(self) -> None:
         requests = [request for group in self._marked_groups() for request in group]
@@ -129,15 +149,20 @@ class Listing(View):
             ::-1
         ]
         guarded = len({r.dest for r in requests if is_guarded(r)})
-        text = ""
+        told = []
         if guarded:
-            text = "! {} left out: allow each by its own question".format(
-                count(guarded, "private address is", "private addresses are")
+            told.append(
+                "! {} left out: allow each by its own question".format(
+                    count(guarded, "private address is", "private addresses are")
+                )
             )
+        answered = len(self._chosen) - len(self._marked)
+        if answered:
+            told.append("answered meanwhile and left out: %d of the marked" % answered)
         if not ids:
-            self.prompt.grumble(text or NOTHING_MARKED)
+            self.prompt.grumble("; ".join(told) if guarded else NOTHING_MARKED)
             return
-        self.prompt.show(Counting(self.prompt, text, ids), True)
+        self.prompt.show(Counting(self.prompt, told, ids), True)
 
 
 NOTHING_MARKED = "nothing marked waits any more"
@@ -147,21 +172,23 @@ class Counting(View):
     """Allowing many: the number of addresses is typed, then Enter."""
 
     working = "0123456789\x7f\x08"
-    deciding = "\r\n"
 
-    def __init__(self, prompt: Prompt, warning: str, ids: list[str]) -> None:
+    def __init__(self, prompt: Prompt, told: list[str], ids: list[str]) -> None:
         super().__init__(prompt)
         self._requests = ids
-        self._warning = warning
+        self._told = told  # of what was marked and is not among them
         self._typed = ""
+
+    @property
+    def deciding(self) -> str:
+        return "\r\n"
 
     def lines(self) -> list[str]:
         number = len(self._requests)
         text = "a opens %s, every port of %s: type %d, then Enter" % (
             count(number, "address", "addresses"), "it" if number == 1 else "each", number,
         )  # fmt: skip
-        warned = screen.folded(self._warning, self.width) if self._warning else []
-        return [*warned, *screen.folded(text, self.width)]
+        return [line for one in [*self._told, text] for line in screen.folded(one, self.width)]
 
     def key_lines(self) -> list[str]:
         return [f"  number: {self._typed}"]
@@ -175,7 +202,7 @@ class Counting(View):
             self._typed = self._typed[:-1]
         elif len(self._typed) < 6:
             self._typed += key
-        prompt.painter.keys(self.key_lines()[-1])
+        prompt.painter.keys(self.key_lines())
 
     def _confirm(self) -> None:
         prompt, docket = self.prompt, self.prompt.docket

@@ -1,8 +1,10 @@
-"""Lines on a terminal that is never queried, of which only the last is ever rewritten.  Pure.
+"""Lines on a terminal that is never queried, of which only the last are ever rewritten.  Pure.
 
 What is painted goes into the scrollback and stays; the line of keys stands last, without a
 newline, and gives its place to what is told next.  It is rewritten by a carriage return and
-blanks, which every terminal and serial line understands; with TERM=dumb nothing is.
+blanks, which every terminal and serial line understands.  Where it takes two, the cursor goes
+up between them: never above what was painted as keys, even if the window has become narrower
+meanwhile, for blanks that are wrapped lead it down.  With TERM=dumb nothing is rewritten.
 """
 
 from __future__ import annotations
@@ -14,12 +16,13 @@ if TYPE_CHECKING:
     from typing import Sequence
 
 BOLD, YELLOW, DIM = "1", "33", "2"
+UP = b"\x1b[A"  # CUU of ECMA-48
 
 
 class Painter:
     """Turns lines into bytes.  `width` and `height` are the terminal's, in characters.
 
-    `below` counts the lines painted since `mark` was called, the line of keys included.
+    `below` counts the lines painted since `mark` was called, without those that may be rewritten.
     """
 
     def __init__(self, width: int, height: int, *, dumb: bool = False, colour: bool = False) -> None:
@@ -28,7 +31,7 @@ class Painter:
         self.below = 0
         self._dumb = dumb
         self._colour = colour
-        self._keys = ""
+        self._keys: list[str] = []
         self._out = bytearray()
 
     def resize(self, width: int, height: int) -> None:
@@ -55,36 +58,29 @@ class Painter:
             self._out += self._styled(_safe(text)).encode() + b"\r\n"
         self.below += len(texts)
 
-    def keys(self, text: str) -> None:
-        """Paints the line of keys."""
+    def keys(self, texts: Sequence[str]) -> None:
+        """Paints the line of keys, or the lines."""
         self.erase()
-        text = clip_right(_safe(text), self.width - 1)  # a wrapped one could not be erased
-        self._out += text.encode()
+        self._keys = [clip_right(_safe(text), self.width - 1) for text in texts]  # a wrapped one stays
+        self._out += "\r\n".join(self._keys).encode()
         if self._dumb:
-            self._out += b"\r\n"
-            self.below += 1
-        else:
-            self._keys = text
+            self.commit()
 
     def commit(self) -> None:
         """Lets the line of keys stand as it is: what follows goes below it."""
         if self._keys:
             self._out += b"\r\n"
-            self.below += 1
-            self._keys = ""
+            self.below += len(self._keys)
+            self._keys = []
 
     def bell(self) -> None:
         self._out += b"\a"
 
-    @property
-    def has_keys(self) -> bool:
-        return bool(self._keys)
-
     def erase(self) -> None:
         """Takes the line of keys away."""
         if self._keys:
-            self._out += b"\r" + b" " * len(self._keys) + b"\r"
-            self._keys = ""
+            self._out += UP.join(b"\r" + b" " * len(text) + b"\r" for text in reversed(self._keys))
+            self._keys = []
 
     def _styled(self, text: str) -> str:
         """Colour says nothing that the text doesn't: a container's line bold, a warning yellow."""

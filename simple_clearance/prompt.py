@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from . import addresses, notices, screen
 from .groups import groups
-from .keys import Keyboard, Press
+from .keys import AFTER_CHANGE, AFTER_OWN_KEY, Keyboard, Press
 from .lists import History, Listing
 from .moment import Now
 from .painter import Painter
@@ -52,6 +52,8 @@ class Prompt:
         self.quit = False
         self._bell = bell
         self._keyboard = Keyboard()
+        self._ripe = 0.0  # when what was armed last has stood long enough
+        self._unreadable = ""  # deciding keys that don't count, since the screen is too small
         self._view: View = Idle(self)
         self._own_key = False
         self._fresh = False  # the view has been painted, its keys are not armed yet
@@ -66,7 +68,7 @@ class Prompt:
         self._prefer = ""
         self._vanished = ANSWERED  # why, when the question does
         self.now = Now(0.0, 0.0)
-        self._keyboard.arm(self.now.mono, False)
+        self._arm(self.now.mono, False)
         self._view_keys()
 
     # The edge's side
@@ -83,7 +85,7 @@ class Prompt:
         self._drained = True
         if self._fresh:
             self._fresh = False
-            self._keyboard.arm(now.mono, self._own_key)
+            self._arm(now.mono, self._own_key)
             self._own_key = False
 
     def deadline(self) -> float | None:
@@ -96,14 +98,16 @@ class Prompt:
     def input(self, data: bytes, now: Now, since: float | None = None) -> None:
         """Bytes from the terminal, typed at `since` (monotonic) at the earliest."""
         self.now = now
+        typed = now.mono if since is None else min(now.mono, since)
+        hurried = not self._fresh and typed >= self._ripe
         for press in self._keyboard.feed(data, now.mono, since):
-            self._press(press, now)
+            self._press(press, hurried)
 
     def tick(self, now: Now) -> None:
         self.now = now
         press = self._keyboard.tick(now.mono)
         if press is not None:
-            self._press(press, now)
+            self._press(press)
 
     def resize(self, width: int, height: int) -> None:
         if (width, height) != (self.painter.width, self.painter.height):
@@ -111,9 +115,15 @@ class Prompt:
             self._own_key = False
             self._repaint()
 
-    def repaint(self, own_key: bool = False) -> None:
-        """Paints what stands anew, below: after Ctrl-L, or when the terminal was someone else's."""
+    def repaint(self, own_key: bool = False, unread: bool = False) -> None:
+        """Paints what stands anew, below: after Ctrl-L, or when the terminal was someone else's.
+
+        `unread` says that something was typed meanwhile, which counts for nothing.
+        """
         self.painter.commit()
+        if unread:
+            text = "what was typed while this was stopped: ignored"
+            self.painter.lines(screen.folded(text, self.painter.width - 1))
         self._own_key = own_key
         self._repaint()
 
@@ -245,10 +255,7 @@ class Prompt:
         self._leave()
         self._own_key = True
         indent = "  " if line.startswith(" ") else ""
-        lines = screen.folded(line.strip(), self.painter.width - 1, indent)
-        if lines[:-1]:
-            self.painter.lines(lines[:-1])
-        self.painter.keys(lines[-1])
+        self.painter.keys(screen.folded(line.strip(), self.painter.width - 1, indent))
         if job is None:
             self.painter.commit()
         else:
@@ -259,7 +266,7 @@ class Prompt:
         self._view = Idle(self)
         self._view_keys()
         self._fresh = False
-        self._keyboard.arm(self.now.mono, True)  # its only key decides nothing, and asks back
+        self._arm(self.now.mono, True)  # its only key decides nothing, and asks back
         self.docket.set_painted((), self.now)
 
     def _ask_next(self, now: Now) -> None:
@@ -289,17 +296,20 @@ class Prompt:
         self._view_keys()
         self._fresh = not isinstance(self._view, Idle)
         if not self._fresh:
-            self._keyboard.arm(self.now.mono, False)  # there is nothing to be read first
+            self._arm(self.now.mono, False)  # there is nothing to be read first
 
     def _paint_keys(self) -> None:
         keys = self._view.key_lines()
         if keys:
-            if keys[:-1]:
-                self.painter.lines(keys[:-1])
-            self.painter.keys(keys[-1])
+            self.painter.keys(keys)
+
+    def _arm(self, mono: float, own_key: bool) -> None:
+        self._keyboard.arm(mono, own_key)
+        self._ripe = mono + (AFTER_OWN_KEY if own_key else AFTER_CHANGE)
 
     def _view_keys(self) -> None:
-        self._keyboard.deciding = self._view.deciding
+        self._unreadable = "" if self._view.is_readable() else self._view.deciding
+        self._keyboard.deciding = "" if self._unreadable else self._view.deciding
         self._keyboard.working = self._view.working
 
     def _tell(self, now: Now) -> None:
@@ -328,21 +338,25 @@ class Prompt:
 
     # Keys
 
-    def _press(self, press: Press, now: Now) -> None:
+    def _press(self, press: Press, hurried: bool = False) -> None:
+        """`hurried` tells why a key came early: right after another, not before the view had stood."""
         if press.fate in ("works", "decides"):
             if press.key == "\x0c":
                 self.repaint(own_key=True)
             else:
                 self._view.press(press.key)
+        elif press.fate == "unknown" and press.key in self._unreadable:
+            self.grumble("this window is too small to show what you would decide")
         elif press.fate == "unknown":
             self._view.unknown(press.key)
         elif not self._told_early:
             self._told_early = True
-            self.grumble(WHY_DROPPED[press.fate])
+            self.grumble(WHY_DROPPED["hurried" if hurried and press.fate == "early" else press.fate])
 
 
 WHY_DROPPED = {
     "early": "a key came before this had stood for a moment: ignored",
+    "hurried": "a key came right after another: ignored, press it again",
     "crowded": "more than one key at once: ignored",
     "sequence": "an arrow or Alt key: ignored",
 }

@@ -7,14 +7,17 @@ line; the keys come last.  Every function returns lines of printable ASCII no lo
 
 from __future__ import annotations
 
+import re
+
 from . import addresses
-from .groups import is_guarded, target_name
-from .text import clip_left, clip_right, count, printable
+from .groups import is_guarded, shown_name, target_name
+from .text import ELLIPSIS, clip_left, clip_right, count, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable
+    from typing import Any, Callable, Sequence
 
+    from .dnslog import Name
     from .docket import Docket
     from .groups import Group
     from .requests import Answer, Request
@@ -23,6 +26,12 @@ if TYPE_CHECKING:
 
 NARROW = 60
 """Columns below which a question takes a line more and says things shorter."""
+
+SHOWN_LABELS = 2
+"""Labels at the end of a name that a question shows whole where it is to be answered by name."""
+
+WORD = re.compile(" *[^ ]+")
+LABEL = re.compile(r"\.?[^.]+|\.")
 
 FLOOR_TEXT = "not asked: the shield keeps private ranges shut, whatever is allowed"
 
@@ -52,10 +61,34 @@ def folded(text: str, width: int, first: str = "  ", rest: str = "    ") -> list
     """`text` in lines of `width`; `first` and `rest` are what they begin with."""
     if len(first) + len(text) <= width:
         return [first + text]
-    import textwrap  # rarely needed
+    wide = max(width, len(first) + 4, len(rest) + 4)  # something has to fit
+    lines = [first]
+    for word in WORD.findall(text):
+        if len(lines[-1]) + len(word) <= wide:
+            lines[-1] += word
+            continue
+        blank = lines == [first]
+        rows = broken(word.lstrip(" "), wide - max(len(first) * blank, len(rest)))
+        if blank:
+            lines[0] += rows.pop(0)
+        lines.extend(rest + row for row in rows)
+    return lines
 
-    wide = max(width, len(first) + 4, len(rest) + 4)  # textwrap never ends where no word fits
-    return textwrap.wrap(text, wide, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False)
+
+def broken(word: str, room: int) -> list[str]:
+    """A word in rows of `room`, of which all but the first begin with a dot.
+
+    Whoever chose a name also chose where a row is full: one that ends like a name says in the next
+    that it goes on.  A label is broken only where it alone is longer than a row.
+    """
+    rows = [""]
+    for label in LABEL.findall(word):
+        if rows[-1] and len(rows[-1]) + len(label) > room:
+            rows.append("")
+        parts = [label[at : at + room] for at in range(0, len(label), room)]
+        rows[-1] += parts[0]
+        rows.extend(parts[1:])
+    return rows
 
 
 def refit(lines: list[str], width: int) -> list[str]:
@@ -98,16 +131,16 @@ def head(facts: dict[str, Any], width: int, when: str, place: str = "") -> list[
 def name_lines(docket: Docket, group: Group, width: int) -> list[str]:
     """The name, where it came from, and what else hangs on it."""
     request = group.lead
-    names = docket.names(request)
-    if not names:
+    names, first = docket.names(request), shown_name(docket, request)
+    if first is None:
         return ["  no name known"]
-    first = names[0]
     name = printable(first.name, width - 5)
     more = []
     if first.via:
         more.append("via " + printable(first.via, min(60, max(8, width - 9))))
-    if len(names) > 1:
-        more = ["and {} here: allowing opens all of them (i)".format(count(len(names) - 1, "more name"))]
+    besides = more_names(names, 1)
+    if besides:
+        more = [f"and {besides} here: allowing opens all of them (i)"]
     elif first.at:
         more.append("looked up " + printable(first.at, 8))
     others = len(group.dests) - 1
@@ -116,10 +149,26 @@ def name_lines(docket: Docket, group: Group, width: int) -> list[str]:
     line = "  | {}   {}".format(name, "; ".join(more) if len(more) > 2 or others > 0 else ", ".join(more))
     if len(line) <= width:
         return [line.rstrip()]
-    lines = ["  | " + printable(first.name, width - 5)]
+    lines = ["  | " + name]
     for text in more:
         lines.extend(folded(text, width, "  | " if text.startswith("via ") else "    "))
     return lines
+
+
+def more_names(names: Sequence[Name], shown: int) -> str:
+    """How many names there are beside the `shown` ones: no more than what is still known of them."""
+    number = max(0, len(names) - shown)
+    if names and names[-1].forgot:
+        return "at least " + count(number, "more name") if number else "maybe more names"
+    return count(number, "more name") if number else ""
+
+
+def shows_name(lines: Sequence[str], name: str, width: int) -> bool:
+    """Whether these lines of a question show a name, or at least its last labels whole."""
+    shown = printable(name, width - 5)
+    if shown != name and not shown[len(ELLIPSIS) :].endswith("." + ".".join(name.split(".")[-SHOWN_LABELS:])):
+        return False
+    return any(line == "  | " + shown or line.startswith(f"  | {shown}   ") for line in lines)
 
 
 def warning(docket: Docket, request: Request) -> str:
@@ -158,7 +207,7 @@ def question(
     """A question without its line of keys; as many lines as `height` has room for, the first ones first."""
     request = group.lead
     lines = head(request.facts(), width, clock(request.first), place)
-    must, room = len(lines), height - len(key_line(docket, group, width + 1))
+    must, room = len(lines), height - len(key_line(False, False, width))
     if must > room:  # what it is about goes before how often it was tried
         tries = folded(tries_text(request.count, request.uid), width)
         must -= len(tries) if lines[-len(tries) :] == tries else 0
@@ -178,17 +227,18 @@ def question(
     return lines[: max(must, room)]
 
 
-def key_line(docket: Docket, group: Group, width: int) -> list[str]:
-    """The keys that count; only the last of these lines is ever rewritten."""
-    guarded = is_guarded(group.lead)
-    name = not guarded and target_name(docket, group.lead) != ""
-    if width >= 76:
-        left = "allow: a, then y" if guarded else "allow: a address%s" % ("  A name" if name else "")
-        return [columns(left + "   no: s not now  m this session  d deny", "i l ? q", width - 1)]
-    if width >= 38:
-        left = "allow: a, then y" if guarded else "allow: a address%s" % ("  A name" if name else "")
-        return [left, columns("no: s now  m session  d deny", "i l ? q", width - 1)]
-    return [clip_right("a %ss m d  i l ? q" % ("A " if name else ""), width - 1)]
+def key_line(guarded: bool, named: bool, width: int, hidden: bool = False) -> list[str]:
+    """The keys that count, in one line or two.
+
+    `named` says whether `A` does, `hidden` that it would in a larger window.
+    """
+    left = "allow: a, then y" if guarded else "allow: a address%s" % ("  A name" if named else "")
+    if width >= 75:
+        return [columns(left + "   no: s not now  m this session  d deny", "i l ? q", width)]
+    if width >= 37:
+        left += "  A: window too small" if hidden else ""
+        return [left, columns("no: s now  m session  d deny", "i l ? q", width)]
+    return ["a %ss m d  i l ? q" % ("A " if named else "")]
 
 
 def floor_lines(record: dict[str, Any], width: int, when: str) -> list[str]:
@@ -196,8 +246,11 @@ def floor_lines(record: dict[str, Any], width: int, when: str) -> list[str]:
     return [*head(record, width, when), *folded("! " + FLOOR_TEXT, width)]
 
 
-def details(docket: Docket, group: Group, width: int, clock: Clock) -> list[str]:
-    """Everything known about one request; on a small screen its beginning is in the scrollback."""
+def details(docket: Docket, group: Group, width: int, clock: Clock, named: bool) -> list[str]:
+    """Everything known about one request; on a small screen its beginning is in the scrollback.
+
+    `named` says whether `A` is a key of the question.
+    """
     request = group.lead
     rows = [
         ("container", request.container),
@@ -218,9 +271,9 @@ def details(docket: Docket, group: Group, width: int, clock: Clock) -> list[str]
             "  at " + printable(name.at, 8) if name.at else "",
         )
         lines.extend(folded(text, width, "  | name      ", "  |           "))
-    more = len(docket.names(request)) - 6
-    if more > 0:
-        lines.append("    and {}".format(count(more, "more name")))
+    more = more_names(docket.names(request), 6)
+    if more:
+        lines.append("    and " + more)
     ports = other_ports(group)
     if ports:
         lines.extend(folded(ports, width))
@@ -229,26 +282,33 @@ def details(docket: Docket, group: Group, width: int, clock: Clock) -> list[str]
         lines.extend(
             folded("its other addresses: {}{}".format(shown, ", .." if len(group.dests) > 7 else ""), width)
         )
-    for text in consequences(docket, request):
+    for text in consequences(docket, request, named):
         lines.extend(folded(text, width, "  ", "    "))
     return lines
 
 
-def consequences(docket: Docket, request: Request) -> list[str]:
+NAME_HIDDEN = "A is no key here: this window is too small to show the name and what A opens"
+
+
+def consequences(docket: Docket, request: Request, named: bool) -> list[str]:
     """What each answer would do, in words that the shield keeps."""
     texts = []
     warn = warning(docket, request)
     if warn:
         texts.append("! " + warn)
-    others = len(docket.names(request)) - 1
+    names = docket.names(request)
+    forgot = names and names[-1].forgot
+    every = ", for all names on it, at least %d" if forgot else ", for all %d names on it"
     texts.append(
         "a opens every port of this address%s; recorded, for 30 minutes where the shield resolves live"
-        % (", for all %d names on it" % (others + 1) if others > 0 else "")
+        % (every % len(names) if more_names(names, 1) else "")
     )
-    if target_name(docket, request):
+    if named:
         texts.append(
             "A opens what this host resolves the name to, and later answers where the shield resolves live"
         )
+    elif target_name(docket, request) and not is_guarded(request):
+        texts.append(NAME_HIDDEN)
     old = docket.shields.floor(request.container) is False
     texts.append(
         "d is recorded by the shield%s"
@@ -288,8 +348,8 @@ def help_lines(width: int) -> list[str]:
 
 
 def group_label(docket: Docket, group: Group, width: int) -> str:
-    names = docket.names(group.lead)
-    label = names[0].name if names and group.key[1] == names[0].name else group.lead.dest
+    name = shown_name(docket, group.lead)
+    label = name.name if name is not None and group.key[1] == name.name else group.lead.dest
     return printable(label, max(8, width))
 
 
@@ -313,6 +373,14 @@ def list_row(docket: Docket, group: Group, digit: int, marked: bool, width: int,
         where = clip_right(lead.container, 8) + " " if several else ""
         start = "{} {} {}".format("x" if marked else " ", digit, where)
     return start + group_label(docket, group, width - len(start))
+
+
+def answered_row(group: Group, width: int) -> str:
+    """A row of the list that no longer waits: its digit is not given to another."""
+    start = "     -  answered meanwhile  "
+    if width - len(start) < 16:
+        start = "  - "
+    return start + printable(group.key[1], max(8, width - len(start)))
 
 
 def unheard_lines(docket: Docket, width: int) -> list[str]:

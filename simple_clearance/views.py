@@ -1,12 +1,13 @@
 """The views of the prompt: a question, a second thought, the list, the history.  Pure.
 
 Each is painted once for the ids it holds.  `deciding` keys count only alone and after a
-while (`keys`), `working` ones at any time; every other key changes nothing and says so.
+while (`keys`), and where the whole view has room on the screen; `working` ones at any time;
+every other key changes nothing and says so.
 """
 
 from __future__ import annotations
 
-from . import notices, screen
+from . import addresses, notices, screen
 from .groups import Group, is_guarded, target_name
 from .requests import OPEN
 from .text import count, printable
@@ -24,8 +25,11 @@ PAGE = 9
 class View:
     """What stands on the screen: `lines` above, `key_lines` last."""
 
-    deciding = ""
     working = EVERYWHERE
+
+    @property
+    def deciding(self) -> str:
+        return ""
 
     def __init__(self, prompt: Prompt) -> None:
         self.prompt = prompt
@@ -44,6 +48,11 @@ class View:
 
     def key_lines(self) -> list[str]:
         return []
+
+    def is_readable(self) -> bool:
+        """Whether the screen has room for all of it: else nobody can read what would be decided."""
+        painted = [*self.lines(), *self.key_lines()]
+        return len(painted) <= self.height and max(map(len, painted), default=0) <= self.width
 
     def vanished(self) -> bool:
         """Whether what is asked has been answered otherwise."""
@@ -84,7 +93,7 @@ class View:
         def leave() -> None:
             self.prompt.quit = True
 
-        self.prompt.show(Confirming(self.prompt, text, "q", "stop", leave, self.ids), True)
+        self.prompt.show(Confirming(self.prompt, text, "q", "stop", "", leave, self.ids), True)
 
     def _undo(self) -> None:
         answer = self.prompt.docket.last_verdict()
@@ -109,8 +118,7 @@ class View:
         shown = printable(undo.target, room if undo.named else 60)
         done = f"{undo.action} {shown}" if room > 8 else undo.action
         text = f"u undoes `{done}`{of} of {when}: {why}"
-        what = f"{action} " + printable(undo.target, max(8, self.width - 7) if undo.named else 60)
-        self.prompt.show(Confirming(self.prompt, text, "y", what, carry_out, self.ids), True)
+        self.prompt.show(Confirming(self.prompt, text, "y", action, undo.target, carry_out, self.ids), True)
 
 
 UNDO = {
@@ -135,7 +143,9 @@ def key_name(key: str) -> str:
 class Idle(View):
     """Nothing is asked."""
 
-    deciding = "u"
+    @property
+    def deciding(self) -> str:
+        return "u"
 
     def unknown(self, key: str) -> None:
         self.prompt.grumble(f"nothing is asked: {key_name(key)} does nothing (? keys, q stop)")
@@ -153,6 +163,10 @@ class Asking(View):
         self._place = place
         self._fit()
 
+    @property
+    def deciding(self) -> str:
+        return "asmduA" if self.named else "asmdu"
+
     def lines(self) -> list[str]:
         self._fit()
         return self._lines
@@ -167,48 +181,36 @@ class Asking(View):
             self._painted_for = (self.width, self.height)
             docket = self.prompt.docket
             self.name = "" if self.guarded else target_name(docket, self.group.lead)
-            self.deciding = "asmdu" + ("A" if self.name else "")
             self._lines = screen.question(
                 docket, self.group, self.width, self.height, self.prompt.clock, self._place
             )
-            self._keys = screen.key_line(docket, self.group, self.width + 1)
-            fits = len(self._lines) + len(self._keys) <= self.height
-            if not fits or max(map(len, self._lines)) > self.width:
-                self.deciding = ""  # nobody can read what would be decided
+            # not where the name would be heard of only in the second thought, or not even there
+            shown = self.name != "" and screen.shows_name(self._lines, self.name, self.width)
+            self.named = shown and self._by_name().is_readable()
+            hidden = self.name != "" and not self.named
+            self._keys = screen.key_line(self.guarded, self.named, self.width, hidden)
 
     def vanished(self) -> bool:
         return not self._waits(self.ids[0])
 
     def inform(self) -> None:
-        prompt = self.prompt
-        prompt.painter.lines(screen.details(prompt.docket, self.group, self.width, prompt.clock))
+        """Its question is painted anew below, with what is known now: the two say the same."""
+        prompt, self._painted_for = self.prompt, (0, 0)
+        self._fit()
+        prompt.painter.lines(screen.details(prompt.docket, self.group, self.width, prompt.clock, self.named))
         prompt.show(self, True)
 
     def press(self, key: str) -> None:
         prompt, lead = self.prompt, self.group.lead
         if key == "a" and self.guarded:
             text = "! " + screen.warning(prompt.docket, lead)
-            prompt.show(
-                Confirming(
-                    prompt, text, "y", "allow " + lead.dest, lambda: self._verdict("allow", ""), self.ids
-                ),
-                True,
-            )
+            prompt.show(Confirming(prompt, text, "y", "allow", lead.dest, self._allow, self.ids), True)
         elif key == "a":
             self._verdict("allow", "")
         elif key == "d":
             self._verdict("deny", "")
         elif key == "A":
-            text = (
-                "A opens what this host resolves the name to now, every port; "
-                "where the shield resolves live, also whatever it and its subdomains answer from now on"
-            )
-            name = self.name
-            what = "allow " + printable(name, max(10, self.width - 12))
-            prompt.show(
-                Confirming(prompt, text, "y", what, lambda: self._verdict("allow", name), self.ids),
-                True,
-            )
+            prompt.show(self._by_name(), True)
         elif key in "sm":
             action = "skip" if key == "s" else "mute"
             ids = [request_id for request_id in self.ids if self._waits(request_id)]
@@ -222,14 +224,28 @@ class Asking(View):
             super().press(key)
 
     def unknown(self, key: str) -> None:
-        if key in "aAsmdu" and not self.deciding:
-            self.prompt.grumble("this window is too small to show what you would decide")
+        if key == "A" and self.name:
+            self.prompt.grumble(screen.NAME_HIDDEN)
         else:
             super().unknown(key)
+
+    def _by_name(self) -> Confirming:
+        """The second thought about allowing the name that is painted."""
+        text = (
+            "A opens what this host resolves the name to now, every port; "
+            "where the shield resolves live, also whatever it and its subdomains answer from now on"
+        )
+        name = self.name
+        return Confirming(
+            self.prompt, text, "y", "allow", name, lambda: self._verdict("allow", name), self.ids
+        )
 
     def _waits(self, request_id: str) -> bool:
         request = self.prompt.docket.request(request_id)
         return request is not None and request.state == OPEN
+
+    def _allow(self) -> None:
+        self._verdict("allow", "")
 
     def _verdict(self, action: str, name: str) -> None:
         prompt, asked = self.prompt, self.ids[0]
@@ -246,38 +262,57 @@ class Asking(View):
 class Confirming(View):
     """A second thought: one key does it, any other is a no."""
 
-    working = ""
-
     def __init__(
         self,
         prompt: Prompt,
         text: str,
         key: str,
-        what: str,
+        verb: str,
+        target: str,
         action: Callable[[], None],
         ids: tuple[str, ...],
     ) -> None:
         super().__init__(prompt)
         self.ids = ids
-        self.deciding = key
         self.working = "".join(other for other in EVERYWHERE if other != key)
+        self._key = key
         self._text = text
-        self._what = what
+        self._verb = verb
+        self._target = printable(target)
         self._action = action
 
+    @property
+    def deciding(self) -> str:
+        return self._key
+
+    @property
+    def _does(self) -> str:
+        return f"{self._key} {self._verb} {self._target}".rstrip()
+
+    def is_readable(self) -> bool:
+        return self._key == "q" or super().is_readable()  # in no window should one be unable to stop
+
     def lines(self) -> list[str]:
-        return screen.folded(self._text, self.width)
+        """What it is about is never cut: where the line of keys has no room for it, it stands above."""
+        lines = screen.folded(self._text, self.width)
+        if len(self._does) > self.width:
+            start = "    " if addresses.canonical(self._target) else "  | "
+            lines += screen.folded(self._target, self.width, start, start)
+        return lines
 
     def key_lines(self) -> list[str]:
-        text = f"{self.deciding} {self._what}   any other key: no"
-        return screen.folded(text, self.width, "", "")
+        does, other = self._does, "any other key: no"
+        if len(does) > self.width:
+            does = f"{self._key} {self._verb} it"
+        one = f"{does}   {other}"
+        return [one] if len(one) <= self.width else [does, other]
 
     def vanished(self) -> bool:
         request = self.prompt.docket.request(self.ids[0]) if self.ids else None
         return bool(self.ids) and (request is None or request.state != OPEN)
 
     def press(self, key: str) -> None:
-        if key == self.deciding:
+        if key == self._key:
             self._action()
         else:
             self.unknown(key)

@@ -111,7 +111,7 @@ class PromptWalk(Walk):
     def check_painted(self, action, ids, name):
         view = self.stage.prompt._view
         if isinstance(view, Listing):
-            assert set(ids) <= {one for index in view._marked for one in view._ids[index]}
+            assert set(ids) <= {one for index in view._chosen for one in view._ids[index]}
             return
         if isinstance(view, Counting):
             assert set(ids) <= set(view._requests)

@@ -17,12 +17,13 @@ from simple_clearance.dnslog import Name
 from simple_clearance.docket import Docket
 from simple_clearance.events import Event
 from simple_clearance.moment import Now
-from simple_clearance.painter import Painter
+from simple_clearance.painter import UP, Painter
 from simple_clearance.prompt import Prompt
 from simple_clearance.verdict import Outcome
 
 START = 17 * 3600 + 32 * 60 + 5  # 17:32:05
 SGR = re.compile(rb"\x1b\[[0-9;]*m")
+MOVES = re.compile("(\r\n|\r|\x1b\\[A)")  # where the cursor goes
 
 
 def clock(wall):
@@ -36,7 +37,7 @@ def name(text, via="", at="17:32:03"):
 
 def inspect(data, width):
     """What must hold of everything painted on a screen of this width."""
-    plain = SGR.sub(b"", data).replace(b"\a", b"")
+    plain = SGR.sub(b"", data).replace(b"\a", b"").replace(UP, b"")
     assert all(0x20 <= byte < 0x7F or byte in b"\r\n" for byte in plain), data
     for line in plain.split(b"\r\n"):
         assert b"\n" not in line, data
@@ -189,13 +190,21 @@ class Stage(Bench):
     def text(self):
         """All that was painted, without colours: a line that was rewritten shows what it was last."""
         plain = SGR.sub(b"", self.written).replace(b"\a", b"").decode("ascii")
-        lines = []
-        for line in plain.split("\r\n"):
-            shown = ""
-            for part in line.split("\r"):
-                shown = part + shown[len(part) :]
-            lines.append(shown.rstrip())
-        return "\n".join(lines)
+        lines, row, column = [""], 0, 0
+        for part in MOVES.split(plain):
+            if part == "\r\n":
+                row, column = row + 1, 0
+                lines += [""] * (row == len(lines))
+            elif part == "\r":
+                column = 0
+            elif part == "\x1b[A":
+                row -= 1
+            else:
+                line = lines[row].ljust(column)
+                lines[row] = line[:column] + part + line[column + len(part) :]
+                column += len(part)
+        assert not any(line.strip() for line in lines[row + 1 :]), "the cursor is on the last line"
+        return "\n".join(line.rstrip() for line in lines[: row + 1])
 
     @property
     def shown(self):

@@ -16,7 +16,7 @@ from stage import Bench, Stage, name
 from support import eventually
 from terminal_driver import PROMPT
 
-from simple_clearance import notices
+from simple_clearance import notices, screen
 
 desk = endtoend.desk
 
@@ -89,6 +89,21 @@ def test_on_a_narrow_screen_no_number_is_cut_for_a_hint():
         stage.key("s")
     stage.key("h")
     assert "12 answered" in stage.text
+
+
+@pytest.mark.parametrize("width", [27, 30, 40, 80])
+def test_a_name_is_broken_before_its_dots_only(width):
+    """Whoever chose it chose where a line ends: with `github.com`, so that the next reads `vil.example`."""
+    for pad in range(width):
+        name = "a" * pad + ".github.com.evil.example.of-a.very-bad.one.example"
+        for first, rest in (("  | name      ", "  |           "), ("  | ", "  | "), ("", "    ")):
+            rows = screen.folded(name, width, first, rest)
+            assert rows[0].startswith(first) and all(row.startswith(rest) for row in rows[1:])
+            parts = [rows[0][len(first) :], *(row[len(rest) :] for row in rows[1:])]
+            assert "".join(parts) == name
+            cuts = [len("".join(parts[:n])) for n in range(1, len(parts))]
+            assert all(name[cut] == "." or cut < pad for cut in cuts), rows
+            assert all(len(row) <= width for row in rows)
 
 
 # --- floods
@@ -246,6 +261,7 @@ def test_what_is_typed_while_the_session_is_stopped_decides_nothing(desk):
     eventually(lambda: state_of(pid) == "T", what="it is stopped")
     t.send("a")
     os.kill(pid, signal.SIGCONT)
+    t.expect("what was typed while this was stopped: ignored")
     t.expect(KEYS)  # painted anew
     t.quiet(0.3)
     assert desk.host.verdicts() == []

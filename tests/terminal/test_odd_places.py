@@ -125,6 +125,47 @@ def test_a_resize_paints_the_question_anew_and_it_waits_again(desk):
     desk.quit()
 
 
+def test_a_second_thought_in_a_window_that_became_too_small_takes_no_y(desk):
+    desk.c1.looks_up("login.bank.example.very-evil-corporation.example", "203.0.113.10")
+    t = desk.sit()
+    desk.press("A", desk.block())
+    t.expect("any other key: no")
+    t.resize(1, 12)
+    t.quiet(1.2)
+    t.send("y")
+    t.expect("window")
+    t.quiet(0.3)
+    assert desk.host.verdicts() == []
+    t.resize(3, 20)
+    t.quiet(0.2)
+    t.send("n")
+    t.quiet(1.2)
+    t.send("A")
+    t.expect("too small")
+    t.send("y")
+    t.quiet(0.3)
+    assert desk.host.verdicts() == []
+    t.send("\x03")
+    desk.ends(5)
+
+
+def test_two_lines_of_keys_are_rewritten_on_the_terminal_too(desk):
+    t = desk.sit(size=(24, 40))
+    asked = desk.block()
+    for key in "xz":
+        t.send(key)
+        t.expect("no key here")
+        t.expect(endtoend.KEYS)
+    keys = [line for line in t.screen() if line.startswith(("allow:", "no:"))]
+    assert keys == t.screen()[-2:]
+    desk.wait_for_keys(asked)
+    t.quiet(0.5)
+    t.send("s")
+    t.expect("s not now")
+    assert not any(line.startswith(("allow:", "no:")) for line in t.screen())
+    desk.quit()
+
+
 def test_many_resizes_in_the_middle_of_everything_break_nothing(desk):
     t = desk.sit()
     for n in range(40):

@@ -43,7 +43,7 @@ def test_a_question_that_the_operators_own_key_brought_up_stands_0_4_seconds(sta
     stage.key("s")  # brings up the second, 0.04 s later; then 0.2 s pass
     stage.wait(0.1)
     assert not counts(stage)
-    stage.wait(0.2)
+    stage.wait(0.3)
     assert counts(stage)
 
 
@@ -101,7 +101,7 @@ def test_nothing_counts_while_the_question_has_not_gone_out_whole(stage):
     stage.flush()
     stage.wait(0.9)
     assert not counts(stage)
-    stage.wait(0.2)
+    stage.wait(0.3)
     assert counts(stage)
 
 
@@ -712,3 +712,229 @@ def test_the_keys_of_a_question_are_no_keys_when_nothing_is_asked(stage):
         stage.key(key)
     assert stage.commands == []
     assert stage.text.count("nothing is asked") == 6
+
+
+# --- what a screen has no room for
+
+NAMED = "login.bank.example.very-evil-corporation.example"
+SMALL = "this window is too small to show what you would decide"
+
+
+def said(stage):
+    return " ".join(stage.text.split())
+
+
+@pytest.mark.parametrize("name", [NAMED, "www.example.com", "a." * 100 + "example.com"])
+@pytest.mark.parametrize("width", [12, 16, 20, 24, 30, 37, 38, 40, 60, 80])
+@pytest.mark.parametrize("height", [1, 2, 3, 4, 5, 8, 12, 30])
+def test_no_name_is_allowed_that_was_not_on_the_screen(width, height, name):
+    stage = Stage(width, height, emulate=False)
+    stage.blocked(names=[name])
+    question = stage.text.split("\n")
+    stage.key("A")
+    asked = stage.text.split("\n")[len(question) - 1 :]
+    stage.key("y")
+    if not stage.commands:
+        assert "A is no key here" in said(stage) or SMALL in said(stage)
+        return
+    end = ".".join(name.split(".")[-2:])
+    assert len(question) <= height and any(line.startswith("  | ") and end in line for line in question)
+    assert len(asked) <= height
+    assert "".join(line[4:] for line in asked if line.startswith("  | ")) == name or any(
+        line.startswith(f"y allow {name}") for line in asked
+    )
+    assert stage.commands == [f"allow c1 {name}"]
+
+
+@pytest.mark.parametrize(
+    "width, height, offered", [(20, 3, 0), (80, 2, 0), (40, 4, 0), (80, 3, 1), (40, 10, 1)]
+)
+def test_the_key_of_the_name_is_offered_where_it_would_count(width, height, offered):
+    stage = Stage(width, height)
+    stage.blocked(names=[NAMED])
+    assert any("A name" in line or line.startswith("a A ") for line in stage.shown) == offered
+    stage.key("A")
+    assert ("y allow" in stage.text) == offered
+    assert offered or "A is no key here: this window is too small" in said(stage)
+
+
+def test_the_name_that_a_key_allows_is_the_one_on_the_screen_though_a_later_one_can_not_be_allowed():
+    stage = Stage()
+    stage.blocked(names=["_dmarc.example.org", "www.example.com"])
+    assert "  | www.example.com   and 1 more name here" in stage.text
+    stage.key("A")
+    assert stage.keys.startswith("y allow www.example.com ")
+
+
+@pytest.mark.parametrize("key, dest", [("a", "10.0.2.2"), ("A", "203.0.113.10"), ("u", "203.0.113.10")])
+@pytest.mark.parametrize("width, height", [(12, 1), (24, 2), (20, 3), (80, 1)])
+def test_a_second_thought_that_is_not_whole_on_the_screen_takes_no_y(width, height, key, dest):
+    stage = Stage(emulate=False)
+    stage.docket.add_container("c1", 14, {})
+    if key == "u":
+        stage.blocked("203.0.113.10")
+        stage.key("a")
+    else:
+        stage.blocked(dest, private=dest == "10.0.2.2", names=["www.example.com"])
+    stage.key(key)
+    before = list(stage.commands)
+    stage.resize(width, height)
+    stage.key("y")
+    assert stage.commands == before
+    assert SMALL in said(stage)
+    stage.resize(80, 24)
+    stage.key("y")
+    assert len(stage.commands) == len(before) + 1, "it still stands there"
+
+
+def test_a_window_that_is_too_small_keeps_nobody_from_stopping():
+    stage = Stage(12, 1, emulate=False)
+    stage.blocked()
+    stage.key("q")
+    stage.key("q")
+    assert stage.prompt.quit
+
+
+def test_marked_rows_and_a_number_that_are_not_on_the_screen_are_not_answered():
+    stage = Stage(emulate=False)
+    several(stage, 3)
+    for key in "l*":
+        stage.key(key)
+    stage.resize(80, 3)
+    for key in "asm":
+        stage.key(key)
+    assert len(stage.ids()) == 3 and SMALL in said(stage)
+    stage.resize(80, 24)
+    for key in "a3":
+        stage.key(key)
+    stage.resize(20, 3)
+    stage.key("\n")
+    assert stage.commands == []
+
+
+# --- lines of keys
+
+
+def test_both_lines_of_keys_give_their_place_to_what_is_told():
+    stage = Stage(40, 24)
+    stage.blocked()
+    for key in "xyz":
+        stage.key(key)
+    for shown in (stage.text.split("\n"), stage.shown):
+        assert [line for line in shown if line.startswith(("allow:", "no:"))] == shown[-2:]
+    stage.key("s")
+    assert "allow:" not in stage.text and "no:" not in stage.text
+    assert stage.shown[-1] == "  s not now"
+
+
+def test_nothing_of_a_second_thoughts_keys_stays_and_they_break_between_the_phrases():
+    stage = Stage(40, 24)
+    stage.blocked(names=["registry.production.example.com"])
+    stage.key("A")
+    assert stage.shown[-2:] == ["y allow registry.production.example.com", "any other key: no"]
+    stage.key("n")
+    assert "y allow" not in stage.text and "any" not in stage.text.split()
+    stage.key("A")
+    stage.key("y")
+    assert "y allow" not in stage.text and "any" not in stage.text.split()
+
+
+def test_on_a_dumb_terminal_two_lines_of_keys_stay():
+    stage = Stage(40, 24, dumb=True)
+    stage.blocked()
+    stage.key("x")
+    assert b"\x1b" not in stage.written
+    assert stage.text.count("allow: a address\nno: s now") == 2
+
+
+# --- what is said why
+
+
+def test_enter_right_after_the_number_is_told_to_have_come_right_after_it():
+    stage = Stage()
+    several(stage)
+    for key in "l*a":
+        stage.key(key)
+    stage.wait(1)
+    for key in "12\r":
+        stage.type(key)
+        stage.wait(0.12)
+    assert stage.commands == []
+    assert "a key came right after another: ignored, press it again" in said(stage)
+    assert "stood for a moment" not in said(stage)
+    assert stage.keys == "  number: 12"
+    stage.key("\r")
+    assert len(stage.commands) == 12
+
+
+def test_what_was_typed_while_it_was_stopped_is_told():
+    stage = Stage()
+    stage.blocked()
+    stage.prompt.repaint(unread=True)
+    stage.flush()
+    assert stage.shown[-4] == "  what was typed while this was stopped: ignored"
+    assert stage.keys.startswith("allow: a address")
+
+
+# --- what is painted anew agrees with what is told above it
+
+
+def test_details_and_the_question_below_them_know_the_same_names():
+    stage = Stage()
+    stage.blocked()
+    stage.docket.learn("c1", "203.0.113.10", (name("www.example.com"),), stage.now)
+    stage.refresh()
+    stage.key("i")
+    told, _, question = stage.text.rpartition("c1  203.0.113.10")
+    assert "A opens" in told and "| www.example.com" in question and "A name" in question
+    assert "no name known" not in question
+    stage.key("A")
+    stage.key("y")
+    assert stage.commands == ["allow c1 www.example.com"]
+
+
+def test_details_say_nothing_of_a_key_that_is_none_here():
+    stage = Stage(80, 2)
+    stage.blocked(names=["www.example.com"])
+    stage.key("i")
+    assert "A opens what" not in said(stage) and "A is no key here" in said(stage)
+    stage = Stage()
+    stage.docket.add_container("c1", 14, {})
+    stage.blocked("10.0.2.2", private=True, names=["www.example.com"])
+    stage.key("i")
+    assert "A opens" not in said(stage) and "A is no key here" not in said(stage)
+
+
+def test_the_list_painted_anew_counts_what_still_waits():
+    stage = Stage()
+    several(stage, 4)
+    stage.key("l")
+    stage.key("*")
+    stage.docket.set_policy(parse(b"deny 198.51.100.2/31", "rules"), stage.now)
+    stage.refresh()
+    stage.key("\x0c")
+    assert stage.shown[-6:] == [
+        "2 waiting for c1                                           a digit marks, * all",
+        "  x  1  tcp 443    1 address     1 try      198.51.100.1",
+        "     -  answered meanwhile  198.51.100.2",
+        "     -  answered meanwhile  198.51.100.3",
+        "  x  4  tcp 443    1 address     1 try      198.51.100.4",
+        "2 marked: a allow  s not now  m this session    Enter asks it   l back",
+    ]
+    for key in "23":
+        stage.key(key)
+        assert stage.keys.startswith("2 marked"), "what is answered can't be marked"
+    stage.key("a")
+    assert "a opens 2 addresses" in stage.text
+
+
+def test_what_was_marked_and_answered_since_is_told_to_be_left_out():
+    stage = Stage()
+    several(stage, 4)
+    for key in "l123":
+        stage.key(key)
+    stage.docket.set_policy(parse(b"deny 198.51.100.2/31", "rules"), stage.now)
+    stage.refresh()
+    stage.key("a")
+    assert "answered meanwhile and left out: 2 of the marked" in stage.text
+    assert "a opens 1 address, every port of it: type 1, then Enter" in stage.text

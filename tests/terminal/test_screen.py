@@ -268,6 +268,26 @@ allow: a address  A name   no: s not now  m this session  d deny        i l ? q
 """)
 
 
+def test_names_that_are_no_longer_known_are_not_counted_as_none():
+    stage = at(80)
+    names = [name(f"n{number}.example.org") for number in range(36)]
+    names[-1].forgot = True
+    stage.blocked(names=names)
+    assert painted(stage)[1:3] == lines("""
+  | n0.example.org
+    and at least 35 more names here: allowing opens all of them (i)
+""")
+    stage.key("i")
+    text = " ".join(stage.text.split())
+    assert "and at least 30 more names" in text
+    assert "for all names on it, at least 36" in text
+    stage = at(100)
+    one = name("www.example.org")
+    one.forgot = True
+    stage.blocked(names=[one])
+    assert "  | www.example.org   and maybe more names here: allowing opens all of them (i)" in stage.text
+
+
 # --- 40 columns
 
 
@@ -459,7 +479,7 @@ def test_a_question_and_its_keys_fit_the_screen_whole_unless_its_address_alone_d
         stage.blocked("169.254.169.254", port, private=True)
     (group,) = groups(stage.docket)
     question = screen.question(stage.docket, group, width - 1, height, clock)
-    assert len(question) + len(screen.key_line(stage.docket, group, width)) <= height
+    assert len(question) + len(screen.key_line(True, False, width - 1)) <= height
     assert len(stage.shown) <= height
     assert stage.shown[0].startswith("c1  ")
 
@@ -518,7 +538,7 @@ def test_the_bell_rings_on_a_new_question_and_for_no_other_reason():
 def test_what_somebody_forgot_to_escape_is_escaped_at_the_last_moment():
     painter = Painter(40, 24)
     painter.lines(["\x1b[2J\u202eok\n"])
-    painter.keys("\x07" * 30)
+    painter.keys(["\x07" * 30])
     assert painter.take() == rb"\x1b[2J\u202eok\x0a" + b"\r\n" + rb"\x07" * 9 + b"\\.."
 
 

@@ -614,6 +614,52 @@ def test_the_names_of_one_address_are_bounded_the_latest_stay():
     assert names[:3] == ["n999.example", "n998.example", "n997.example"]
 
 
+def forgot(lines, address="192.0.2.1"):
+    """What is told of the names that are no longer known."""
+    *others, first = lines.names(address)
+    assert not any(name.forgot for name in others)
+    return first.forgot
+
+
+def answered(number, address="192.0.2.1"):
+    return log(query("n%d.example" % number), "reply n%d.example is %s" % (number, address))
+
+
+def test_names_that_were_dropped_are_told_to_have_been_there():
+    lines = DnsLog()
+    for number in range(dnslog.MAX_NAMES):
+        lines.feed(answered(number))
+    assert len(lines.names("192.0.2.1")) == dnslog.MAX_NAMES and not forgot(lines)
+    lines.feed(answered(dnslog.MAX_NAMES))
+    assert forgot(lines)
+    for number in range(dnslog.MAX_NAMES // 2, dnslog.MAX_NAMES):  # every one of them the latest once
+        lines.feed(answered(number))
+        assert forgot(lines)
+    lines.feed(answered(1, "192.0.2.2"))
+    assert not forgot(lines, "192.0.2.2")
+
+
+def test_names_that_only_the_history_had_dropped_are_told_too():
+    lines = DnsLog(middle=True)
+    earlier = lines.earlier()
+    lines.feed(b"\n" + answered(0))
+    for number in range(dnslog.MAX_NAMES + 1):
+        assert not forgot(lines)
+        earlier.feed(answered(number))
+    assert forgot(lines)
+
+
+def test_an_address_that_was_forgotten_itself_is_told_to_have_had_names():
+    lines = DnsLog()
+    lines.feed(answered(1))
+    for number in range(dnslog.MAX_ADDRESSES + 2):
+        assert number > dnslog.MAX_ADDRESSES // 2 or not lines._book.forgot
+        lines.feed(log("reply a.example is 2001:db8::%x" % (number + 1)))
+    assert lines.names("192.0.2.1") == []
+    lines.feed(answered(2))
+    assert forgot(lines)
+
+
 def test_half_a_line_of_a_file_that_was_replaced_has_no_other_half():
     whole = log(query("www.good.example"), "reply www.good.example is 203.0.113.66")
     lines = DnsLog()
