@@ -4,6 +4,7 @@ Any Python must be able to read this file, 2.7 too, so that one that is too old 
 `--version` is answered here: it is what scripts ask first, and needs none of the rest.
 """
 
+import os
 import sys
 
 
@@ -12,13 +13,19 @@ def main():  # type: () -> None
         version = "%d.%d" % sys.version_info[:2]
         sys.stderr.write("simple-clearance: needs Python 3.8 or later, this is %s\n" % version)
         sys.exit(3)
-    if sys.argv[1:] == ["--version"]:
+    if sys.argv[1:] == ["--version"] and sys.stdout:
         from simple_clearance import __version__
 
-        sys.stdout.write("simple-clearance %s\n" % __version__)
-        return
-    from simple_clearance.cli import script
-
+        try:
+            os.write(1, ("simple-clearance %s\n" % __version__).encode("ascii"))
+            return
+        except OSError:
+            pass  # the command line says why
+    try:
+        from simple_clearance.cli import script
+    except ImportError as error:  # a damaged archive
+        sys.stderr.write("simple-clearance: %s\n" % error)
+        sys.exit(3)
     sys.exit(script())
 
 

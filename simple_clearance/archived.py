@@ -3,11 +3,17 @@
 `sources` serves any Python; `compiled-…`, beside it, only the version that built the archive: those
 modules that there was room for.  That takes half the room of an entry for each module and a fraction
 of the time.  zipimport, which knows only such entries, imports the package itself and this.
+
+The awkward fact: the file may be replaced or removed while a session runs.  `compiled-…` is read
+whole at the start, and `sources` once a module is not in it; a session has imported all its modules
+before it asks anything (tests/package holds it to that), so it needs nothing more of the file.  The
+processes that it starts later do: `replaced` is for whoever has to say why one of them failed.
 """
 
 from __future__ import annotations
 
 import marshal
+import os
 import sys
 from _frozen_importlib_external import MAGIC_NUMBER  # importlib.util, where it is public, costs 3 ms
 
@@ -26,6 +32,12 @@ def serve(package: ModuleSpec) -> None:
     sys.meta_path.insert(0, Importer(package))
 
 
+def replaced() -> str:
+    """The archive that this program runs from, if it is not the file any more that it was, else ""."""
+    importer = next((finder for finder in sys.meta_path if isinstance(finder, Importer)), None)
+    return importer.path if importer is not None and importer.is_replaced() else ""
+
+
 class Importer:
     """Finds the modules of one package and loads them; for a trace it has their lines."""
 
@@ -34,10 +46,22 @@ class Importer:
         self._archive: zipimporter = package.loader  # type: ignore[assignment]
         self._sources: dict[bytes, bytes] = {}
         self._codes: dict[str, bytes] = {}
+        self.path = os.path.abspath(self._archive.archive)
+        self._stamp = self._look()
         try:
-            self._codes = marshal.loads(self._archive.get_data(COMPILED))
+            self._codes = dict(marshal.loads(self._archive.get_data(COMPILED)))
+        except Exception:  # OSError: built by another version; anything, zlib's own too: it is damaged
+            pass
+
+    def is_replaced(self) -> bool:
+        return self._look() != self._stamp
+
+    def _look(self) -> tuple[int, ...]:
+        try:
+            found = os.stat(self.path)
         except OSError:
-            pass  # built by another version
+            return ()
+        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
     def find_spec(self, name: str, _path: object = None, _target: object = None) -> ModuleSpec | None:
         package, _, module = name.rpartition(".")
@@ -55,9 +79,15 @@ class Importer:
 
     def get_code(self, name: str) -> CodeType:
         code = self._codes.pop(name.rpartition(".")[2], None)  # nobody asks twice
-        if code is not None:
-            return marshal.loads(code)  # type: ignore[no-any-return]
-        return compile(self._source(name), self.get_filename(name), "exec", 0, True, 2)
+        try:
+            if code is not None:
+                return marshal.loads(code)  # type: ignore[no-any-return]
+        except (EOFError, ValueError, TypeError):
+            pass  # damaged, but its source may not be
+        source = self._source(name)
+        if not source:
+            raise ImportError("no module named %r" % name, name=name)
+        return compile(source, self.get_filename(name), "exec", 0, True, 2)
 
     def get_source(self, name: str) -> str:
         return self._source(name).decode()
@@ -69,11 +99,12 @@ class Importer:
         return False
 
     def _source(self, name: str) -> bytes:
-        """Empty where there is no such module, or no archive any more."""
+        """Empty where there is no such module; ImportError where there is no such archive any more."""
         if not self._sources:
             try:
                 words = self._archive.get_data(SOURCES).split(b"\0")
-            except OSError:
-                return b""
+            except Exception as error:  # OSError, ZipImportError, EOFError, zlib's own: damaged or replaced
+                text = "%s is damaged, or was replaced or removed: %s" % (self.path, error)
+                raise ImportError(text, name=name) from None
             self._sources = dict(zip(words[::2], words[1::2]))
         return self._sources.get(name.rpartition(".")[2].encode(), b"")

@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import platform
 import signal
-import sys
 
 from . import bridge, children, clocks, events, forgotten, statedir, terminal, watched
 from . import container as podman
 from .errors import CANNOT_START, HUB_ACTIVE, OK, Refused
 from .hub import Hub
 from .loop import Loop
+from .policy import MISTAKES
 from .policyfile import PolicyFile
 from .source import ReaderSource
 from .text import count, printable
@@ -83,7 +83,7 @@ class Check:
             self._step("packet log", self._packet_log, "namespace", "state dir")
             self._step("terok-shield", self._shield)
             if self._options.policy is not None:
-                self._step("policy", self._policy)
+                self._policy()
             self._step("hub", self._hub)
             self._step("terminal", self._terminal)
         codes = [line.refusal.code for line in self.lines if line.refusal is not None]
@@ -234,9 +234,20 @@ class Check:
             raise watched.no_shield(command[0])
         return _version(command) or printable(path, 200) + " (it doesn't tell its version)"
 
-    def _policy(self) -> str:
-        rules = PolicyFile(self._options.policy or "").load().rules
-        return "%s: %s" % (printable(self._options.policy, 200), count(len(rules), "rule"))
+    def _policy(self) -> None:
+        """A line for each mistake, so that all can be mended at once."""
+        try:
+            found, mistakes = PolicyFile(self._options.policy or "").read()
+        except Refused as refusal:
+            mistakes = [refusal]
+        for mistake in mistakes:
+            self.lines.append(Line("policy", mistake.message, mistake))
+        if not mistakes:
+            rules = "%s: %s" % (printable(self._options.policy, 200), count(len(found.rules), "rule"))
+            self.lines.append(Line("policy", rules))
+        elif len(mistakes) == MISTAKES:
+            text = "the lines after that one were not looked at"
+            self.lines.append(Line("policy", text, Refused(CANNOT_START, text)))
 
     def _hub(self) -> str:
         found = self._found
@@ -283,10 +294,10 @@ def _version(command: list[str]) -> str:
     return printable((out.splitlines() or [b""])[0].strip(), 60) if status == 0 else ""
 
 
-def run(options: Options, environ: Mapping[str, str]) -> int:
-    """Prints the lines of `--check`, as text or (`--json`) as one object a line; returns the exit code."""
+def run(options: Options, environ: Mapping[str, str]) -> tuple[str, int]:
+    """The lines of `--check`, as text or (`--json`) as one object a line, and the exit code."""
     check = Check(options, environ)
-    code = check.run()
+    code, found = check.run(), []
     for line in check.lines:
         if options.json:
             fields = {
@@ -297,8 +308,7 @@ def run(options: Options, environ: Mapping[str, str]) -> int:
                 "message": line.message,
                 "hint": "; ".join(line.hints) or None,
             }
-            sys.stdout.write(events.encode(fields).decode("ascii"))
+            found.append(events.encode(fields).decode("ascii"))
         else:
-            sys.stdout.write("".join(text + "\n" for text in line.text()))
-    sys.stdout.flush()
-    return code
+            found += [text + "\n" for text in line.text()]
+    return "".join(found), code

@@ -6,7 +6,7 @@ import os
 import sys
 
 from . import __version__
-from .errors import INTERNAL, USAGE, Refused
+from .errors import INCOMPLETE, INTERNAL, OK, USAGE, Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,12 +18,12 @@ NAME = "simple-clearance"
 
 EXAMPLES = """\
 examples:
-  simple-clearance.pyz c1                      prompt for what c1 is refused
-  simple-clearance.pyz --check c1              say what is missing on this host
-  ssh -t host simple-clearance.pyz c1          on another machine
-  simple-clearance.pyz --json --policy FILE c1     for a script: README.md
-  simple-clearance.pyz --answer skip --log FILE c1     nobody attends
-  simple-clearance.pyz --replay FILE --policy FILE     what rules would decide
+  simple-clearance.pyz c1                           prompt for what is blocked
+  simple-clearance.pyz --check c1                   say what is missing here
+  ssh -t HOST simple-clearance.pyz c1               the same on another machine
+  simple-clearance.pyz --json c1                    for a script: README.md
+  simple-clearance.pyz --answer skip --log FILE c1  nobody attends
+  simple-clearance.pyz --replay FILE --policy FILE  what rules would decide
 
 exit codes:
   0   ended as asked (container stopped, q, Ctrl-C, SIGTERM, --for, --count),
@@ -38,6 +38,10 @@ exit codes:
 
 Ctrl-C gives 0 or 5, not 130: a calling script goes on.
 """
+
+
+class Instead(Exception):
+    """What is to be said, and nothing else to be done."""
 
 
 def run_simple_clearance(state_dir: os.PathLike[str] | str, container: str) -> None:
@@ -74,7 +78,26 @@ def main(argv: list[str]) -> int:
         options = parse(argv)
     except Refused as error:
         return _complain(error)
+    if options.text:
+        return say(options.text)
     return guarded(options)
+
+
+def say(text: str, code: int = OK) -> int:
+    """Writes `text` to stdout, all of it; the exit code is `code` if that could be done.
+
+    Not by `sys.stdout`, whose last words are its own when the interpreter ends.
+    """
+    data = text.encode("ascii", "backslashreplace")
+    try:
+        while data:
+            data = data[os.write(1, data) :]
+    except BrokenPipeError:
+        pass  # whoever reads has read enough, as with `| head`
+    except OSError as error:
+        _complain(Refused(INCOMPLETE, "stdout: %s" % error.strerror))
+        return code or INCOMPLETE
+    return code
 
 
 def _fill_standard_descriptors() -> None:
@@ -91,7 +114,7 @@ def guarded(options: Options) -> int:
         if options.role == "check":
             from . import check
 
-            return check.run(options, os.environ)
+            return say(*check.run(options, os.environ))
         if options.role == "demo":
             from . import demo
 
@@ -117,8 +140,12 @@ def _complain(error: Refused) -> int:
 
 
 def _bug(error: Exception, debug: bool) -> int:
+    from . import archived
     from .terminal import diagnose
 
+    if isinstance(error, ImportError) and archived.replaced():
+        text = "%s was replaced or removed while it ran" % ascii(archived.replaced())
+        return _complain(Refused(INTERNAL, text, "start it again"))
     if debug:
         import traceback
 
@@ -164,12 +191,19 @@ def _reader(argv: list[str]) -> int:
 
 
 def parse(argv: list[str]) -> Options:
-    """The options in `argv`; Refused (2) for what can't be understood.  Exits for --help and --version."""
+    """The options in `argv`; Refused (2) for what can't be understood.
+
+    With --help or --version, `text` is what is to be said instead.
+    """
     from .options import Options
 
     options = Options(argv)
     if any(word.startswith("-") for word in argv):  # for names alone argparse would be 8 ms in vain
-        found = _parser().parse_args(argv)
+        try:
+            found = _parser().parse_args(argv)
+        except Instead as instead:
+            options.text = str(instead)
+            return options
         for name in Options.__slots__:
             if hasattr(found, name):
                 setattr(options, name, getattr(found, name))
@@ -187,6 +221,11 @@ def _check(options: Options) -> None:
     if len(options.containers) > 1 and (single or options.role == "check"):
         option = "--" + (single[0] if single else "check").replace("_", "-")
         raise Refused(USAGE, f"{option} goes with one container", "call it once for each container")
+    if options.take_over and (options.reader or options.replay):
+        option = "--reader" if options.reader else "--replay"
+        raise Refused(
+            USAGE, f"--take-over has no use with {option}", f"{option} alone: nobody's reader is in its way"
+        )
     if len(set(options.containers)) < len(options.containers):
         raise Refused(USAGE, "a container is named twice", "name each container once")
     if options.netns and not options.state_dir:
@@ -217,6 +256,12 @@ def _parser() -> argparse.ArgumentParser:
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> None:  # type: ignore[override]
             raise Refused(USAGE, message, f"{NAME} --help")
+
+    class Text(argparse.Action):
+        """Something to say instead of everything else: --help, --version."""
+
+        def __call__(self, parser: argparse.ArgumentParser, *_more: object) -> None:
+            raise Instead(self.const or parser.format_help())
 
     def words(text: str) -> list[str]:
         import shlex
@@ -259,8 +304,10 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=formatter,
         allow_abbrev=False,
+        add_help=False,
     )
     add = parser.add_argument
+    add("-h", "--help", action=Text, nargs=0, help="show this")
     add("containers", nargs="*", metavar="CONTAINER", help="name or id of a running shielded container")
     add("--check", dest="role", action="store_const", const="check", help="say what is missing on this host")
     add(
@@ -278,7 +325,13 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--take-over", action="store_true", help="end terok-shield's own reader where it holds the packet log"
     )
-    add("--verdict-timeout", metavar="SECONDS", type=seconds, default=30.0, help="told as unknown then (30)")
+    add(
+        "--verdict-timeout",
+        metavar="SECONDS",
+        type=seconds,
+        default=30.0,
+        help="a verdict that takes longer is told as unknown; 30 unless given",
+    )
     add("--policy", metavar="FILE", help="rules that decide without asking")
     add("--answer", choices=["allow", "deny", "skip"], default="", help="the answer to whatever is left open")
     add("--json", action="store_true", help="no prompts: events on stdout, answers on stdin")
@@ -291,5 +344,5 @@ def _parser() -> argparse.ArgumentParser:
     add("--bell", action="store_true", help="ring on a new question")
     add("--ignore-hub", action="store_true", help="start although a bus or hub socket can't be asked")
     add("--debug", action="store_true", help="what goes over each wire, and traces, on stderr")
-    add("--version", action="version", version=f"{NAME} {__version__}")
+    add("--version", action=Text, nargs=0, const=f"{NAME} {__version__}\n", help="show the version")
     return parser

@@ -101,10 +101,11 @@ def deciding(job: Job) -> Record:
     }
 
 
-def summary(counts: dict[str, int], code: int) -> Record:
-    """The last record, from `Docket.summary` and the exit code."""
+def summary(counts: dict[str, int], code: int, dry: int = 0) -> Record:
+    """The last record, from `Docket.summary`, the exit code and how many verdicts were only decided."""
     keys = ("allowed", "denied", "skipped", "muted", "failed", "unknown", "open", "lost", "untold")
-    return {"type": "summary", **{key: counts[key] for key in keys}, "exit": code}
+    more = {"dry_run": dry} if dry else {}
+    return {"type": "summary", **{key: counts[key] for key in keys}, **more, "exit": code}
 
 
 def pending(docket: Docket, request: Request) -> Record:
@@ -171,6 +172,12 @@ def parse_answer(answer: bytes) -> tuple[str, str, str]:
     return action, request_id, name
 
 
+def _shown(one: bytes) -> str:
+    """The beginning of a line, for whoever wrote it."""
+    shown = printable(one[:200])
+    return shown + ELLIPSIS if len(one) > 200 else shown
+
+
 class Answers:
     """Applies the lines of a script to the docket.
 
@@ -193,10 +200,10 @@ class Answers:
 
     def finish(self) -> None:
         """The end of input: half a line may be the beginning of another one, and decides nothing."""
-        dropped = self._lines.dropped
+        half = self._lines.tail
         self._lines.finish()
-        if self._lines.dropped > dropped:
-            self._report("the input ends within a line: it is not followed", ELLIPSIS)
+        if half.strip(b" \t\r"):
+            self._report("the input ends within a line: it is not followed", _shown(half))
 
     def _line(self, one: bytes, now: Now) -> None:
         if not one.strip(b" \t\r"):
@@ -208,8 +215,7 @@ class Answers:
         else:
             problem = self._decide(action, request_id, name, now)
         if problem:
-            shown = printable(one[:200])
-            self._report(problem, shown + ELLIPSIS if len(one) > 200 else shown)
+            self._report(problem, _shown(one))
 
     def _decide(self, action: str, request_id: str, name: str, now: Now) -> str:
         """Answers a request; what is wrong with that, or ""."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import select
 import signal
-import sys
 import time
 
 from . import children, demoworld, terminal
@@ -60,9 +59,9 @@ def run(options: Options, environ: Mapping[str, str]) -> int:
     try:
         return _live(options, environ)
     except NotHere as refusal:
-        lines = ["simple-clearance: no live demonstration: " + refusal.message]
-        lines += ["hint: " + hint for hint in refusal.hints]
-        print("\n".join(lines), file=sys.stderr, flush=True)
+        terminal.diagnose("simple-clearance: no live demonstration: " + refusal.message)
+        for hint in refusal.hints:
+            terminal.diagnose("hint: " + hint)
     return _recorded(options, environ)
 
 
@@ -115,8 +114,15 @@ def _session(options: Options, environ: Mapping[str, str], welcome: str) -> int:
 
     session = Session(options, environ)
     if not options.json:
-        print(welcome, flush=True)
+        _say(welcome)
     return session.run()
+
+
+def _say(welcome: str) -> None:
+    try:
+        os.write(1, welcome.encode("ascii") + b"\n")
+    except OSError:
+        pass  # the session finds that out, too, and tells what is lost by it
 
 
 def _await(world: Child) -> None:

@@ -240,7 +240,7 @@ class Docket:
 
     def undo(self, answer: Answer, by: str) -> None:
         """Queues the opposite of an applied verdict; there is no neutral un-allow."""
-        answer.undone = True
+        answer.undone, answer.doubtful = True, False
         action = "deny" if answer.action == "allow" else "allow"
         self._queue(Job(answer.container, action, answer.target, [], by, named=answer.named, undoes=answer))
 
@@ -366,6 +366,7 @@ class Docket:
         self._settle(job.container, asked, now)
         if job.undoes is not None:
             job.undoes.undone = outcome.result in (APPLIED, DRY_RUN)
+            job.undoes.doubtful = not job.undoes.undone
             return
         keys = tuple(request.key for request in affected)
         self._remember(

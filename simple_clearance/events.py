@@ -60,6 +60,11 @@ class Lines:
             return kept
         return lines
 
+    @property
+    def tail(self) -> bytes:
+        """The unfinished line so far; b"" for one that is dropped."""
+        return self._tail
+
     def finish(self) -> bool:
         """At the end of the stream: whether half a line was left (it is dropped and counted)."""
         half = bool(self._tail) or self._skipping

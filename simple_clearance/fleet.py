@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 
-from . import audit, bridge, clocks, events, forgotten, statedir, watched
-from .errors import OK, READER_ENDED
+from . import archived, audit, bridge, clocks, events, forgotten, statedir, watched
+from .errors import CANNOT_START, OK, READER_ENDED, Refused
 from .names import NameBook
 from .shieldlog import ShieldLog
 from .source import AuditSource, ReaderSource
+from .text import printable
 from .watch import CONTENTS
 
 TYPE_CHECKING = False
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from .loop import Loop
     from .moment import Now
     from .options import Options
-    from .replay import ReplaySource
+    from .replay import ReplayFile, ReplaySource
     from .watch import Folders
     from .watched import Watched
 
@@ -81,6 +82,7 @@ class Fleet:
         return [
             (source.watched.name, source.watched.id, source.kind, source.watched.version)
             for source in self.sources
+            if source.watched.name  # a recording that never said so has none
         ]
 
     def prepare(self, environ: Mapping[str, str]) -> None:
@@ -115,15 +117,16 @@ class Fleet:
             self._docket.warn(f"{one.name}: {forgotten.told(number)}", hint=command)
 
     def start_replay(self) -> None:
-        """The same for a recording.  Refused when it can't be read, or holds several containers."""
+        """The same for a recording.  Refused when it can't be read."""
         from .replay import ReplayFile, ReplaySource
 
-        file = ReplayFile(self._options.replay or "", "".join(self._options.containers))
-        one = watched.Watched(file.recording.container)
-        one.id, one.version, one.dossier = file.recording.id, file.recording.version, file.recording.dossier
+        name = "".join(self._options.containers)
+        file = ReplayFile(self._options.replay or "", name)
+        one = watched.Watched(name)
         self.containers.append(one)
-        self._docket.add_container(one.name, one.version, one.dossier)
-        self._replay = ReplaySource(one, file, self._loop, self._replayed, self._replay_over)
+        self._replay = ReplaySource(
+            one, file, self._loop, self._replay_known, self._replayed, self._replay_over
+        )
         self.sources.append(self._replay)
 
     def listening(self) -> bool:
@@ -155,7 +158,9 @@ class Fleet:
                     self._blocked(one, message, now)
 
     def read_history(self, now: Now) -> None:
-        """One slice of each query log's history that has not been read yet."""
+        """One slice of each query log's history that has not been read yet, and a recording's beginning."""
+        if self._replay is not None:
+            self._replay.catch_up(now)
         for one in self.containers:
             if one.book is not None and one.book.behind:
                 for dest in one.book.catch_up():
@@ -245,9 +250,11 @@ class Fleet:
         one = source.watched
         found = bridge.find(one, source.holder, os.getuid()) if source.holder else None
         if found is None and self._listened:
-            self._ended(READER_ENDED, f"{one.name}: {source.refusal().message}")
+            refusal = _refusal(source)
+            hints = ["hint: " + hint for hint in refusal.hints]
+            self._ended(READER_ENDED, f"{one.name}: {refusal.message}", *hints)
         elif found is None:
-            raise source.refusal()
+            raise _refusal(source)
         elif self._options.take_over:
             source.close()
             self._take_over(one, found)
@@ -309,6 +316,13 @@ class Fleet:
 
     # Recordings
 
+    def _replay_known(self, file: ReplayFile) -> None:
+        """Which container it is about, and what is recorded of that."""
+        (one,), recording = self.containers, file.recording
+        one.name, one.id, one.version = recording.container, recording.id, recording.version
+        one.dossier = recording.dossier
+        self._docket.add_container(one.name, one.version, one.dossier)
+
     def _replayed(self, source: ReplaySource, message: object, now: Now) -> None:
         dest = getattr(message, "dest", "")
         if isinstance(message, (events.Event, events.Lost)):
@@ -320,3 +334,13 @@ class Fleet:
     def _replay_over(self, source: ReplaySource, _now: Now) -> None:
         for remark in source.file.remarks():
             self._docket.warn(remark)
+
+
+def _refusal(source: ReaderSource) -> Refused:
+    """Why it never listened: where our own did not even begin, perhaps since our file is another one now."""
+    ours = any(line.startswith("simple-clearance: ") for line in source.said)
+    replaced = "" if ours or source.foreign else archived.replaced()
+    if not replaced:
+        return source.refusal()
+    text = "%s was replaced or removed while it ran: no reader can be started" % printable(replaced, 200)
+    return Refused(CANNOT_START, text, "start it again")

@@ -138,7 +138,7 @@ def _summary(record: Record, dry: int) -> str:
     told: list[str] = [
         "%d %s" % (number, words.get(key, key))
         for key, number in record.items()
-        if key not in ("type", "exit") and number
+        if key not in ("type", "exit", "dry_run") and number
     ]
     if dry:
         told.insert(0, "%d decided in a dry run" % dry)

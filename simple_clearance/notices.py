@@ -240,11 +240,12 @@ def lost_lines(number: int, where: str, width: int, when: str) -> list[str]:
 def summary_lines(summary: dict[str, Any], width: int) -> list[str]:
     """The end, in a line or two: everything that is not zero."""
     words = (
+        ("dry_run", "decided in a dry run"),
         ("allowed", "allowed"), ("denied", "denied"), ("skipped", "skipped"), ("muted", "muted"),
         ("failed", "failed"), ("unknown", "unknown"), ("open", "left open"), ("lost", "lost"),
         ("untold", "not asked"),
     )  # fmt: skip
-    found = ["%d %s" % (summary[key], word) for key, word in words if summary[key]]
+    found = ["%d %s" % (summary[key], word) for key, word in words if summary.get(key)]
     return folded("stopped: " + (", ".join(found) or "nothing was blocked"), width, "", "  ")
 
 
@@ -253,12 +254,23 @@ REPEATED = 100
 
 
 def repeat_commands(history: Sequence[Answer], shield: str) -> list[str]:
-    """The commands that would repeat the applied verdicts, one each, the last word on a target only."""
+    """The commands that would repeat the applied verdicts, one each, the last word on a target only.
+
+    A target whose verdict was to be taken back, but may not have been, is left out: the operator
+    wanted it otherwise.
+    """
     last: dict[Any, str] = {}
     for answer in history:
-        if answer.action in ("allow", "deny") and answer.result == "applied":
-            action = answer.action if not answer.undone else ("deny" if answer.action == "allow" else "allow")
-            last[answer.container, answer.target] = f"{shield} {action} {answer.container} {answer.target}"
-    commands = list(last.values())
+        if answer.action not in ("allow", "deny"):
+            continue
+        target = (answer.container, answer.target)
+        if answer.result == "applied" and not answer.doubtful:
+            opposite = {"allow": "deny", "deny": "allow"}
+            last[target] = opposite[answer.action] if answer.undone else answer.action
+        elif answer.result in ("failed", "unknown") and last.get(target) == answer.action:
+            pass  # once more in vain
+        elif answer.result != "dry-run":
+            last.pop(target, None)
+    commands = [f"{shield} {action} {container} {dest}" for (container, dest), action in last.items()]
     more = len(commands) - REPEATED
     return commands if more <= 0 else [*commands[:REPEATED], "and %d more, which --log keeps" % more]

@@ -15,12 +15,13 @@ class Options:
     __slots__ = (
         "answer", "bell", "containers", "count", "debug", "dry_run", "duration", "ignore_hub", "json",
         "log", "netns", "policy", "reader", "replay", "role", "sandbox", "save_profile", "shield",
-        "state_dir", "take_over", "verdict_timeout",
+        "state_dir", "take_over", "text", "verdict_timeout",
     )  # fmt: skip
 
     def __init__(self, containers: list[str]) -> None:
         self.containers = containers
         self.role: str | None = None  # "check", "demo" or None for a session
+        self.text = ""  # what to say instead of all else
         self.sandbox = 0  # the pid that keeps the demonstration's namespace: no podman, no hub to ask
         self.state_dir: str | None = None
         self.netns: str | None = None

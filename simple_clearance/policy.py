@@ -16,9 +16,13 @@ if TYPE_CHECKING:
     from typing import Sequence
 
 ACTIONS = ("allow", "deny", "skip", "ask")
+TARGETS = "a target is example.com, *.example.com, 203.0.113.9, 203.0.113.0/24 or *"
 SYNTAX = "ACTION TARGET [port N[-M]] [tcp|udp]"
 LARGEST = 1 << 20
 """Bytes of a policy file; more is somebody's mistake."""
+
+MISTAKES = 50
+"""Mistakes of one file that are told."""
 
 # (address, length of the prefix): what the shield's floor keeps shut
 FLOOR = (
@@ -175,19 +179,34 @@ def _guarded_range(dest: str, address: Network, private: bool) -> Network | None
 
 def parse(data: bytes, filename: str) -> Policy:
     """The policy in a file's bytes.  Raises `PolicyError` for the first mistake, nothing else."""
+    policy, mistakes = read(data, filename)
+    if mistakes:
+        raise mistakes[0]
+    return policy
+
+
+def read(data: bytes, filename: str) -> tuple[Policy, list[PolicyError]]:
+    """The policy in a file's bytes without the lines that are wrong, and what is wrong with each.
+
+    After `MISTAKES` of them it reads no further.
+    """
     shown = printable(filename, 200)
     if len(data) > LARGEST:
-        raise PolicyError(shown, "more than %d bytes" % LARGEST)
+        return Policy([]), [PolicyError(shown, "more than %d bytes" % LARGEST)]
     rules: list[Rule] = []
+    mistakes: list[PolicyError] = []
     text = data[3:] if data.startswith(b"\xef\xbb\xbf") else data  # the mark that some editors put first
     for number, line in enumerate(text.split(b"\n"), 1):
         try:
             rule = _rule(line, len(rules))
         except _Mistake as mistake:
-            raise PolicyError("%s:%d" % (shown, number), str(mistake), mistake.hint) from None
+            mistakes.append(PolicyError("%s:%d" % (shown, number), str(mistake), mistake.hint))
+            if len(mistakes) == MISTAKES:
+                break
+            continue
         if rule is not None:
             rules.append(rule)
-    return Policy(rules)
+    return Policy(rules), mistakes
 
 
 def _rule(line: bytes, index: int) -> Rule | None:
@@ -217,7 +236,7 @@ def _target(rule: Rule, word: str) -> None:
     plain = addresses.canonical(word)
     if plain is not None:
         rule.network = Network(plain)
-    elif "/" in word:
+    elif "/" in word and "://" not in word:
         rule.network = _network(word)
     elif word.startswith("*."):
         if not addresses.is_name(word[2:].lower()):
@@ -226,7 +245,18 @@ def _target(rule: Rule, word: str) -> None:
     elif addresses.is_name(word.lower()):
         rule.name = word.lower()
     else:
-        raise _Mistake("neither a name nor an address: %s" % printable(word, 80))
+        raise _Mistake("neither a name nor an address: %s" % printable(word, 80), _meant(word))
+
+
+def _meant(word: str) -> str:
+    """What `word`, which is no target, may have been meant for."""
+    host = word.partition("://")[2].partition("/")[0] or word
+    name, colon, port = host.rpartition(":")
+    port = " port " + port if colon and port.isascii() and port.isdigit() else ""
+    name = (name if port else host).strip("[]").rstrip(".").lower()
+    if addresses.canonical(name) is None and not addresses.is_name(name):
+        return TARGETS
+    return printable(name, 80) + port
 
 
 def _network(word: str) -> Network:
@@ -287,4 +317,7 @@ def _consistent(rule: Rule, word: str) -> None:
     if rule.action == "allow" and word == "*":
         raise _Mistake("allow * would open everything", "--answer allow --for SECONDS")
     if rule.action == "allow" and rule.named and not addresses.is_target_name(rule.name or "x" + rule.suffix):
-        raise _Mistake("not a name that can be allowed: %s" % printable(word, 80))
+        raise _Mistake(
+            "not a name that can be allowed: %s" % printable(word, 80),
+            "a name with a dot in it, without `_` and not under localhost; else its address",
+        )

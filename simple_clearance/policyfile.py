@@ -36,7 +36,20 @@ class PolicyFile:
         self._seen: Stamp | None = None
 
     def load(self) -> Policy:
-        """The rules as they are now.  Refused (3) when they can't be read or have a mistake, naming it."""
+        """The rules as they are now.  Refused (3) when they can't be read, or for their first mistake."""
+        found, mistakes = self.read()
+        if mistakes:
+            raise mistakes[0]
+        return found
+
+    def read(self) -> tuple[Policy, list[Refused]]:
+        """The rules, and every mistake among them.  Refused (3) when they can't be read at all."""
+        found, mistakes = policy.read(self._data(), self.path)
+        return found, [
+            Refused(CANNOT_START, str(error), *([error.hint] if error.hint else [])) for error in mistakes
+        ]
+
+    def _data(self) -> bytes:
         again, self.due = self._loaded is not None, None
         try:
             # the second time nobody waits for it: it must not be a pipe by then
@@ -48,21 +61,26 @@ class PolicyFile:
                     raise self._refused("not a regular file any more")
                 data = file.read(policy.LARGEST + 1)
         except OSError as error:
+            self._seen = self._look()
             raise self._refused(error.strerror or str(error)) from None
-        try:
-            return policy.parse(data, self.path)
-        except policy.PolicyError as error:
-            raise Refused(CANNOT_START, str(error), *([error.hint] if error.hint else [])) from None
+        return data
 
     def notice(self, mono: float) -> None:
-        """Something has changed where it lies: `due` tells whether and when to read it."""
-        try:
-            found = _stamp(os.stat(self.path))
-        except OSError:
-            return  # being replaced: the notice of the new one is still to come
+        """Something has changed where it lies: `due` tells whether and when to read it.
+
+        A file that is gone is due, too: it may just be replaced, and else that has to be told.
+        """
+        found = self._look()
         if found != self._seen:
             self._seen = found
             self.due = mono + SETTLES
+
+    def _look(self) -> Stamp | None:
+        """What it looks like now, None where it is not there."""
+        try:
+            return _stamp(os.stat(self.path))
+        except OSError:
+            return None
 
     def _refused(self, reason: str) -> Refused:
         text = f"policy file {printable(self.path, 200)}: {reason}"

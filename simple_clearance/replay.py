@@ -7,7 +7,6 @@ from a reader, each with the time at which it was recorded, as fast as it takes 
 from __future__ import annotations
 
 import os
-import select
 
 from . import events
 from .errors import CANNOT_START, USAGE, Refused
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from .recording import Message
     from .watched import Watched
 
+    Known = Callable[["ReplayFile"], None]
     Sink = Callable[["ReplaySource", Message, Now], None]
     Gone = Callable[["ReplaySource", Now], None]
 
@@ -35,17 +35,20 @@ FORMATS = "a recording is what --log or --json wrote, or a reader's lines"
 
 
 class ReplayFile:
-    """An open recording, read as far as it takes to know its container.
+    """An open recording.  `known` becomes true once enough of it is read to tell its container.
 
     Refused (3) when it can't be read or holds nothing of the kind, (2) when it holds several
-    containers and `container` does not say which.  Waits for a pipe's first lines.
+    containers and `container` does not say which.  It never waits: a pipe's first lines may be
+    long in coming, or never come, and whoever waits for them has to hear of signals, too.
     """
 
     def __init__(self, path: str, container: str = "") -> None:
         self.name = printable(path, 200)
         self.recording = Recording(container)
-        self.ahead: list[Recorded] = []
+        self.known = False
         self.at_end = False
+        self._ahead: list[Recorded] = []
+        self._size = 0
         self._bad = 0
         self._broken = ""
         self._lines = events.Lines()
@@ -53,11 +56,6 @@ class ReplayFile:
             self.fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
         except (OSError, ValueError) as error:
             raise self._refused(error) from None
-        try:
-            self._read_ahead()
-        except BaseException:
-            self.close()
-            raise
 
     def __repr__(self) -> str:
         return "ReplayFile(%s, %s)" % (self.name, self.recording.container)
@@ -67,15 +65,28 @@ class ReplayFile:
             os.close(self.fd)
             self.fd = -1
 
+    def read_ahead(self) -> None:
+        """Reads on for the sake of `known`; `ahead` has what was read on the way."""
+        try:
+            self._ahead += self.read()
+        except OSError as error:
+            raise self._refused(error) from None
+        if self.recording.understood or self.at_end or self._size >= AHEAD:
+            self._decide()
+            self.known = True
+
+    def ahead(self) -> list[Recorded]:
+        """What was read too early, once."""
+        found, self._ahead = self._ahead, []
+        return found
+
     def read(self) -> list[Recorded]:
         """What the next 64 KiB hold; at the end it sets `at_end`."""
-        if self.ahead:
-            found, self.ahead = self.ahead, []
-            return found
         try:
             data = os.read(self.fd, CHUNK)
         except BlockingIOError:
             return []
+        self._size += len(data)
         if data:
             return self._parse(self._lines.feed(data))
         self._lines.finish()
@@ -105,19 +116,8 @@ class ReplayFile:
             found.append("%s: left out what is recorded of %s" % (self.name, self._others()))
         return found
 
-    def _read_ahead(self) -> None:
-        poll = select.poll()
-        poll.register(self.fd, select.POLLIN)
-        found: list[Recorded] = []
-        size = 0
-        try:
-            while not self.at_end and not self.recording.understood and size < AHEAD:
-                poll.poll()
-                found += self.read()
-                size += CHUNK
-        except OSError as error:
-            raise self._refused(error) from None
-        self.ahead = found
+    def _decide(self) -> None:
+        """Which container it is about, or Refused."""
         if not self.recording.understood:
             raise Refused(CANNOT_START, "--replay %s: no recording" % self.name, FORMATS)
         choice = [printable(name, 80) for name in self.recording.choice[:OTHERS_SHOWN]]
@@ -153,19 +153,23 @@ class ReplayFile:
 class ReplaySource:
     """Stands where a `ReaderSource` would.  Gives its events to `sink`, and its end to `gone`.
 
-    The moment that goes with an event has the monotonic clock of now and the wall clock of then.
+    `started` is true once it is known what it is about, which is told to `known`; nothing goes to
+    `sink` before the next round.  The moment that goes with an event has the monotonic clock of
+    now and the wall clock of then.
     """
 
     kind = "replay"
     foreign = False
-    started = True
     held_by = 0
 
-    def __init__(self, watched: Watched, file: ReplayFile, loop: Loop, sink: Sink, gone: Gone) -> None:
+    def __init__(
+        self, watched: Watched, file: ReplayFile, loop: Loop, known: Known, sink: Sink, gone: Gone
+    ) -> None:
         self.watched = watched
         self.file = file
         self.over = False
         self._loop = loop
+        self._known = known
         self._sink = sink
         self._gone = gone
         self._wall: float | None = None
@@ -173,6 +177,10 @@ class ReplaySource:
 
     def __repr__(self) -> str:
         return "ReplaySource(%r)" % self.file
+
+    @property
+    def started(self) -> bool:
+        return self.file.known
 
     @property
     def bad_lines(self) -> int:
@@ -195,11 +203,24 @@ class ReplaySource:
     def reap(self, now: Now) -> None:
         """There is no process to end."""
 
+    def catch_up(self, now: Now) -> None:
+        """Gives what was read before it was known, for which nothing may become readable any more."""
+        self._give(self.file.ahead(), now)
+
     def _read(self, _events: int, now: Now) -> None:
+        if not self.file.known:
+            self.file.read_ahead()
+            if self.file.known:
+                self._known(self.file)
+            return
+        self.catch_up(now)
         try:
             found = self.file.read()
         except OSError as error:
             found = self.file.give_up(error)
+        self._give(found, now)
+
+    def _give(self, found: list[Recorded], now: Now) -> None:
         for recorded in found:
             if self.over:
                 return

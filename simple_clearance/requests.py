@@ -128,9 +128,15 @@ class Job:
 
 
 class Answer:
-    """A line of the session's history: what was answered, when, and what came of it."""
+    """A line of the session's history: what was answered, when, and what came of it.
 
-    __slots__ = ("action", "container", "keys", "named", "opened", "result", "target", "undone", "wall")
+    `undone` says whether its opposite was applied, or is on its way; `doubtful`, that it failed or had
+    no outcome: it may have done half of it.
+    """
+
+    __slots__ = (
+        "action", "container", "doubtful", "keys", "named", "opened", "result", "target", "undone", "wall",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -153,6 +159,7 @@ class Answer:
         self.named = named
         self.opened = opened
         self.undone = False
+        self.doubtful = False
 
     def __repr__(self) -> str:
         return f"Answer({self.action} {self.container} {self.target} {self.result})"

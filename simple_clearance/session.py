@@ -201,7 +201,8 @@ class Session:
             self._read_policy_again(now)
             if self._patience is not None and self._patience <= now.mono:
                 self._patience = None
-                terminal.diagnose("simple-clearance: the reader does not listen yet (Ctrl-C stops)")
+                late = "recording has not begun" if self._options.replay else "reader does not listen"
+                terminal.diagnose("simple-clearance: the %s yet (Ctrl-C stops)" % late)
         self._patience = None
         if self._ending is None:
             self._fleet.claim()
@@ -381,7 +382,8 @@ class Session:
         self._drain(now)
         front.close()
         self._drain(now)  # what it lost
-        summary = coprocess.summary(self._docket.summary(), self._exit_code())
+        dry = sum(answer.result == DRY_RUN for answer in self._docket.history)
+        summary = coprocess.summary(self._docket.summary(), self._exit_code(), dry)
         if self._log is not None:
             self._log.record(summary, now)
             summary["exit"] = self._exit_code()  # that may have been what could not be written

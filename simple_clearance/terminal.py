@@ -34,6 +34,7 @@ class Terminal:
         self.fd = fd
         self._found: list[Any] = termios.tcgetattr(fd)
         self._pending = b""
+        self._last = b""
         self._raw = False
 
     def __enter__(self) -> Terminal:
@@ -46,9 +47,14 @@ class Terminal:
             os.close(self.fd)
 
     def restore(self) -> None:
-        """The end: what is still to be shown goes out, if that takes no longer than a second."""
+        """The end: what is still to be shown goes out, if that takes no longer than a second.
+
+        A line that nobody ended, because of a fault, is ended: others write below it.
+        """
         if self._raw:
             try:
+                if self._last not in (b"", b"\r", b"\n"):
+                    self.write(b"\r\n")
                 self._flush()
             finally:
                 self.cooked()
@@ -93,6 +99,7 @@ class Terminal:
     def write(self, data: bytes) -> bool:
         """Writes as much as goes now; whether all of it, and of earlier data, has gone out."""
         self._pending += data
+        self._last = data[-1:] or self._last
         while self._pending:
             try:
                 self._pending = self._pending[os.write(self.fd, self._pending) :]

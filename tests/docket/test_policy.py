@@ -260,6 +260,7 @@ def test_an_address_that_others_call_private_is_like_any_other():
 
 
 EVERYTHING = "--answer allow --for SECONDS, or * for deny, skip and ask"
+TARGET_NAME = "a name with a dot in it, without `_` and not under localhost; else its address"
 NETWORKS = "203.0.113.0/24 or 2001:db8::/32"
 PORTS = "port 443 or port 8000-8080"
 SKIP = "skip, with the same words behind it"
@@ -284,19 +285,27 @@ SKIP = "skip, with the same words behind it"
         ("allow 203.0.113.0/33", "not a network: 203.0.113.0/33", "the prefix has at most 32 bits"),
         ("allow 203.0.113.0/255.255.255.0", "not a network: 203.0.113.0/255.255.255.0", NETWORKS),
         ("allow 203.0.113.0/", "not a network: 203.0.113.0/", NETWORKS),
-        ("allow ::ffff:203.0.113.1", "neither a name nor an address: ::ffff:203.0.113.1", ""),
-        ("allow 203.0.113.01", "neither a name nor an address: 203.0.113.01", ""),
-        ("allow 203.0.113", "neither a name nor an address: 203.0.113", ""),
-        ("allow www.example.com.", "neither a name nor an address: www.example.com.", ""),
-        ("allow http://www.example.com", "not a network: http://www.example.com", NETWORKS),
-        ("allow www.example.com:443", "neither a name nor an address: www.example.com:443", ""),
-        ("allow -h", "neither a name nor an address: -h", ""),
-        ("allow localhost", "not a name that can be allowed: localhost", ""),
-        ("allow a_b.example.com", "not a name that can be allowed: a_b.example.com", ""),
-        ("allow *.a_b.example.com", "not a name that can be allowed: *.a_b.example.com", ""),
+        ("allow ::ffff:203.0.113.1", "neither a name nor an address: ::ffff:203.0.113.1", policy.TARGETS),
+        ("allow 203.0.113.01", "neither a name nor an address: 203.0.113.01", policy.TARGETS),
+        ("allow 203.0.113", "neither a name nor an address: 203.0.113", policy.TARGETS),
+        ("allow www.example.com.", "neither a name nor an address: www.example.com.", "www.example.com"),
+        ("allow http://x.example", "neither a name nor an address: http://x.example", "x.example"),
+        ("allow https://x.example:8443/a/b", "neither a name nor an address: https://x.example:8443/a/b",
+         "x.example port 8443"),
+        ("allow EXAMPLE.COM.", "neither a name nor an address: EXAMPLE.COM.", "example.com"),
+        ("allow 203.0.113.1:443", "neither a name nor an address: 203.0.113.1:443", "203.0.113.1 port 443"),
+        ("allow [2001:db8::1]:443", "neither a name nor an address: [2001:db8::1]:443",
+         "2001:db8::1 port 443"),
+        ("allow ://", "neither a name nor an address: ://", policy.TARGETS),
+        ("allow www.example.com:443", "neither a name nor an address: www.example.com:443",
+         "www.example.com port 443"),
+        ("allow -h", "neither a name nor an address: -h", policy.TARGETS),
+        ("allow localhost", "not a name that can be allowed: localhost", TARGET_NAME),
+        ("allow a_b.example.com", "not a name that can be allowed: a_b.example.com", TARGET_NAME),
+        ("allow *.a_b.example.com", "not a name that can be allowed: *.a_b.example.com", TARGET_NAME),
         ("allow *.", "not a suffix: *.", "*.example.com"),
         ("allow *.*.example.com", "not a suffix: *.*.example.com", "*.example.com"),
-        ("allow www.*.com", "neither a name nor an address: www.*.com", ""),
+        ("allow www.*.com", "neither a name nor an address: www.*.com", policy.TARGETS),
         ("skip * port", "no port after `port`", PORTS),
         ("skip * port https", "not a port: https", PORTS),
         ("skip * port 443,80", "not a port: 443,80", PORTS),
@@ -317,6 +326,13 @@ SKIP = "skip, with the same words behind it"
 def test_a_mistake_has_its_line_its_reason_and_its_remedy(line, reason, hint):
     assert mistake(line) == (reason, hint)
     assert mistake("# fine\n\nskip *\n" + line) == (reason, hint)
+
+
+def test_every_mistake_is_told_and_the_other_lines_are_rules():
+    found, mistakes = policy.read(b"skip *\nallow *\n# fine\ndeny x.example\nask *\n\xff", "rules")
+    assert [rule.text for rule in found.rules] == ["skip *", "ask *"]
+    assert [str(mistake).split(" ")[0] for mistake in mistakes] == ["rules:2:", "rules:4:", "rules:6:"]
+    assert len(policy.read(b"no\n" * 1000, "rules")[1]) == policy.MISTAKES
 
 
 def test_what_is_not_text_is_a_mistake():

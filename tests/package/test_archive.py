@@ -196,6 +196,90 @@ def lines(code: types.CodeType) -> Iterator[tuple[str, list[tuple[int, int]]]]:
             yield from lines(inner)
 
 
+WHILE_IT_STARTS = {
+    "cli": None,  # a role's module, before it does anything
+    "demo": None,
+    "reader": None,
+    "fleet": {"start_replay"},
+    "session": {"_load_policy", "_open_records", "_piped_front", "_greet"},
+}
+
+
+def test_a_session_imports_all_its_modules_before_it_asks_anything() -> None:
+    """Its file may be another one later.  What every front has imported may be imported again."""
+    late = []
+    for path in sorted(Path(ROOT, "simple_clearance").glob("*.py")):
+        module = path.stem
+        if module in WHILE_IT_STARTS and WHILE_IT_STARTS[module] is None:
+            continue
+        for function in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(function, ast.FunctionDef) or function.name in WHILE_IT_STARTS.get(module, ()):
+                continue
+            for node in ast.walk(function):
+                if isinstance(node, ast.ImportFrom) and node.level:
+                    late.append((module, function.name, node.module))
+    assert [one for one in late if one[0] != "__init__"] == [("session", "_commands", "notices")]
+
+
+def rebuilt(pyz: str, path: Path, **entries: bytes) -> str:
+    """The archive with other bytes in `sources`, `compiled` or the raw bytes of an entry."""
+    with zipfile.ZipFile(pyz) as good, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as bad:
+        for item in good.infolist():
+            data = entries.get(item.filename.partition("-")[0], good.read(item))
+            bad.writestr(item.filename, data)
+    return str(path)
+
+
+def broken(path: str, entry: str) -> str:
+    """The same file, with other bytes where the compressed ones of that entry are."""
+    with zipfile.ZipFile(path) as z:
+        (item,) = [item for item in z.infolist() if item.filename.partition("-")[0] == entry]
+    with open(path, "r+b") as file:
+        file.seek(item.header_offset + 30 + len(item.filename) + 10)
+        file.write(b"\xff" * (item.compress_size - 20))
+    return path
+
+
+@pytest.mark.parametrize("compiled", [b"", b"\0", b"(\xff", marshal.dumps(7), marshal.dumps({"cli": b"x"})])
+def test_a_damaged_compiled_form_leaves_the_sources(
+    every_python: Python, tmp_path: Path, compiled: bytes
+) -> None:
+    out = str(tmp_path / "out.pyz")
+    assert run(every_python.path, BUILD, "-o", out)[0] == 0
+    damaged = rebuilt(out, tmp_path / "damaged.pyz", compiled=compiled)
+    code, shown, told = run(every_python.path, "-W", "error", damaged, "--help")
+    assert (code, told) == (0, "") and shown.startswith("usage: ")
+
+
+def test_an_archive_whose_bytes_have_changed_says_so_in_a_line(every_python: Python, tmp_path: Path) -> None:
+    out = str(tmp_path / "out.pyz")
+    assert run(every_python.path, BUILD, "-o", out)[0] == 0
+    assert run(every_python.path, "-W", "error", broken(out, "compiled"), "--help")[0] == 0
+    code, shown, told = run(every_python.path, "-W", "error", broken(out, "sources"), "--help")
+    assert (code, shown) == (3, "")
+    assert told.startswith("simple-clearance: %s is damaged, or was replaced or removed: " % out)
+    assert told.count("\n") == 1
+
+
+def test_what_is_not_in_the_archive_is_no_empty_module(pyz: str) -> None:
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from simple_clearance import cli;"
+        "cli.__loader__.get_code('simple_clearance.nowhere')"
+    )
+    assert (
+        "ImportError: no module named 'simple_clearance.nowhere'" in run(sys.executable, "-c", code, pyz)[2]
+    )
+
+
+@pytest.mark.parametrize("words", [("--help",), ("--version",), ("--version", "c1")], ids=" ".join)
+def test_a_stdout_that_takes_nothing_is_told(every_python: Python, pyz: str, words: tuple[str, ...]) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [every_python.path, pyz, *words], stdout=full, stderr=subprocess.PIPE, timeout=30, check=False
+        )
+    assert (done.returncode, done.stderr) == (5, b"simple-clearance: stdout: No space left on device\n")
+
+
 def test_names_alone_need_no_parser_and_mean_the_same() -> None:
     cli = importlib.import_module("simple_clearance.cli")
     assert repr(cli.parse(["c1", "c2"])) == repr(cli.parse(["--", "c1", "c2"]))

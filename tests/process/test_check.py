@@ -362,3 +362,18 @@ def test_an_old_shield_on_real_rules(host, terminal, pyz, need):
     with Lab(rules=14) as lab:
         done = endtoend.Desk(host, lab, terminal, pyz).run("--check", "c1")
     assert done.returncode == 0 and b"bundle version 14: an allow opens private" in done.stdout
+
+
+def test_a_check_that_can_not_be_told_is_no_success(desk):
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            desk.argv("--check", "c1"),
+            stdin=subprocess.DEVNULL,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env=desk.env,
+            start_new_session=True,
+            timeout=20,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (5, b"simple-clearance: stdout: No space left on device\n")

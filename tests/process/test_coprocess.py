@@ -247,8 +247,8 @@ def test_half_a_line_at_the_end_decides_nothing(script, host):
     it.ids(1)
     it.say("allow r1")
     it.ends(5)
-    assert [record["message"] for record in it.of("error")] == [
-        "the input ends within a line: it is not followed"
+    assert [(record["message"], record["line"]) for record in it.of("error")] == [
+        ("the input ends within a line: it is not followed", "allow r1")
     ]
     assert targets(host) == []
 

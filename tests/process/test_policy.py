@@ -284,15 +284,40 @@ def test_a_file_that_is_being_written_decides_nothing_by_what_is_missing(script,
     assert host.targets() in ([], ["deny 198.51.100.2"])
 
 
-def test_a_file_that_is_removed_leaves_its_rules(script, policy):
+def test_a_file_that_is_removed_leaves_its_rules_and_is_told_once(script, policy, tmp_path):
+    it = script("--json", "--policy", policy("skip 198.51.100.1\n"))
+    it.block("198.51.100.2")
+    it.ids(1)
+    os.rename(policy.path, tmp_path / "kept")
+    assert it.until("error")["message"] == (
+        "policy file %s: No such file or directory: the rules stay as they were" % policy.path
+    )
+    (tmp_path / "other").write_text("another file comes and goes\n")
+    os.unlink(tmp_path / "other")
+    decides(it, "198.51.100.1", "skipped")
+    assert it.silent(0.6), "it is not told again"
+    policy("skip 198.51.100.2\n")
+    it.until("closed", id="r1")
+    os.unlink(policy.path)
+    it.until("error", 2)
+    it.block("198.51.100.1", port=80)
+    it.ids(3)
+    os.rename(tmp_path / "kept", policy.path)
+    it.until("closed", id="r3")
+    it.ends(0)
+    assert len(it.of("error")) == 2
+
+
+def test_a_file_that_is_replaced_slowly_is_not_told_to_be_gone(script, policy, tmp_path):
     it = script("--json", "--policy", policy("skip 198.51.100.1\n"))
     it.block("198.51.100.2")
     it.ids(1)
     os.unlink(policy.path)
-    decides(it, "198.51.100.1", "skipped")
+    assert it.silent(0.1)
     policy("skip *\n")
     it.until("closed", id="r1")
     it.ends(0)
+    assert it.of("error") == []
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
@@ -380,6 +405,14 @@ def test_check_tells_what_is_wrong_with_it(desk, policy):
     assert done.returncode == 3
     assert b"WRONG policy        %s:2: terok-shield denies whole" % str(policy.path).encode() in done.stdout
     assert b"hint: skip, with the same words behind it" in done.stdout
+    done = desk.run("--check", "--policy", policy("allow *\nskip *\nallow http://x.example\n"), "c1")
+    assert done.returncode == 3
+    wrong = [line for line in done.stdout.decode().splitlines() if line.startswith("WRONG")]
+    assert [line.partition("rules:")[2] for line in wrong] == [
+        "1: allow * would open everything",
+        "3: neither a name nor an address: http://x.example",
+    ]
+    assert done.stdout.endswith(b"\n") and b"hint: x.example\n" in done.stdout
     done = desk.run("--check", "--policy", policy("skip *\n# and\nask *\n"), "c1")
     assert done.returncode == 0 and b"rules: 2 rules\n" in done.stdout
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import random
+import select
+import signal
 import subprocess
 import threading
 import time
 
 import pytest
+from support import eventually
 
 from simple_clearance import clocks, coprocess, events
 from simple_clearance.docket import Docket
@@ -283,10 +286,21 @@ class Replayed:
 
     def __init__(self, path, container=""):
         self.file = ReplayFile(path, container)
-        self.heard, self.gone = [], 0
+        self.heard, self.gone, self.known = [], 0, 0
         self.loop = Loop()
-        one = Watched(self.file.recording.container)
-        self.source = ReplaySource(one, self.file, self.loop, self._hear, self._end)
+        one = Watched(container)
+        self.source = ReplaySource(one, self.file, self.loop, self._know, self._hear, self._end)
+        try:
+            while not self.source.started:
+                self.loop.wait()
+        except Refused:
+            self.source.close()
+            raise
+        assert self.known == 1 and self.heard == []
+        self.source.catch_up(clocks.now())
+
+    def _know(self, file):
+        self.known += 1
 
     def _hear(self, source, message, now):
         self.heard.append((message, now))
@@ -380,7 +394,6 @@ def test_a_large_recording_leaves_the_others_their_turn(tmp_path):
 def test_a_replay_that_is_stopped_says_nothing_more(tmp_path):
     path = written(tmp_path / "log", *(theirs(1 + number % 250) for number in range(5000)))
     replayed = Replayed(path)
-    replayed.loop.wait()
     heard = len(replayed.heard)
     replayed.source.stop()
     assert len(replayed.heard) == heard > 0
@@ -429,7 +442,7 @@ def test_what_is_no_recording_is_refused(tmp_path, make, problem):
     path = tmp_path / "log"
     make(path)
     with pytest.raises(Refused) as refused:
-        ReplayFile(str(path), "c1")
+        Replayed(str(path), "c1")
     assert refused.value.code == 3
     assert refused.value.message == "--replay %s: %s" % (path, problem)
     assert refused.value.hints
@@ -445,7 +458,7 @@ def test_of_several_containers_one_has_to_be_named(tmp_path):
     two = dict(SESSION, containers=[{"name": "c1"}, {"name": "c2"}])
     path = written(tmp_path / "log", two, ours())
     with pytest.raises(Refused) as refused:
-        ReplayFile(path)
+        Replayed(path)
     assert refused.value.code == 2
     assert len(Replayed(path, "c1").play()) == 1
     assert Replayed(path, "c2").play() == []
@@ -457,7 +470,7 @@ def test_nothing_is_left_open(tmp_path):
     for _ in range(3):
         ReplayFile(path).close()
         with pytest.raises(Refused):
-            ReplayFile(str(tmp_path), "c1")
+            Replayed(str(tmp_path), "c1")
     assert sorted(os.listdir("/proc/self/fd")) == before
 
 
@@ -610,3 +623,108 @@ def test_a_script_may_answer_what_is_replayed(tool, host, tmp_path):
                 script.stdin.flush()
         assert script.wait(10) == 0
     assert seen.count("verdict") == 2 and seen[-1] == "summary"
+
+
+# --- a pipe that is slow, or that nobody ever writes to
+
+
+@pytest.fixture
+def fifo(host, tmp_path, terminal):
+    """`fifo(*words)`: a replay, with `--json` or on a terminal, of a pipe without a writer yet."""
+    path = str(tmp_path / "ff")
+    os.mkfifo(path)
+    started = []
+
+    def start(*words, on_terminal=False):
+        argv = host.tool("--replay", path, *words)
+        if on_terminal:
+            it = terminal(argv, env=host.env())
+        else:
+            it = subprocess.Popen(
+                argv,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=host.env(),
+                start_new_session=True,
+                bufsize=0,
+            )
+            started.append(it)
+        eventually(lambda: opened(it.pid, path), timeout=10, what="it has the pipe open")
+        return it
+
+    start.path = path
+    yield start
+    for it in started:
+        if it.poll() is None:
+            it.kill()
+        it.communicate()
+
+
+def opened(pid, path):
+    try:
+        return path in [os.readlink("/proc/%d/fd/%s" % (pid, fd)) for fd in os.listdir("/proc/%d/fd" % pid)]
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT, signal.SIGTERM], ids=lambda n: n.name)
+def test_a_pipe_that_nobody_writes_to_can_be_left(fifo, number):
+    it = fifo("--json")
+    it.send_signal(number)
+    out, err = it.communicate(timeout=10)
+    records = [json.loads(line) for line in out.splitlines()]
+    assert (it.returncode, err) == (0, b"")
+    assert [record["type"] for record in records] == ["session", "summary"]
+    assert records[0]["containers"] == [], "nobody said whose recording it is"
+
+
+def test_on_a_terminal_too(fifo):
+    t = fifo(on_terminal=True)
+    t.send("\x03")
+    assert t.wait(10) == 0
+    assert "Traceback" not in t.text() and "internal error" not in t.text()
+
+
+def test_a_first_line_may_come_byte_by_byte():
+    reading, writing = os.pipe()
+    file = ReplayFile("/proc/self/fd/%d" % reading)
+    try:
+        for byte in json.dumps(theirs(1)).encode() + b"\n":
+            file.read_ahead()  # nothing new
+            assert not file.known
+            os.write(writing, bytes([byte]))
+            file.read_ahead()
+        assert file.known and file.recording.container == "c1"
+        assert len(file.ahead()) == 1 and file.ahead() == []
+    finally:
+        file.close()
+        os.close(reading)
+        os.close(writing)
+
+
+def test_each_line_of_a_slow_writer_is_told_when_it_comes(fifo):
+    it = fifo("--json", "--answer", "skip")
+    told = []
+
+    def tells(kind):
+        while not told or told[-1]["type"] != kind:
+            assert select.select([it.stdout], [], [], 10)[0], told
+            told.append(json.loads(it.stdout.readline()))
+        return told[-1]
+
+    with open(fifo.path, "w") as pipe:
+        text = json.dumps(theirs(1)) + "\n"
+        pipe.write(text[:20])
+        pipe.flush()
+        assert not select.select([it.stdout], [], [], 0.3)[0], "half a line says nothing"
+        pipe.write(text[20:])
+        pipe.flush()
+        assert tells("session")["containers"][0]["name"] == "c1"
+        assert tells("pending")["dest"] == "198.51.100.1"
+        pipe.write(json.dumps(theirs(2)) + "\n")
+        pipe.flush()
+        tells("closed")
+        assert tells("pending")["dest"] == "198.51.100.2"
+    assert tells("summary")["skipped"] == 2
+    assert it.wait(10) == 0

@@ -299,6 +299,8 @@ def test_keys_are_not_read_from_a_pipe(desk):
         (["--shield", " ", "c1"], "--shield"),
         (["--state-dir"], "expected one argument"),
         (["--bell=yes", "c1"], "--bell"),
+        (["--take-over", "--reader", "true", "c1"], "--take-over has no use with --reader"),
+        (["--take-over", "--replay", "/dev/null"], "--take-over has no use with --replay"),
     ],
 )
 def test_a_command_line_that_can_not_be_understood(desk, told, words, message):
@@ -379,3 +381,11 @@ def test_the_archive_needs_nothing_of_the_folder_it_lies_in(desk, tmp_path):
     (tmp_path / "socket.py").write_text("raise SystemExit(99)")
     done = desk.run("c1", cwd=str(tmp_path))
     assert done.returncode == 2, (done, sys.executable)
+
+
+def test_help_stands_in_columns(desk):
+    text = desk.run("--help").stdout.decode()
+    examples = text.partition("examples:\n")[2].partition("\n\n")[0].splitlines()
+    gaps = [re.search(r"\S(  +)\S", line.strip()) for line in examples]
+    assert len(examples) > 4 and len({gap.end() for gap in gaps}) == 1
+    assert max(map(len, text.splitlines())) < 80

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -318,3 +319,26 @@ def test_what_a_flood_left_open_is_answered_when_it_is_tried_again(script, host)
     it.child.terminate()
     it.ends(0)
     assert sorted(host.targets()) == sorted("deny " + dest for dest in dests)
+
+
+# --- the file it runs from
+
+
+@pytest.mark.parametrize("how", ["removed", "overwritten", "replaced by something else"])
+def test_a_reader_that_can_not_be_started_again_says_that_the_file_is_another_one(desk, tmp_path, how):
+    """terok-shield's reader holds the packet log and ends; ours is to take its place."""
+    mine = desk.pyz = shutil.copy(desk.pyz, str(tmp_path / "mine.pyz"))
+    desk.c1.bridge_reader()
+    t = desk.sit()
+    if how == "removed":
+        os.unlink(mine)
+    elif how == "overwritten":
+        with open(mine, "r+b") as file:
+            file.write(b"\0" * os.path.getsize(mine))
+    else:
+        (tmp_path / "new").write_text("raise SystemExit(9)\n")
+        os.rename(tmp_path / "new", mine)
+    os.kill(desk.lab.holder(), signal.SIGKILL)
+    t.expect("hint: start it again", timeout=10)
+    text = " ".join(desk.ends(4).split())
+    assert "c1: %s was replaced or removed while it ran: no reader can be started" % mine in text

@@ -8,8 +8,9 @@ import shlex
 import time
 
 import endtoend
+import pytest
 from endtoend import KEYS
-from support import eventually
+from support import eventually, with_a_fault
 
 desk = endtoend.desk
 
@@ -244,6 +245,7 @@ def test_a_dry_run_decides_and_runs_nothing_and_needs_no_verdict_command(desk):
     assert desk.host.verdicts() == [] and text.count(KEYS) == 2
     assert "still blocked" not in text, "nothing was promised"
     assert "the same again" not in text
+    assert "stopped: 2 decided in a dry run" in text
     assert b"\a" not in t.raw, "there was no --bell"
 
 
@@ -260,6 +262,71 @@ def test_the_commands_to_repeat_can_be_pasted_whatever_the_verdict_command_is(de
     t.expect("done in")
     pasted = " ".join(desk.quit().partition("the same again:")[2].split("\n")).replace("  ", "")
     assert shlex.split(pasted)[-6:] == [*words, "allow", "c1", ADDRESS], pasted
+
+
+@pytest.mark.parametrize(
+    "trouble, told",
+    [
+        ({"mode": "fail"}, "u deny %s ... FAILED" % ADDRESS),
+        ({"mode": "hang"}, "u deny %s ... no answer" % ADDRESS),
+    ],
+    ids=["failed", "without an outcome"],
+)
+def test_an_allow_that_was_to_be_undone_is_not_among_the_commands_to_repeat(desk, trouble, told):
+    t = desk.sit("--verdict-timeout", "0.5")
+    for address in (ADDRESS, OTHER):
+        desk.press("a", desk.block(address))
+        t.expect("a allow %s ... done in" % address)
+    desk.press("y", undo(desk), own=True)
+    t.expect("u deny %s ... done in" % OTHER)
+    desk.host.control("terok-shield", **trouble)
+    desk.press("y", undo(desk), own=True)
+    t.expect(told)
+    t.send("\x03")
+    again = desk.ends(5).partition("the same again:")[2]
+    assert re.findall("terok-shield .*", again) == ["terok-shield deny c1 %s" % OTHER]
+
+
+def test_nor_is_one_that_was_to_be_denied_later(desk):
+    t = desk.sit()
+    desk.press("a", desk.block())
+    t.expect("a allow %s ... done in" % ADDRESS)
+    t.quiet(0.1)
+    t.send("h")
+    t.expect("h back")
+    t.send("1")
+    asked = t.expect(KEYS)
+    desk.host.control("terok-shield", mode="fail")
+    desk.press("d", asked, own=True)
+    t.expect("d deny %s ... FAILED" % ADDRESS)
+    t.send("\x03")
+    assert "the same again" not in desk.ends(5)
+
+
+# --- a fault of ours
+
+FAULT = """
+
+plain = Docket.handle
+
+def handle(docket, *args):
+    if docket.open_count():
+        raise KeyError("a bug")
+    plain(docket, *args)
+
+Docket.handle = handle
+"""
+
+
+def test_what_went_wrong_is_told_below_the_line_of_keys(desk, tmp_path):
+    desk.pyz = with_a_fault(desk.pyz, str(tmp_path / "broken.pyz"), "docket", FAULT)
+    t = desk.sit()
+    desk.block(ADDRESS)
+    desk.lab.connect(OTHER, 443)
+    t.expect("hint: run it with --debug", timeout=10)
+    assert t.wait() == 70
+    assert [line.partition(":")[0] for line in t.screen() if "internal error" in line] == ["simple-clearance"]
+    assert [line for line in t.screen() if line.rstrip().endswith(KEYS)], "which stays as it was"
 
 
 # --- --verdict-timeout

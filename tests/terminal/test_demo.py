@@ -115,9 +115,8 @@ def test_a_walk_through_all_of_it(live):
     live.press("A", live.ask("api.example.org"))
     live.press("y", t.expect("any other key: no"), own=True)
     t.expect("opened 203.0.113.20, 203.0.113.21")
-    t.expect("203.0.113.21: first packet let out")
-
     live.ask("198.51.100.101")
+    eventually(lambda: "203.0.113.21: first packet let out" in t.text(), what="the other one is let out")
     eventually(lambda: listed(t), what="the list holds all of the flood")
     t.send("*")
     live.press("m", t.expect("100 marked:"), own=True)
@@ -221,6 +220,21 @@ def test_a_script_may_watch_it_too(live):
             elif event["type"] == "verdict":
                 assert event["result"] == "applied"
     assert (event["type"], event["allowed"], child.returncode) == ("summary", 1, 0)
+    live.nothing_is_left()
+
+
+def test_a_stdout_that_takes_nothing_is_told_as_in_any_session(live):
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [live.python, live.pyz, "--demo", "--answer", "skip"],
+            stdin=subprocess.DEVNULL,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env={"PATH": live.path, "TMPDIR": live.folder},
+            timeout=30,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (5, b"simple-clearance: stdout: No space left on device\n")
     live.nothing_is_left()
 
 
