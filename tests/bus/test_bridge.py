@@ -380,7 +380,8 @@ def test_where_a_stranger_takes_the_group_first_the_session_ends(followed, c1, l
     it.child.send_signal(signal.SIGCONT)
     assert it.child.wait(5) == 4
     words = "simple-clearance: c1: NFLOG group 100 is held by pid %d (%s)\n" % (holder.pid, comm(holder.pid))
-    it.ends(4, stderr=words)
+    remedy = "see what it is with ps -fp %d; one program at a time can read a container's packet log"
+    it.ends(4, stderr=words + "hint: %s\n" % (remedy % holder.pid))
     assert holder.poll() is None
 
 
