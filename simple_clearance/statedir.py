@@ -89,9 +89,12 @@ def claim(path: str, name: str) -> int:
 
     terok-shield edits its state without a lock, so two verdicts at once may spoil it.  Refused (3)
     when another session has it.  It is a lock on the directory itself (flock(2)): nothing is left
-    behind, whoever is killed.  -1 on a file system that has no locks.
+    behind, whoever is killed.  -1 where that can't be locked: on some file systems, or gone by now.
     """
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return -1
     try:
         fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return folder

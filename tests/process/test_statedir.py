@@ -149,3 +149,28 @@ def test_a_refusal_escapes_what_an_image_wrote(folder):
     evil = pathlib.Path(str(folder) + "\x1b[2J\nhint: rm -rf")
     message = refused(believe, evil).message
     assert "\\x1b[2J\\x0ahint" in message
+
+
+# --- one session at a time
+
+
+def test_one_has_it_until_it_is_closed(folder):
+    lock = statedir.claim(str(folder), "c1")
+    error = refused(statedir.claim, str(folder), "c1")
+    assert "another session answers for c1: pid %d (" % os.getpid() in error.message
+    assert "kill -TERM %d" % os.getpid() in error.hints[0]
+    os.close(lock)
+    os.close(statedir.claim(str(folder), "c1"))
+
+
+def test_other_containers_are_others_business(folder, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    for lock in [statedir.claim(str(path), "c1") for path in (folder, other)]:
+        assert lock >= 0
+        os.close(lock)
+
+
+def test_what_can_not_be_locked_keeps_nobody_away(folder):
+    assert statedir.claim(str(folder) + "/nowhere", "c1") == -1
+    assert statedir.claim("/proc/self/environ", "c1") == -1
