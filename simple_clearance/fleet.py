@@ -306,6 +306,7 @@ class Fleet:
             return
         one.ended = True
         one.close_namespace()  # or it would outlive the container
+        one.unlock()  # one that is started again is not taken up again
         self._loop.remove(one.pidfd)
         for source in self.sources:
             if source.watched is one:

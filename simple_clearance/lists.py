@@ -87,7 +87,8 @@ class Listing(View):
             narrow = self.width < screen.NARROW
             return ["1-9 * mark   Enter asks   l back" if narrow else "Enter asks the first   l back"]
         if self.width < screen.NARROW:
-            return ["%d marked: a s m  Enter  l back" % marked]
+            line = "%d marked: a s m  Enter  l back" % marked
+            return [line if len(line) <= self.width else "%d: a s m  Enter  l" % marked]
         return ["%d marked: a allow  s not now  m this session    Enter asks it   l back" % marked]
 
     def press(self, key: str) -> None:

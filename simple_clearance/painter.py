@@ -29,7 +29,7 @@ class Painter:
         self.width = width
         self.height = height
         self.below = 0
-        self._dumb = dumb
+        self.dumb = dumb
         self._colour = colour
         self._keys: list[str] = []
         self._out = bytearray()
@@ -63,7 +63,7 @@ class Painter:
         self.erase()
         self._keys = [clip_right(_safe(text), self.width - 1) for text in texts]  # a wrapped one stays
         self._out += "\r\n".join(self._keys).encode()
-        if self._dumb:
+        if self.dumb:
             self.commit()
 
     def commit(self) -> None:

@@ -76,18 +76,27 @@ def running(uid: int, is_it: Callable[[list[bytes]], bool]) -> int:
     return 0
 
 
-def locking(inode: int) -> int:
-    """The pid of a process that has the file `inode` locked (flock(2), proc_locks(5)); 0 when there is none.
+def locking(file: os.stat_result) -> int:
+    """The pid of a process that has this file locked (flock(2), proc_locks(5)); 0 when none is to be seen.
 
-    Without regard to the device, which is told differently here and by stat(2) on some file systems.
+    Some file systems tell its device differently there, and a stranger's file elsewhere may have the
+    same inode number: so it has to be open in that process, too.
     """
     try:
-        with open("/proc/locks") as file:
-            for line in file:
-                # 1: FLOCK ADVISORY WRITE PID MAJOR:MINOR:INODE START END
-                words = line.split()
-                if words[1:2] == ["FLOCK"] and words[5].rpartition(":")[2] == str(inode):
-                    return max(0, int(words[4]))  # -1: in another pid namespace
+        with open("/proc/locks") as table:
+            rows = [line.split() for line in table]
     except OSError:
-        pass
+        return 0
+    for row in rows:  # 1: FLOCK ADVISORY WRITE PID MAJOR:MINOR:INODE START END
+        if row[1:2] == ["FLOCK"] and row[5].rpartition(":")[2] == str(file.st_ino) and _has(row[4], file):
+            return int(row[4])
     return 0
+
+
+def _has(pid: str, file: os.stat_result) -> bool:
+    """Whether a process has this file open."""
+    folder = "/proc/%s/fd/" % pid
+    try:
+        return any(os.path.samestat(os.stat(folder + fd), file) for fd in os.listdir(folder))
+    except OSError:
+        return False  # gone, in another pid namespace, or not ours to look at

@@ -143,7 +143,7 @@ class Prompt:
         """Tells something at once, in the place of the line of keys."""
         if isinstance(self._view, Idle):
             self.painter.commit()  # the line of a verdict that runs
-        elif not self.painter.fits(len(lines) + len(self._view.key_lines())):
+        elif self._view.is_readable() and not self.painter.fits(len(lines) + len(self._view.key_lines())):
             self.painter.lines(lines)
             self._own_key = False
             self._repaint()

@@ -99,11 +99,11 @@ def claim(path: str, name: str) -> int:
         fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return folder
     except OSError as error:
-        inode = os.fstat(folder).st_ino
+        found = os.fstat(folder)
         os.close(folder)
         if error.errno != errno.EWOULDBLOCK:
             return -1
-    pid = processes.locking(inode)
+    pid = processes.locking(found)
     who = "pid %d (%s)" % (pid, printable(b" ".join(processes.words(pid)), 200)) if pid else "a process"
     raise Refused(
         CANNOT_START,

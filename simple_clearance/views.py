@@ -41,7 +41,8 @@ class View:
 
     @property
     def height(self) -> int:
-        return self.prompt.painter.height
+        """The lines that can be seen at once: with TERM=dumb the cursor's, the last, is empty."""
+        return self.prompt.painter.height - self.prompt.painter.dumb
 
     def lines(self) -> list[str]:
         return []

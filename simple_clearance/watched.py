@@ -58,10 +58,10 @@ class Watched:
 
     def __exit__(self, *failure: object) -> None:
         self.close_namespace()
-        for descriptor in (self.pidfd, self.lock):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self.pidfd = self.lock = -1
+        self.unlock()
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+            self.pidfd = -1
         if self.hub is not None:
             self.hub.__exit__()
         for followed in (self.book, self.log):
@@ -71,6 +71,12 @@ class Watched:
     def names(self, dest: str) -> tuple[Name, ...]:
         """The names known for an address, the one looked up last first."""
         return self.book.names(dest) if self.book is not None else ()
+
+    def unlock(self) -> None:
+        """Lets another session answer for it."""
+        if self.lock >= 0:
+            os.close(self.lock)
+            self.lock = -1
 
     def close_namespace(self) -> None:
         """The reader has it now; while anyone holds it, it outlives the container."""

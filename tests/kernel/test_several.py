@@ -284,3 +284,19 @@ def test_the_stream_for_scripts_names_all_of_them_and_answers_reach_the_right_on
     }
     assert [call.argv for call in three.host.verdicts()] == [["deny", "c1", "203.0.113.11"]]
     groups_are_free(three)
+
+
+def test_a_container_that_has_ended_is_free_for_another_session(host, terminal, pyz):
+    """It is started again, and this session, which goes on with the other, does not take it up."""
+    with Lab() as first, Lab() as second, Lab() as again:
+        desk = together(host, terminal, pyz, [first, second])
+        t = watch(desk)
+        host.containers["c1"].stop()
+        t.expect("c1: the container has stopped")
+        host.container("c1", again)
+        other = terminal(desk.argv("c1"), env=desk.env)
+        other.expect("watching c1")
+        other.send("q")
+        assert other.wait() == 0
+        t.send("q")
+        assert t.wait() == 0

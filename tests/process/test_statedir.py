@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pathlib
 import types
 
 import pytest
 
-from simple_clearance import container, statedir
+from simple_clearance import container, processes, statedir
 from simple_clearance.errors import Refused
 
 ID = "3b068f2a090c" + "0" * 52
@@ -169,6 +170,16 @@ def test_other_containers_are_others_business(folder, tmp_path):
     for lock in [statedir.claim(str(path), "c1") for path in (folder, other)]:
         assert lock >= 0
         os.close(lock)
+
+
+def test_a_stranger_with_a_lock_on_another_file_is_not_the_one(folder):
+    with open(folder / "container.id") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        found = os.fstat(other.fileno())
+        assert processes.locking(found) == os.getpid()
+    fields = list(found)
+    fields[2] += 1  # st_dev: the same number on another file system
+    assert processes.locking(os.stat_result(fields)) == 0
 
 
 def test_what_can_not_be_locked_keeps_nobody_away(folder):

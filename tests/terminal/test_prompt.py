@@ -938,3 +938,28 @@ def test_what_was_marked_and_answered_since_is_told_to_be_left_out():
     stage.key("a")
     assert "answered meanwhile and left out: 2 of the marked" in stage.text
     assert "a opens 1 address, every port of it: type 1, then Enter" in stage.text
+
+
+@pytest.mark.parametrize("width", [22, 24, 30, 31, 44])
+def test_the_marked_can_be_answered_on_a_narrow_screen(width):
+    stage = Stage(width, 14)
+    for last in range(3):
+        stage.blocked(f"203.0.113.{last}")
+    stage.wait(LONG)
+    stage.key("l")
+    stage.key("1")
+    stage.wait(LONG)
+    stage.key("m")
+    assert stage.docket.open_count() == 2
+
+
+@pytest.mark.parametrize("height", range(3, 9))
+@pytest.mark.parametrize("dumb", [False, True])
+def test_what_can_be_answered_stands_on_the_screen(height, dumb):
+    stage = Stage(40, height, dumb=dumb)
+    stage.blocked("203.0.113.10")
+    stage.wait(LONG)
+    shown = stage.shown
+    stage.key("m")
+    assert stage.docket.open_count() == 1 or any("203.0.113.10" in row for row in shown)
+    assert stage.docket.open_count() == 1 or any("tcp 443" in row for row in shown)
