@@ -46,7 +46,20 @@ BY_ZIPIMPORT = ("__main__", "__init__", "archived")
 FIRST = (
     ("cli", "options", "errors", "text", "moment", "clocks")
     + ("reader", "nflog", "ipheader", "packetlog", "tally", "output", "netns", "addresses")
-    + ("docket", "dnslog", "prompt", "screen", "session", "fleet", "dbuswire", "views", "lists", "hub")
+    + (
+        "docket",
+        "dnslog",
+        "prompt",
+        "screen",
+        "layout",
+        "session",
+        "fleet",
+        "dbuswire",
+        "views",
+        "lists",
+        "hub",
+        "hubplaces",
+    )
     + ("source", "children", "events", "dbus", "notices", "coprocess", "watch", "container", "runner")
     + ("proof", "keys", "requests", "follow", "bus", "register", "processes", "bridge")
     + ("shieldlog", "forgotten", "watched", "front", "rules", "guard", "terminal", "shields", "verdict")

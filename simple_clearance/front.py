@@ -6,7 +6,7 @@ the docket.  `ended` says that it wants the session to stop.
 
 from __future__ import annotations
 
-from . import clocks, notices, screen, terminal
+from . import clocks, layout, notices, terminal
 from .loop import READ, WRITE
 from .painter import Painter
 from .prompt import Prompt
@@ -72,7 +72,7 @@ class TerminalFront:
         width = self.prompt.painter.width - 1
         lines = notices.greetings(sources, width)
         hint = "? keys   q stop"
-        first = screen.columns(lines[0], hint, width)
+        first = layout.columns(lines[0], hint, width)
         self.tell([first, *lines[1:], *([] if first.endswith(hint) else ["  " + hint])])
 
     def record(self, record: dict[str, Any], now: Now) -> None:

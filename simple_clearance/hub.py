@@ -15,12 +15,13 @@ import _socket
 import errno
 import os
 import signal
-import stat
 import struct
 import time
 
 from . import bus, dbus, processes, sockdiag
 from .errors import CANNOT_START, HUB_ACTIVE, Refused
+from .hubplaces import Places
+from .statedir import SHORT_ID, is_hex
 from .text import printable
 
 TYPE_CHECKING = False
@@ -28,10 +29,8 @@ if TYPE_CHECKING:
     from typing import Iterator, Mapping
 
 NAME = "org.terok.Shield1"
-COMMON = ("terok-clearance.sock", "terok-shield-events.sock")  # of a hub for all containers
 # A folder's notice comes at bind(), before connecting succeeds, and none comes at listen().
 LOOK_AGAIN = (0.0, 0.1, 0.5, 1.0, 2.0)  # seconds after a notice
-LARGEST_SIDECAR = 1 << 20
 
 CLIENT = "answer in the hub's own client: terok-clearance-hub clearance"
 STOP_SERVICE = "or stop the hub: systemctl --user stop terok-clearance-hub"
@@ -39,8 +38,6 @@ IGNORE = "--ignore-hub, if you know that no hub runs for this container"
 
 _NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
 _BUSY = (errno.EAGAIN, errno.EINPROGRESS, errno.ETIMEDOUT)  # somebody is, with a full backlog
-_OPEN_SAFELY = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_HEX = frozenset("0123456789abcdef")
 
 
 class Active:
@@ -78,11 +75,10 @@ class Hub:
         ignore: bool = False,
         trace: bus.Trace | None = None,
     ) -> None:
-        if container_id is not None and not (_HEX.issuperset(container_id) and len(container_id) >= 12):
+        if container_id is not None and not (is_hex(container_id) and len(container_id) >= SHORT_ID):
             raise ValueError("not a container's id: %r" % container_id)
-        self._sid = container_id[:12] if container_id else ""
-        self._sidecar = sidecar
-        self._environ = environ
+        self._sid = container_id[:SHORT_ID] if container_id else ""
+        self._places = Places(self._sid, sidecar, environ, uid)
         self._uid = uid
         self._ignore = ignore
         self._trace = trace
@@ -126,19 +122,7 @@ class Hub:
 
     def folders(self) -> list[str]:
         """Where a hub, or the bus, would appear; some may not exist (yet)."""
-        paths = list(self._runtime_dirs())
-        for root in self._roots():
-            paths.append(root)
-            if self._sid:
-                for kind in ("clearance", "events"):
-                    paths += [os.path.join(root, kind), os.path.join(root, kind, self._sid)]
-        try:
-            for address in self._bus_addresses():
-                if isinstance(address, bytes) and address[0]:  # not an abstract one
-                    paths.append(os.fsdecode(os.path.dirname(address)))
-        except dbus.ProtocolError:
-            pass  # `look` tells
-        return list(dict.fromkeys(paths))
+        return self._places.folders()
 
     def _findings(self, has_reader: bool | None) -> Iterator[Active | str]:
         """Each hub found, and as text each place that can't be asked.
@@ -147,66 +131,11 @@ class Hub:
         to be, is asked last, though it is told first.
         """
         seldom = [*self._bereft(has_reader), *self._on_bus()]
-        for path in self._container_sockets():
+        for path in self._places.container_sockets():
             yield from self._probe(path, True, has_reader)
-        for path in self._common_sockets():
+        for path in self._places.common_sockets():
             yield from self._probe(path, False, has_reader)
         yield from seldom
-
-    # -- where -----------------------------------------------------------------------------------
-
-    def _runtime_dirs(self) -> Iterator[str]:
-        given, usual = self._path("XDG_RUNTIME_DIR"), "/run/user/%d" % self._uid
-        if given:
-            yield given
-        if given != usual:
-            yield usual
-
-    def _roots(self) -> list[str]:
-        """Every folder that may be a hub's runtime root.
-
-        The sidecar file names the right one, but the annotation may be the image's: what it
-        names is looked at before the usual places, never instead of them.
-        """
-        named = _sidecar_runtime_dir(self._sidecar, self._uid)
-        roots = [os.path.dirname(named)] if named else []
-        sandbox = self._path("TEROK_SANDBOX_RUNTIME_DIR")
-        if sandbox:
-            roots += [os.path.dirname(sandbox), sandbox]
-        roots += [os.path.join(folder, "terok") for folder in self._runtime_dirs()]
-        if self._uid == 0:
-            roots.append("/run/terok")
-        home = self._path("HOME")
-        for state in (self._path("XDG_STATE_HOME"), home and os.path.join(home, ".local/state")):
-            if state:
-                roots.append(os.path.join(state, "terok"))
-        return list(dict.fromkeys(roots))
-
-    def _path(self, variable: str) -> str:
-        """A folder from the environment; a relative one is to be ignored (XDG base directories)."""
-        value = self._environ.get(variable, "")
-        return os.path.normpath(value) if value.startswith("/") else ""
-
-    def _container_sockets(self) -> Iterator[str]:
-        if not self._sid:
-            return
-        for root in self._roots():
-            yield "%s/clearance/%s/hub.sock" % (root, self._sid)
-            yield "%s/events/%s/ingester.sock" % (root, self._sid)
-            yield "%s/clearance/%s.sock" % (root, self._sid)  # before the folder for each container
-            yield "%s/events/%s.sock" % (root, self._sid)
-
-    def _common_sockets(self) -> Iterator[str]:
-        """Those of a hub for all containers."""
-        for folder in self._runtime_dirs():
-            for name in COMMON:
-                yield os.path.join(folder, name)
-
-    def _bus_addresses(self) -> list[bytes | str]:
-        text = self._environ.get("DBUS_SESSION_BUS_ADDRESS", "")
-        if text:
-            return dbus.parse_addresses(text)
-        return [os.fsencode(folder + "/bus") for folder in self._runtime_dirs()]
 
     # -- sockets ---------------------------------------------------------------------------------
 
@@ -232,7 +161,7 @@ class Hub:
     def _bereft(self, has_reader: bool | None) -> Iterator[Active]:
         """A hub whose socket another one has taken over: with that one gone, nothing answers for it any
         more, but it runs on, and so do the clients that it had."""
-        own, common = set(self._container_sockets()), set(self._common_sockets())
+        own, common = set(self._places.container_sockets()), set(self._places.common_sockets())
         for path, inode in sockdiag.unix_listeners():
             pid = self._listener(inode, path in own) if path in own or path in common else 0
             if pid:
@@ -277,7 +206,7 @@ class Hub:
                 self._drop_bus()  # another may have taken its place since
                 if time.monotonic() >= deadline:
                     raise
-        connection = bus.connect(self._bus_addresses(), deadline)
+        connection = bus.connect(self._places.bus_addresses(), deadline)
         if connection is None:
             return ""
         self._bus = bus.Bus(connection, self._names, self._trace)
@@ -327,37 +256,3 @@ def _peer_pid(connection: _socket.socket) -> int:
     """Who called listen(2), as seen from our pid namespace; 0 when not in it (unix(7), SO_PEERCRED)."""
     pid: int = struct.unpack("iII", connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12))[0]
     return pid
-
-
-def _sidecar_runtime_dir(path: str | None, uid: int) -> str:
-    """`runtime_dir` of a sidecar file that only `uid` can have written; empty for any other."""
-    if not path or not path.startswith("/") or "\0" in path:
-        return ""
-    opened: list[int] = []
-    try:
-        opened.append(os.open(os.path.dirname(path), _OPEN_SAFELY | os.O_DIRECTORY))
-        opened.append(os.open(os.path.basename(path), _OPEN_SAFELY, dir_fd=opened[0]))
-        folder, file = map(os.fstat, opened)
-        if stat.S_ISREG(file.st_mode) and _only_ours(folder, uid) and _only_ours(file, uid):
-            return _runtime_dir(os.read(opened[1], LARGEST_SIDECAR))
-        return ""
-    except (OSError, UnicodeEncodeError):
-        return ""
-    finally:
-        for fd in opened:
-            os.close(fd)
-
-
-def _only_ours(status: os.stat_result, uid: int) -> bool:
-    return status.st_uid == uid and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-
-
-def _runtime_dir(data: bytes) -> str:
-    import json  # 6 ms, and most containers have no sidecar
-
-    try:
-        named = os.path.normpath(json.loads(data)["runtime_dir"])
-        os.fsencode(named)  # JSON can spell texts that no path can be
-    except (ValueError, TypeError, LookupError, RecursionError):
-        return ""
-    return named if named.startswith("/") and "\0" not in named else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import screen
+from . import layout, screen
 from .groups import Group, groups, is_guarded
 from .requests import OPEN
 from .text import count
@@ -62,7 +62,7 @@ class Listing(View):
             if len(self._groups) > self._size
             else "a digit marks, * all"
         )
-        lines = [screen.columns("%d waiting%s" % (len(waiting), where), hint if waiting else "", self.width)]
+        lines = [layout.columns("%d waiting%s" % (len(waiting), where), hint if waiting else "", self.width)]
         for index in shown:
             group, digit = Group(self._groups[index].key, self._requests(index)), index - first + 1
             if group.requests:
@@ -189,7 +189,7 @@ class Counting(View):
         text = "a opens %s, every port of %s: type %d, then Enter" % (
             count(number, "address", "addresses"), "it" if number == 1 else "each", number,
         )  # fmt: skip
-        return [line for one in [*self._told, text] for line in screen.folded(one, self.width)]
+        return [line for one in [*self._told, text] for line in layout.folded(one, self.width)]
 
     def key_lines(self) -> list[str]:
         return [f"  number: {self._typed}"]
@@ -208,7 +208,7 @@ class Counting(View):
     def _confirm(self) -> None:
         prompt, docket = self.prompt, self.prompt.docket
         if self._typed != str(len(self._requests)):
-            prompt.painter.lines(screen.folded("not that number: nothing is allowed", self.width))
+            prompt.painter.lines(layout.folded("not that number: nothing is allowed", self.width))
             prompt.back()
             return
         ids = [i for i in self._requests if (r := docket.request(i)) is not None and r.state == OPEN]
@@ -240,10 +240,10 @@ class History(View):
 
     def lines(self) -> list[str]:
         if not self._answers:
-            return screen.folded("nothing was answered in this session", self.width, "", "  ")
+            return layout.folded("nothing was answered in this session", self.width, "", "  ")
         if self._page * self._size >= len(self._answers):
             self._page = 0  # more fit on a page than before
-        top = screen.columns("%d answered" % len(self._answers), "newest first, space: older", self.width)
+        top = layout.columns("%d answered" % len(self._answers), "newest first, space: older", self.width)
         return [top, *(
             screen.history_row(answer, number + 1, self.width, self.prompt.clock)
             for number, answer in enumerate(self._shown)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 
-from .screen import floor_lines, folded
+from .layout import folded
+from .screen import floor_lines
 from .text import clip_right, count, printable, seconds
 
 TYPE_CHECKING = False

@@ -8,7 +8,7 @@ keys of a view count only after `written` has told that all of them have gone ou
 
 from __future__ import annotations
 
-from . import addresses, notices, screen
+from . import addresses, layout, notices
 from .groups import groups
 from .keys import AFTER_CHANGE, AFTER_OWN_KEY, Keyboard, Press
 from .lists import History, Listing
@@ -123,7 +123,7 @@ class Prompt:
         self.painter.commit()
         if unread:
             text = "what was typed while this was stopped: ignored"
-            self.painter.lines(screen.folded(text, self.painter.width - 1))
+            self.painter.lines(layout.folded(text, self.painter.width - 1))
         self._own_key = own_key
         self._repaint()
 
@@ -154,7 +154,7 @@ class Prompt:
     def grumble(self, text: str) -> None:
         """Says that a key did nothing; on a terminal that takes no output, nobody reads it."""
         if self._drained:
-            self.say(screen.folded(text, self.painter.width - 1))
+            self.say(layout.folded(text, self.painter.width - 1))
 
     # Records
 
@@ -214,7 +214,7 @@ class Prompt:
             return
         if self._view.vanished():
             text, self._vanished = f"{self._vanished}: no key needed", ANSWERED
-            self.painter.lines(screen.folded(text, self.painter.width - 1))
+            self.painter.lines(layout.folded(text, self.painter.width - 1))
             self._leave()
             self._own_key = False
         if now.mono - self._notice_at >= NOTICE_EVERY:
@@ -255,7 +255,7 @@ class Prompt:
         self._leave()
         self._own_key = True
         indent = "  " if line.startswith(" ") else ""
-        self.painter.keys(screen.folded(line.strip(), self.painter.width - 1, indent))
+        self.painter.keys(layout.folded(line.strip(), self.painter.width - 1, indent))
         if job is None:
             self.painter.commit()
         else:
@@ -332,9 +332,9 @@ class Prompt:
         left = len(self._notices) - shown - len(kept) + self._unshown
         if left:
             more = ".. and {} like these (l lists what waits)".format(count(left, "more notice"))
-            texts.extend(screen.folded(more, width))
+            texts.extend(layout.folded(more, width))
         self._notices, self._outcomes, self._unshown = kept, len(kept), 0
-        self.say(screen.refit(texts, width))
+        self.say(layout.refit(texts, width))
 
     # Keys
 

@@ -7,7 +7,7 @@ every other key changes nothing and says so.
 
 from __future__ import annotations
 
-from . import addresses, notices, screen
+from . import addresses, layout, notices, screen
 from .groups import Group, is_guarded, target_name
 from .requests import OPEN
 from .text import count, printable
@@ -295,10 +295,10 @@ class Confirming(View):
 
     def lines(self) -> list[str]:
         """What it is about is never cut: where the line of keys has no room for it, it stands above."""
-        lines = screen.folded(self._text, self.width)
+        lines = layout.folded(self._text, self.width)
         if len(self._does) > self.width:
             start = "    " if addresses.canonical(self._target) else "  | "
-            lines += screen.folded(self._target, self.width, start, start)
+            lines += layout.folded(self._target, self.width, start, start)
         return lines
 
     def key_lines(self) -> list[str]:

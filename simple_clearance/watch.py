@@ -131,11 +131,6 @@ class Folders:
         link, real = os.path.dirname(os.path.abspath(path)), os.path.dirname(os.path.realpath(path))
         return self.watch(real, CONTENTS) and (link == real or self.watch(link, ENTRIES))
 
-    def forget(self, path: str) -> None:
-        """Watch this folder no longer."""
-        self._wanted.pop(os.path.abspath(path), None)
-        self.refresh()
-
     def refresh(self) -> None:
         """Follow folders that appeared, went away or were replaced since."""
         needed = {self._arm(path, events) for path, events in self._wanted.items()}

@@ -7,8 +7,7 @@ import time
 import pytest
 from stage import Bench, name
 
-from simple_clearance import docket as docket_module
-from simple_clearance import proof, register
+from simple_clearance import proof
 from simple_clearance.policy import parse
 from simple_clearance.register import REMEMBERED
 from simple_clearance.rules import AUTOMATIC_LIMIT
@@ -743,37 +742,44 @@ def test_a_failed_verdict_on_many_ports_is_one_failure(bench):
 # --- limits
 
 
-def test_the_table_has_an_end_and_what_goes_beyond_is_told_as_lost(bench, monkeypatch):
-    monkeypatch.setattr(register, "REMEMBERED", 50)
-    for number in range(60):
-        bench.blocked(f"203.0.113.{number}", count=2)
+def numbered(number):
+    return "198.%d.%d.%d" % (18 + (number >> 16), number >> 8 & 255, number & 255)
+
+
+def test_the_table_has_an_end_and_what_goes_beyond_is_told_as_lost(bench):
+    for number in range(REMEMBERED + 10):
+        bench.blocked(numbered(number), count=2)
     records = bench.take()
-    assert len([r for r in records if r["type"] == "pending"]) == 50
+    assert len([r for r in records if r["type"] == "pending"]) == REMEMBERED
     assert [r for r in records if r["type"] == "lost"] == [{"type": "lost", "count": 20, "where": "table"}]
     assert bench.docket.summary()["lost"] == 20
     bench.answer("skip", "r7")
-    bench.blocked("203.0.113.59")
-    assert [r["dest"] for r in bench.take("pending")] == ["203.0.113.59"], "there is room again"
+    last = numbered(REMEMBERED + 9)
+    bench.blocked(last)
+    assert [r["dest"] for r in bench.take("pending")] == [last], "there is room again"
     assert bench.take("lost") == [], "told once"
 
 
-def test_what_was_closed_first_is_forgotten_first_and_a_muted_one_never(bench, monkeypatch):
-    monkeypatch.setattr(register, "REMEMBERED", 3)
+def test_what_was_closed_first_is_forgotten_first_and_a_muted_one_never(bench):
     for last in (1, 2, 3):
         bench.blocked(f"203.0.113.{last}")
+    for number in range(REMEMBERED - 3):
+        bench.blocked(numbered(number))
+    others = {numbered(number) for number in range(REMEMBERED - 3)}
     bench.answer("mute", "r1")
     bench.answer("skip", "r3")
     bench.answer("skip", "r2")
     bench.blocked("203.0.113.4")
-    assert sorted(request.dest for request in bench.docket.all_requests()) == [
+    assert {request.dest for request in bench.docket.all_requests()} - others == {
         f"203.0.113.{n}" for n in (1, 2, 4)
-    ]
+    }
     bench.blocked("203.0.113.5")
-    assert sorted(request.dest for request in bench.docket.all_requests()) == [
+    assert {request.dest for request in bench.docket.all_requests()} - others == {
         f"203.0.113.{n}" for n in (1, 4, 5)
-    ]
+    }
     bench.blocked("203.0.113.1")
-    assert bench.ids() == ["r4", "r5"]
+    assert len(bench.ids()) == REMEMBERED - 1
+    assert bench.ids()[-2:] == ["r%d" % (REMEMBERED + 1), "r%d" % (REMEMBERED + 2)]
 
 
 def test_twenty_thousand_are_remembered():
@@ -801,22 +807,19 @@ def sizes(docket):
 @pytest.mark.parametrize(
     "case", ["asked", "skipped by --answer", "skipped by a rule", "floor", "denied by --answer"]
 )
-def test_memory_has_a_bound_however_many_destinations_there_are(case, monkeypatch):
-    monkeypatch.setattr(register, "REMEMBERED", 500)
-    monkeypatch.setattr(docket_module, "HISTORY", 200)
+def test_memory_has_a_bound_however_many_destinations_there_are(case):
     bench = Bench(answer={"skipped by --answer": "skip", "denied by --answer": "deny"}.get(case, ""))
     if case == "skipped by a rule":
         bench.docket.set_policy(rules("skip *"), bench.now)
-    flood(bench, 3000, private=case == "floor")
+    flood(bench, 3 * REMEMBERED, private=case == "floor")
     bench.take()
-    assert {key: size for key, size in sizes(bench.docket).items() if size > 501} == {}
+    assert {key: size for key, size in sizes(bench.docket).items() if size > REMEMBERED + 1} == {}
 
 
-def test_names_of_what_is_not_remembered_are_not_either(bench, monkeypatch):
-    monkeypatch.setattr(register, "REMEMBERED", 10)
-    flood(bench, 100)
+def test_names_of_what_is_not_remembered_are_not_either(bench):
+    flood(bench, 2 * REMEMBERED)
     allowed_at = bench.mono
-    assert len(bench.docket._register._names) <= 10
+    assert len(bench.docket._register._names) <= REMEMBERED
     assert bench.mono == allowed_at
 
 

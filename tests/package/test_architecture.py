@@ -29,6 +29,7 @@ PURE = {
     "verdict",
     "keys",
     "screen",
+    "layout",
     "prompt",
 }
 IMPURE = {

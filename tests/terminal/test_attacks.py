@@ -16,7 +16,7 @@ from stage import Bench, Stage, name
 from support import eventually
 from terminal_driver import PROMPT
 
-from simple_clearance import notices, screen
+from simple_clearance import layout, notices
 
 desk = endtoend.desk
 
@@ -97,7 +97,7 @@ def test_a_name_is_broken_before_its_dots_only(width):
     for pad in range(width):
         name = "a" * pad + ".github.com.evil.example.of-a.very-bad.one.example"
         for first, rest in (("  | name      ", "  |           "), ("  | ", "  | "), ("", "    ")):
-            rows = screen.folded(name, width, first, rest)
+            rows = layout.folded(name, width, first, rest)
             assert rows[0].startswith(first) and all(row.startswith(rest) for row in rows[1:])
             parts = [rows[0][len(first) :], *(row[len(rest) :] for row in rows[1:])]
             assert "".join(parts) == name

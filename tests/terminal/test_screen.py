@@ -13,7 +13,7 @@ import random
 import pytest
 from stage import Stage, clock, name
 
-from simple_clearance import notices, screen
+from simple_clearance import layout, notices, screen
 from simple_clearance.groups import groups
 from simple_clearance.painter import Painter
 
@@ -580,6 +580,6 @@ def test_the_commands_that_would_repeat_it_have_the_last_word_on_each_target():
 def test_columns_never_touch_nor_overflow(width):
     for left in range(0, 250, 7):
         for right in range(0, 60, 7):
-            line = screen.columns("l" * left, "r" * right, width)
+            line = layout.columns("l" * left, "r" * right, width)
             assert len(line) <= width
             assert not right or "lr" not in line
