@@ -1,40 +1,78 @@
-"""Fixtures that every test may ask for; what they are made of is in `support` and `host`."""
+"""Fixtures that every test may ask for, and which tests run.
+
+The usual run shows everything once, with the Python that runs it.  What is marked `thorough`, the other
+Pythons, and the real neighbours (tests/real) run with `--everything`, or when they are named.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
+import signal
 import subprocess
 import sys
 from typing import Any, Callable, Iterator
 
+import needs
 import pytest
 from host import Host
-from support import (
-    ALL_PYTHONS,
-    OLD_PYTHONS,
-    PYTHONS,
-    ROOT,
-    Python,
-    eventually,
-    need,
-)
+from support import ALL_PYTHONS, OLD_PYTHONS, PYTHONS, ROOT, Python, is_running
 from terminal_driver import Session, shell
 
-__all__ = ["eventually", "need"]
+REAL = os.path.join(ROOT, "tests", "real") + os.sep
 
 
-@pytest.fixture(name="need")
-def _need() -> Callable[..., None]:
-    return need
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--everything",
+        action="store_true",
+        help="also what is thorough: real podman and terok-shield, other Pythons, long walks",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "thorough: left out of the usual run, unless it is named")
+    source = getattr(config, "args_source", None)
+    if source is pytest.Config.ArgsSource.ARGS or config.option.keyword or config.option.markexpr:
+        config.option.everything = True  # workers get the options, not where they came from
+    _obey_signals()
+
+
+def _obey_signals() -> None:
+    """What the caller ignores (nohup, a script's `&`), every program under test would ignore, too."""
+    for number in set(signal.Signals) - {signal.SIGPIPE, signal.SIGXFSZ}:  # which Python itself ignores
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if str(item.path).startswith(REAL):
+            item.add_marker("thorough")
+    if not config.option.everything:
+        thorough = [item for item in items if item.get_closest_marker("thorough")]
+        config.hook.pytest_deselected(items=thorough)
+        items[:] = [item for item in items if not item.get_closest_marker("thorough")]
+
+
+@pytest.fixture
+def need() -> Callable[..., None]:
+    return needs.need
 
 
 @pytest.fixture(scope="session")
 def pyz(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The path of the archive, built once with the Python that runs the tests; readable by all."""
-    folder = tmp_path_factory.mktemp("archive")
-    path = str(folder / "simple-clearance.pyz")
-    subprocess.run([sys.executable, os.path.join(ROOT, "build_zipapp.py"), "-o", path], check=True)
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    path = str(shared / "simple-clearance.pyz")
+    with open(path + ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not os.path.exists(path):
+            subprocess.run([sys.executable, os.path.join(ROOT, "build_zipapp.py"), "-o", path], check=True)
     return path
 
 
@@ -44,7 +82,12 @@ def pythons() -> list[Python]:
     return PYTHONS
 
 
-@pytest.fixture(params=PYTHONS, ids=lambda python: python.name)
+def _others_are_thorough(pythons: list[Python]) -> list[Any]:
+    marks = [[] if is_running(python) else [pytest.mark.thorough] for python in pythons]
+    return [pytest.param(python, marks=mark) for python, mark in zip(pythons, marks)]
+
+
+@pytest.fixture(params=_others_are_thorough(PYTHONS), ids=lambda python: python.name)
 def every_python(request: pytest.FixtureRequest) -> Python:
     """The test runs once for each Python found that the project supports."""
     python: Python = request.param
@@ -61,7 +104,7 @@ def old_python(request: pytest.FixtureRequest) -> Python:
 @pytest.fixture
 def terminal() -> Iterator[Callable[..., Session]]:
     """`terminal(argv, env=…)`: a program on a pty of its own; all of them end with the test."""
-    need("pty")
+    needs.need("pty")
     opened: list[Session] = []
 
     def start(argv: list[str], **options: Any) -> Session:
@@ -76,8 +119,8 @@ def terminal() -> Iterator[Callable[..., Session]]:
 @pytest.fixture
 def interactive_shell() -> Iterator[Callable[..., Session]]:
     """`interactive_shell(env=…)`: bash with job control on a pty, to try Ctrl-Z and `fg`."""
-    need("pty")
-    need("bash")
+    needs.need("pty")
+    needs.need("bash")
     opened: list[Session] = []
 
     def start(**options: Any) -> Session:
@@ -97,9 +140,9 @@ def host(tmp_path: Any) -> Iterator[Host]:
 
 
 @pytest.fixture
-def lab(need: Callable[..., None]) -> Iterator[Any]:
+def lab() -> Iterator[Any]:
     """A shielded network namespace with the rules of today's bundle, owned by whoever runs the tests."""
-    need("nft")
+    needs.need("nft")
     from lab import Lab
 
     with Lab() as it:
@@ -129,15 +172,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """What this machine could not show, in its own words; out of the reports, which come from workers."""
-    lacking: dict[str, tuple[str, int]] = {}
-    for outcome in ("skipped", "failed", "error"):
-        for report in terminalreporter.stats.get(outcome, ()):
-            found = re.search(r"needs ([\w./ -]+): (.*)", str(report.longrepr))
-            if found is not None:
-                name, reason = found.group(1), found.group(2).rstrip("')")
-                lacking[name] = (reason, lacking.get(name, ("", 0))[1] + 1)
-    if lacking:
-        terminalreporter.section("not exercised on this machine")
-        for name, (reason, tests) in sorted(lacking.items()):
-            terminalreporter.write_line("%s: %s (%d tests)" % (name, reason, tests))
+    """What this machine could not show, and what would; out of the reports, which come from workers."""
+    stats = terminalreporter.stats
+    lines = needs.not_shown(
+        [report for kind in ("skipped", "failed", "error") for report in stats.get(kind, ())]
+    )
+    if lines:
+        terminalreporter.section("not shown on this machine")
+        for line in lines:
+            terminalreporter.write_line(line)

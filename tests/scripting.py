@@ -20,6 +20,7 @@ import sys
 import time
 
 import pytest
+from support import PATIENCE
 
 
 class Script:
@@ -96,7 +97,7 @@ class Script:
 
     # --- records out
 
-    def until(self, kind, number=1, seconds=10.0, **fields):
+    def until(self, kind, number=1, seconds=PATIENCE, **fields):
         """Reads until there are `number` records of this type with these fields; the last one of them."""
         deadline = time.monotonic() + seconds
         while True:
@@ -135,7 +136,7 @@ class Script:
 
     # --- the end
 
-    def ends(self, code, seconds=15.0, stderr=""):
+    def ends(self, code, seconds=PATIENCE, stderr=""):
         """It ends with this code; what must hold of any session is checked."""
         if self.child.stdin is not None:
             self.child.stdin.close()
@@ -172,7 +173,7 @@ class Script:
 class Quiet(Script):
     """The same with plain lines, to its end."""
 
-    def lines(self, seconds=15.0):
+    def lines(self, seconds=PATIENCE):
         """All it said on stdout; on stderr there is nothing."""
         out, err = self.child.communicate(timeout=seconds)
         assert err == b""

@@ -26,6 +26,7 @@ import time
 from typing import IO, Any, Callable
 
 import pyte
+from support import PATIENCE
 
 # The child makes the pty its controlling terminal, then becomes the program: same pid, and no
 # code of ours between fork and exec.  Only the three standard descriptors are left to it.
@@ -132,7 +133,7 @@ class Session:
         with self._news:
             self._mode = mode
             os.write(self._wake, b".")
-            self._news.wait_for(lambda: self._mode_seen == mode, 5)
+            self._news.wait_for(lambda: self._mode_seen == mode, PATIENCE)
 
     def _take(self, data: bytes, now: float) -> None:
         self.raw += data
@@ -145,7 +146,7 @@ class Session:
         self._text += _ESCAPES.sub(b"", data[:cut])
         self._marks.append((len(self._text), now))
 
-    def expect(self, what: str | re.Pattern[str], timeout: float = 5.0) -> Found:
+    def expect(self, what: str | re.Pattern[str], timeout: float = PATIENCE) -> Found:
         """Wait for a text, or a compiled pattern, in what came after the last one found.
 
         Escape sequences and carriage returns are taken out before.
@@ -164,7 +165,7 @@ class Session:
                     raise Timeout("%r did not come in %g s; %s" % (pattern.pattern, timeout, self._state()))
                 self._news.wait(left)
 
-    def until(self, condition: Callable[[list[str]], object], timeout: float = 5.0) -> list[str]:
+    def until(self, condition: Callable[[list[str]], object], timeout: float = PATIENCE) -> list[str]:
         """Wait until `condition(lines of the screen)` is true; those lines."""
         deadline = time.monotonic() + timeout
         with self._news:
@@ -177,11 +178,11 @@ class Session:
                     raise Timeout("the screen did not become so in %g s; %s" % (timeout, self._state()))
                 self._news.wait(left)
 
-    def on_screen(self, what: str, timeout: float = 5.0) -> list[str]:
+    def on_screen(self, what: str, timeout: float = PATIENCE) -> list[str]:
         """Wait until some line of the screen contains this text; all lines of the screen."""
         return self.until(lambda lines: any(what in line for line in lines), timeout)
 
-    def quiet(self, seconds: float, timeout: float = 10.0) -> None:
+    def quiet(self, seconds: float, timeout: float = PATIENCE) -> None:
         """Wait until nothing has come for `seconds`."""
         deadline = time.monotonic() + timeout
         with self._news:
@@ -270,7 +271,7 @@ class Session:
     def foreground_pgid(self) -> int:
         return os.tcgetpgrp(self.master)
 
-    def wait(self, timeout: float = 5.0) -> int:
+    def wait(self, timeout: float = PATIENCE) -> int:
         """The program's return code (negative: the signal), once all it wrote has been read."""
         try:
             code = self.process.wait(timeout)
@@ -290,12 +291,12 @@ class Session:
         if self.master >= 0:
             self.hangup()
         try:
-            self.process.wait(1)
+            self.process.wait(2)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
         self._become(CLOSED)
-        self._thread.join(5)
+        self._thread.join(PATIENCE)
         os.close(self._wake)
         os.close(self._waker)
 

@@ -175,7 +175,7 @@ def lacks() -> str:
     packages = [name for name in ("pytest", "pyte") if importlib.util.find_spec(name) is None]
     if packages:
         return "the packages of the tests (%s)" % ", ".join(packages)
-    from support import lacking
+    from needs import lacking
 
     reasons = [(name, lacking(name)) for name in ("nft", "cc", "pty")]
     return "; ".join("%s (%s)" % (name, reason) for name, reason in reasons if reason)

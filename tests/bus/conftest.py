@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 
 import pytest
-from support import need
+from needs import need
 
 from simple_clearance import dbus
 from simple_clearance.hub import Hub

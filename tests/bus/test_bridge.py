@@ -23,8 +23,9 @@ import pytest
 from endtoend import Desk
 from host import Host
 from lab import Lab, as_user, reachable_python
+from needs import need
 from scripting import Script
-from support import ROOT, eventually, need
+from support import ROOT, eventually
 
 desk = endtoend.desk
 

@@ -10,7 +10,8 @@ import subprocess
 import sys
 
 import pytest
-from support import eventually, need
+from needs import need
+from support import eventually
 
 from simple_clearance import bridge, processes
 from simple_clearance.watched import Watched

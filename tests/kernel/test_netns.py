@@ -11,8 +11,9 @@ import tempfile
 
 import pytest
 from lab import Lab, as_user, reachable_python
+from needs import need
 from reading import code
-from support import PYTHONS, ROOT, need
+from support import PYTHONS, ROOT
 
 from simple_clearance import netns
 

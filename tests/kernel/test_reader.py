@@ -15,8 +15,9 @@ import time
 
 import pytest
 from lab import Lab, as_user, reachable_python
+from needs import need
 from reading import Reader, code, flags
-from support import ROOT, eventually, need
+from support import ROOT, eventually
 
 from simple_clearance import netns
 

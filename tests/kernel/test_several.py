@@ -21,7 +21,7 @@ ASKED = re.compile(r"^(\w+)  (203\.0\.113\.\d+)  tcp 443 https", re.MULTILINE)
 @pytest.fixture(scope="module")
 def labs(request):
     """Three namespaces for the whole module; a test that ends one asks for its own."""
-    from support import need
+    from needs import need
 
     need("nft")
     made = [Lab() for _ in range(3)]

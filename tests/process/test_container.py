@@ -11,7 +11,8 @@ import sys
 import time
 
 import pytest
-from support import eventually, need
+from needs import need
+from support import eventually
 
 from simple_clearance import children, container
 from simple_clearance.errors import Refused

@@ -19,7 +19,8 @@ import time
 
 import pytest
 import scripting
-from support import eventually, need
+from needs import need
+from support import eventually
 
 script = scripting.script
 quiet = scripting.quiet

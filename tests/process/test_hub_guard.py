@@ -12,7 +12,8 @@ import time
 
 import endtoend
 import pytest
-from support import eventually, need
+from needs import need
+from support import eventually
 
 from simple_clearance import dbus
 

@@ -14,7 +14,8 @@ import time
 import tty
 
 import pytest
-from support import ROOT, need
+from needs import need
+from support import ROOT
 
 from simple_clearance.output import Output
 

@@ -19,7 +19,8 @@ import time
 
 import pytest
 import scripting
-from support import ROOT, eventually, need, which
+from needs import need, which
+from support import ROOT, eventually
 
 from simple_clearance import policy
 

@@ -11,7 +11,8 @@ import subprocess
 import sys
 
 import pytest
-from support import ROOT, need
+from needs import need
+from support import ROOT
 
 from simple_clearance.errors import Refused
 from simple_clearance.moment import Now

@@ -6,29 +6,32 @@ shows hangs on podman, on the kernel, or on code that goes the same way with bot
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 from typing import Callable, Iterator
 
 import pytest
-import support
+from needs import PROBES, Lacking, lacks, need, programs
 from real.desk import Desk
 from real.rig import PROGRAMS, Rig
-from support import PYTHONS, need
+from support import PYTHONS
 from terminal_driver import Session
 
 VERSIONS = ("0.9.0", "0.7.2")
 MODERN = "a Python from 3.12 on"  # what terok-shield itself needs
+NEIGHBOURS = "podman and what it needs"
 _modern = [python.path for python in PYTHONS if python.version >= (3, 12)]
 _number = itertools.count(1)
 
 
 def _some_modern() -> None:
     if not _modern:
-        raise AssertionError("terok-shield needs one, none found")
+        raise Lacking("terok-shield can't be installed with an older one")
 
 
-support._PROBES[MODERN] = _some_modern
+PROBES[MODERN] = _some_modern
+PROBES[NEIGHBOURS] = functools.partial(programs, *PROGRAMS)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -45,8 +48,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     # Here rather than in the fixture, so that every test that can't run is counted; pytest itself
     # sets the variable right after this.
     os.environ["PYTEST_CURRENT_TEST"] = item.nodeid + " (setup)"
-    need(MODERN, optional=True)  # a stock Debian 12 has none
-    for name in ("root", *PROGRAMS):
+    for name in ("root", MODERN, NEIGHBOURS):
         need(name)
 
 
@@ -57,8 +59,7 @@ def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
     try:
         it.__enter__()
     except AssertionError as error:  # no package index, no nested namespaces, …
-        support._known["terok-shield " + request.param] = str(error)
-        need("terok-shield " + request.param)
+        lacks("terok-shield " + request.param, str(error))
     yield it
     it.__exit__()
 

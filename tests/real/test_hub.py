@@ -12,13 +12,13 @@ import threading
 import time
 
 import pytest
-import support
 from host import write
+from needs import lacks
 from real.conftest import _modern
 from real.desk import Desk
 from real.sandbox import Client, Sandbox, readers, shielded
 from soak import Verdict
-from support import PYTHONS, eventually, need
+from support import PYTHONS, eventually
 
 pytestmark = pytest.mark.timeout(240)  # the first test builds a world
 hub = pytest.mark.xdist_group("real hub")  # one world, not one for each worker
@@ -30,8 +30,7 @@ def sandbox():
     try:
         it.__enter__()
     except AssertionError as error:  # no package index, no nested namespaces, …
-        support._known["terok-sandbox"] = str(error)
-        need("terok-sandbox")
+        lacks("terok-sandbox", str(error))
     yield it
     it.__exit__()
 
@@ -53,8 +52,7 @@ def supervised(sandbox, name, **options):
     try:
         return sandbox.supervised(name, **options)
     except AssertionError as error:  # the kernel's keyring may be forbidden
-        support._known["terok-sandbox setup"] = str(error)
-        need("terok-sandbox setup")
+        lacks("terok-sandbox setup", str(error))
 
 
 def refused(desk, name, *words, code=1):

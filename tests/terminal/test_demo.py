@@ -16,7 +16,8 @@ import time
 import endtoend
 import pytest
 from lab import as_user, reachable_python
-from support import PYTHONS, ROOT, eventually, which
+from needs import which
+from support import PYTHONS, ROOT, eventually
 
 KEYS = endtoend.KEYS
 NAME = "registry.example.com"

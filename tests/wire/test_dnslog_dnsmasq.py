@@ -15,7 +15,8 @@ import subprocess
 import time
 
 import pytest
-from support import ROOT, eventually, need, which
+from needs import need, which
+from support import ROOT, eventually
 
 from simple_clearance.addresses import is_name
 from simple_clearance.dnslog import DnsLog
