@@ -96,7 +96,7 @@ def deciding(job: Job) -> Record:
         "action": job.action,
         "target": job.target,
         "by": job.by,
-        "rule": job.rule or None,
+        "rule": job.rule.text if job.rule else None,
         "undo": job.undoes is not None,
     }
 

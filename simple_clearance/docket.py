@@ -14,7 +14,7 @@ from . import addresses
 from .proof import ASK_AGAIN, GRACE, Proof
 from .register import Register
 from .requests import ANSWERED, DECIDING, FLOOR, MUTED, OPEN, SKIPPED, Answer, Job, Request
-from .rules import NO_RULE, Rules
+from .rules import Rules
 from .shields import Shields
 from .verdict import APPLIED, DRY_RUN, UNKNOWN, Outcome
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .dnslog import Name
     from .events import Event
     from .moment import Now
-    from .policy import Policy
+    from .policy import Policy, Rule
 
     Record = Dict[str, Any]
 
@@ -214,7 +214,7 @@ class Docket:
         """New rules: they decide what waits, too."""
         self.rules.replace(policy)
         for request in self.waiting():
-            request.after_rule = -1
+            request.tried, request.by_hand = None, False
             self.consider(request, now)
 
     # Answers
@@ -259,7 +259,8 @@ class Docket:
             request = self._register.get(key)
             if request is not None:
                 if request.id not in self._register.open:
-                    self._reopen(request, now, NO_RULE)
+                    request.tried, request.by_hand = None, True
+                    self._reopen(request, now)
                 return request
         return None
 
@@ -300,8 +301,8 @@ class Docket:
             self._proof.idle(job.container)
         if job.container in self._stopped:
             self._abandon(filter(None, map(self.request, job.ids)), now)
-        elif job.by == "policy" and job.named:
-            self._next_rule(job, now)
+        elif job.rule is not None and job.named and outcome.result == APPLIED:
+            self._next_rule(job, job.rule, now)
 
     def stop(self, container: str, now: Now) -> None:
         """The container has ended: nothing more is run for it, its requests are closed unanswered."""
@@ -387,7 +388,7 @@ class Docket:
             action=job.action,
             target=job.target,
             by=job.by,
-            rule=job.rule or None,
+            rule=job.rule.text if job.rule else None,
             result=outcome.result,
             reason=outcome.reason or None,
             error=outcome.error or None,
@@ -443,12 +444,12 @@ class Docket:
                 request.state = OPEN
                 request.changed = now.mono
 
-    def _next_rule(self, job: Job, now: Now) -> None:
+    def _next_rule(self, job: Job, rule: Rule, now: Now) -> None:
         """A name rule did not open the blocked address: the request goes on to the next rule."""
         for request_id in job.ids:
             request = self.request(request_id)
             if request is not None and request.state == OPEN:
-                request.after_rule = job.rule_index
+                request.tried = rule
                 self.consider(request, now)
 
     def _remember(self, answer: Answer) -> None:
@@ -472,32 +473,32 @@ class Docket:
             if request.id not in self._register.open:
                 self._count(request, event, now)
                 return
-        by_name_rule = before is not None and before.by_name_rule
-        after_rule = before.rule_index if before is not None and by_name_rule else -1
+        tried = before.rule if before is not None and before.by_name_rule else None
         if request is None:
-            self._new(container, event, now, after_rule)
+            self._new(container, event, now, tried)
             return
         self._count(request, event, now)
         if request.id in self._register.open:
             self._tried_again(request, now)
         elif request.state in (SKIPPED, ANSWERED) and (
-            now.mono - request.changed >= ASK_AGAIN or (request.state == ANSWERED and by_name_rule)
+            now.mono - request.changed >= ASK_AGAIN or (request.state == ANSWERED and tried is not None)
         ):
-            self._reopen(request, now, after_rule)
+            request.tried, request.by_hand = tried, False
+            self._reopen(request, now)
 
-    def _new(self, container: str, event: Event, now: Now, after_rule: int) -> None:
+    def _new(self, container: str, event: Event, now: Now, tried: Rule | None) -> None:
         request = Request(container, event, now)
         request.count = event.count
         request.floor = event.private and bool(self.shields.floor(container))
-        request.after_rule = after_rule
+        request.tried = tried
         if self._register.add(request):
             self._enter(request, now)
         else:
             self._table_lost += event.count
             self.counts["lost"] += event.count
 
-    def _reopen(self, request: Request, now: Now, after_rule: int) -> None:
-        request.failure, request.after_rule = "", after_rule
+    def _reopen(self, request: Request, now: Now) -> None:
+        request.failure = ""
         self._enter(request, now)
 
     def _enter(self, request: Request, now: Now) -> None:

@@ -140,15 +140,16 @@ class Policy:
         proto: int | None,
         private: bool,
         names: Sequence[str] = (),
-        after: int = -1,
+        after: Rule | None = None,
     ) -> Decision | None:
-        """The first rule behind number `after` that matches a blocked packet; None when none does.
+        """The first rule behind `after` that matches a blocked packet; None when none does.
 
+        A rule of another policy, such as the file's before it changed, is behind none of this one's.
         `private` is whether the shield's floor logged it; `names` are those known for `dest`.
         """
         address = Network(dest)
         guarded = _guarded_range(dest, address, private)
-        for rule in self.rules[after + 1 :]:
+        for rule in self.rules[self._place_behind(after) :]:
             if not rule.covers(port, proto):
                 continue
             name = ""
@@ -163,6 +164,10 @@ class Policy:
                     continue
             return Decision(rule, name if rule.action == "allow" else "")
         return None
+
+    def _place_behind(self, rule: Rule | None) -> int:
+        ours = rule is not None and rule.index < len(self.rules) and self.rules[rule.index] is rule
+        return rule.index + 1 if rule is not None and ours else 0
 
 
 def _guarded_range(dest: str, address: Network, private: bool) -> Network | None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from .events import Event
     from .moment import Now
+    from .policy import Rule
 
     Key = Tuple[str, str, Optional[int], Optional[int]]
 
@@ -29,13 +30,14 @@ OPEN, DECIDING, SKIPPED, MUTED, FLOOR, ANSWERED = "open", "deciding", "skipped",
 class Request:
     """One request.  `first` and `last` are wall-clock seconds, `touched` and `changed` monotonic.
 
-    `failure` is what the last verdict on it came to when it did not help; `after_rule` is the
-    index of the policy's rule that was tried last, -1 before any.
+    `failure` is what the last verdict on it came to when it did not help; `tried` is the policy's
+    rule whose verdict did not lead to it, None before any; `by_hand` that the operator wants to be
+    asked, whatever the rules say.
     """
 
     __slots__ = (
-        "after_rule", "changed", "container", "count", "dest", "failure", "first", "floor", "id", "key",
-        "last", "port", "private", "proto", "reader_id", "state", "told", "told_at", "touched", "uid",
+        "by_hand", "changed", "container", "count", "dest", "failure", "first", "floor", "id", "key",
+        "last", "port", "private", "proto", "reader_id", "state", "told", "told_at", "touched", "tried", "uid",
     )  # fmt: skip
 
     def __init__(self, container: str, event: Event, now: Now) -> None:
@@ -54,7 +56,8 @@ class Request:
         self.touched = self.changed = now.mono
         self.state = OPEN
         self.failure = ""
-        self.after_rule = -1
+        self.tried: Rule | None = None
+        self.by_hand = False
         self.told = 0  # the count that was last reported
         self.told_at = now.mono
 
@@ -87,8 +90,8 @@ class Job:
     """
 
     __slots__ = (
-        "action", "by", "container", "ids", "named", "rule", "rule_index", "started", "state", "target",
-        "undoes", "wall",
+        "action", "by", "container", "ids", "named", "rule", "started", "state", "target", "undoes",
+        "wall",
     )  # fmt: skip
 
     def __init__(
@@ -100,8 +103,7 @@ class Job:
         by: str,
         *,
         named: bool = False,
-        rule: str = "",
-        rule_index: int = -1,
+        rule: Rule | None = None,
         undoes: Answer | None = None,
     ) -> None:
         self.container = container
@@ -111,7 +113,6 @@ class Job:
         self.ids = ids
         self.by = by
         self.rule = rule
-        self.rule_index = rule_index
         self.undoes = undoes
         self.state = "queued"
         self.started = 0.0
@@ -172,14 +173,13 @@ class Effect:
     """
 
     __slots__ = (
-        "action", "blocked", "contradicted", "named", "passed", "rule_index", "since", "started", "told_at",
-        "wall",
+        "action", "blocked", "contradicted", "named", "passed", "rule", "since", "started", "told_at", "wall",
     )  # fmt: skip
 
     def __init__(self, job: Job, now: Now) -> None:
         self.action = job.action
         self.named = job.named
-        self.rule_index = job.rule_index if job.by == "policy" else -1
+        self.rule = job.rule
         self.started = job.started
         self.since = now.mono
         self.wall = now.wall
@@ -191,4 +191,4 @@ class Effect:
     @property
     def by_name_rule(self) -> bool:
         """Whether a rule of the policy on a name did it."""
-        return self.named and self.rule_index >= 0
+        return self.named and self.rule is not None

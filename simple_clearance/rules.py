@@ -21,9 +21,6 @@ AUTOMATIC_LIMIT = 64
 WARNINGS = 64
 """Rules and addresses that are told to be without effect; whoever is inside chooses how many there are."""
 
-NO_RULE = 1 << 30
-"""As `after_rule`: the operator is asked, whatever the policy says."""
-
 
 class Rules:
     """The `policy`, if there is one, and the `answer` to all that it leaves open, or ""."""
@@ -46,16 +43,18 @@ class Rules:
 
     def decide(self, request: Request, names: Sequence[str]) -> Job | str:
         """The verdict to be queued for a request, `skip`, or "" to leave it open."""
+        if request.by_hand:
+            return ""
         if self.policy is not None:
             found = self.policy.decide(
-                request.dest, request.port, request.proto, request.private, names, request.after_rule
+                request.dest, request.port, request.proto, request.private, names, request.tried
             )
             if found is not None and found.action != "ask":
                 if found.action == "skip":
                     return "skip"
                 return Job(
                     request.container, found.action, found.name or request.dest, [request.id], "policy",
-                    named=bool(found.name), rule=found.rule.text, rule_index=found.rule.index,
+                    named=bool(found.name), rule=found.rule,
                 )  # fmt: skip
         if self.answer == "allow" and is_guarded(request):
             text = f"{request.dest} is not allowed by --answer: only a rule for that very network allows it"

@@ -28,9 +28,11 @@ def rules(text):
     return parse(text.encode() if isinstance(text, str) else text, "rules")
 
 
-def decided(text, dest, port=443, proto=TCP, *, private=False, names=(), after=-1):
-    """`allow`, `allow www.example.com`, …; "" when nothing matches."""
-    found = rules(text).decide(dest, port, proto, private, names, after)
+def decided(text, dest, port=443, proto=TCP, *, private=False, names=(), after=None):
+    """`allow`, `allow www.example.com`, …; "" when nothing matches.  `after` is the number of a rule."""
+    policy = rules(text)
+    behind = None if after is None else policy.rules[after]
+    found = policy.decide(dest, port, proto, private, names, behind)
     return "" if found is None else f"{found.action} {found.name}".strip()
 
 
@@ -78,7 +80,12 @@ def test_a_request_may_go_on_behind_a_rule():
     assert decided(text, "203.0.113.1", names=["a.example.com"]) == "allow a.example.com"
     assert decided(text, "203.0.113.1", names=["a.example.com"], after=0) == "skip"
     assert decided(text, "203.0.113.1", names=["a.example.com"], after=1) == ""
-    assert decided(text, "203.0.113.1", names=["a.example.com"], after=1 << 30) == ""
+
+
+def test_a_rule_of_another_policy_comes_before_all_of_these():
+    text = "allow *.example.com\nskip 203.0.113.0/24"
+    other = rules(text).rules[1]
+    assert rules(text).decide("203.0.113.1", 443, TCP, False, ["a.example.com"], other).action == "allow"
 
 
 def test_a_file_without_rules_decides_nothing():

@@ -163,6 +163,51 @@ def test_a_changed_file_decides_what_waits():
     assert bench.ids() == []
 
 
+def test_a_changed_file_starts_from_its_first_rule_for_what_an_old_rule_has_opened():
+    bench = bench_with("allow good.example.com", answer="allow")
+    bench.blocked("203.0.113.9", names=["good.example.com"])
+    assert bench.run(opened=["203.0.113.9"]) == ["allow c1 good.example.com"]
+    set_rules(bench, "deny 203.0.113.9")
+    bench.mono += 1
+    bench.blocked("203.0.113.9", names=["good.example.com"])
+    assert bench.run() == ["deny c1 203.0.113.9"]
+
+
+def test_a_file_that_changes_while_a_verdict_runs_starts_from_its_first_rule():
+    bench = bench_with("allow good.example.com", answer="allow")
+    bench.blocked("203.0.113.9", names=["good.example.com"])
+    (job,) = bench.start()
+    set_rules(bench, "skip 203.0.113.9")
+    bench.finish(job, opened=["203.0.113.10"])
+    assert bench.run() == []
+    assert [record["why"] for record in bench.take("closed")] == ["skipped"]
+
+
+@pytest.mark.parametrize("result", ["failed", "unknown"])
+def test_a_name_rule_that_came_to_nothing_is_tried_again_after_a_minute_and_no_other_before(result):
+    bench = bench_with("allow good.example.com\nallow 203.0.113.9")
+    bench.blocked("203.0.113.9", names=["good.example.com"])
+    assert bench.run(result, opened=[]) == ["allow c1 good.example.com"]
+    bench.mono += 1
+    bench.blocked("203.0.113.9", names=["good.example.com"])
+    assert bench.run() == [], "it may have been a hiccup"
+    bench.mono += 61
+    bench.blocked("203.0.113.9", names=["good.example.com"])
+    assert bench.run(opened=["203.0.113.9"]) == ["allow c1 good.example.com"]
+    assert bench.ids() == []
+
+
+def test_what_the_operator_wants_to_be_asked_no_rule_decides_until_the_file_changes():
+    bench = bench_with("allow 203.0.113.9")
+    bench.blocked("203.0.113.9")
+    assert bench.run() == ["allow c1 203.0.113.9"]
+    again = bench.docket.ask_again(bench.docket.history[-1], bench.now)
+    bench.blocked("203.0.113.9")
+    assert bench.run() == [] and bench.ids() == [again.id]
+    set_rules(bench, "deny 203.0.113.9")
+    assert bench.run() == ["deny c1 203.0.113.9"]
+
+
 def test_a_rule_that_the_floor_defeats_is_told_once():
     bench = bench_with("allow 10.0.0.0/8")
     for last in range(5):
