@@ -37,6 +37,8 @@ NAMES_PER_SECOND = 1000
 HISTORY = 2000
 """Answers remembered in full; of older ones only the verdicts, whose number has a natural limit."""
 
+OPPOSITE = {"allow": "deny", "deny": "allow"}
+
 # what an answer without a verdict makes of a request, what it is counted as and closed with
 SET_ASIDE = {"skip": (SKIPPED, "skipped"), "mute": (MUTED, "muted")}
 
@@ -49,6 +51,7 @@ class Docket:
         self.history: list[Answer] = []
         self.counts = dict.fromkeys(("allowed", "denied", "skipped", "muted", "lost", "untold"), 0)
         self.applied = 0
+        self.last_word: dict[tuple[str, str], str] = {}  # (container, target) -> the action applied last
         self.report_again = report_again
         self.rules = Rules(answer, self._tell)
         self.shields = Shields(self._tell)
@@ -238,18 +241,24 @@ class Docket:
                 self._queue(Job(request.container, action, request.dest, [request.id], by))
         return True
 
-    def undo(self, answer: Answer, by: str) -> None:
-        """Queues the opposite of an applied verdict; there is no neutral un-allow."""
-        answer.undone, answer.doubtful = True, False
-        action = "deny" if answer.action == "allow" else "allow"
+    def undo(self, answer: Answer, by: str) -> bool:
+        """Queues the opposite of an applied verdict, as there is no neutral un-allow.
+
+        False, and nothing has changed, when its container has ended.
+        """
+        if answer.container in self._stopped:
+            return False
+        answer.undone = True
+        action = OPPOSITE[answer.action]
         self._queue(Job(answer.container, action, answer.target, [], by, named=answer.named, undoes=answer))
+        return True
 
     def last_verdict(self) -> Answer | None:
-        """The verdict that `undo` would be about: the last one applied that was not undone."""
+        """The verdict that `undo` would be about: the last one applied that was not undone since."""
         for answer in reversed(self.history):
-            if answer.container in self._stopped or answer.undone:
+            if answer.container in self._stopped or answer.undone or answer.result != APPLIED:
                 continue
-            if answer.action in ("allow", "deny") and answer.result == APPLIED:
+            if self.last_word.get((answer.container, answer.target)) != OPPOSITE[answer.action]:
                 return answer
         return None
 
@@ -367,7 +376,6 @@ class Docket:
         self._settle(job.container, asked, now)
         if job.undoes is not None:
             job.undoes.undone = outcome.result in (APPLIED, DRY_RUN)
-            job.undoes.doubtful = not job.undoes.undone
             return
         keys = tuple(request.key for request in affected)
         self._remember(
@@ -410,6 +418,8 @@ class Docket:
     def _applied(self, job: Job, outcome: Outcome, asked: list[Request], now: Now) -> None:
         self.applied += 1
         self.counts["allowed" if job.action == "allow" else "denied"] += 1
+        self.last_word.pop((job.container, job.target), None)  # the last one applied stands last
+        self.last_word[job.container, job.target] = job.action
         dests = outcome.opened if job.named else (job.target,)
         if job.named and job.action == "deny" and job.undoes is not None:
             dests = job.undoes.opened
@@ -421,6 +431,8 @@ class Docket:
                 request.failure = "elsewhere"
 
     def _not_applied(self, job: Job, outcome: Outcome, asked: list[Request], now: Now) -> None:
+        if self.last_word.get((job.container, job.target)) == OPPOSITE[job.action]:
+            del self.last_word[job.container, job.target]  # it was wanted otherwise, and may be so
         for place in self._places(job, asked[:1]):  # one verdict is one
             self._bad[place] = outcome.result
         for request in asked:

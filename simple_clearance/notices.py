@@ -13,7 +13,7 @@ from .text import clip_right, count, printable, seconds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Sequence
+    from typing import Any, Mapping, Sequence
 
     from .fleet import Source
     from .requests import Answer
@@ -254,24 +254,8 @@ REPEATED = 100
 """Commands told at the end."""
 
 
-def repeat_commands(history: Sequence[Answer], shield: str) -> list[str]:
-    """The commands that would repeat the applied verdicts, one each, the last word on a target only.
-
-    A target whose verdict was to be taken back, but may not have been, is left out: the operator
-    wanted it otherwise.
-    """
-    last: dict[Any, str] = {}
-    for answer in history:
-        if answer.action not in ("allow", "deny"):
-            continue
-        target = (answer.container, answer.target)
-        if answer.result == "applied" and not answer.doubtful:
-            opposite = {"allow": "deny", "deny": "allow"}
-            last[target] = opposite[answer.action] if answer.undone else answer.action
-        elif answer.result in ("failed", "unknown") and last.get(target) == answer.action:
-            pass  # once more in vain
-        elif answer.result != "dry-run":
-            last.pop(target, None)
-    commands = [f"{shield} {action} {container} {dest}" for (container, dest), action in last.items()]
+def repeat_commands(last_word: Mapping[tuple[str, str], str], shield: str) -> list[str]:
+    """The commands that would repeat the applied verdicts: the last word on each target, in their order."""
+    commands = [f"{shield} {action} {container} {dest}" for (container, dest), action in last_word.items()]
     more = len(commands) - REPEATED
     return commands if more <= 0 else [*commands[:REPEATED], "and %d more, which --log keeps" % more]

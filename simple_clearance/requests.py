@@ -37,7 +37,8 @@ class Request:
 
     __slots__ = (
         "by_hand", "changed", "container", "count", "dest", "failure", "first", "floor", "id", "key",
-        "last", "port", "private", "proto", "reader_id", "state", "told", "told_at", "touched", "tried", "uid",
+        "last", "port", "private", "proto", "reader_id", "state", "told", "told_at", "touched", "tried",
+        "uid",
     )  # fmt: skip
 
     def __init__(self, container: str, event: Event, now: Now) -> None:
@@ -131,12 +132,11 @@ class Job:
 class Answer:
     """A line of the session's history: what was answered, when, and what came of it.
 
-    `undone` says whether its opposite was applied, or is on its way; `doubtful`, that it failed or had
-    no outcome: it may have done half of it.
+    `undone` says whether its opposite was applied, or is on its way.
     """
 
     __slots__ = (
-        "action", "container", "doubtful", "keys", "named", "opened", "result", "target", "undone", "wall",
+        "action", "container", "keys", "named", "opened", "result", "target", "undone", "wall",
     )  # fmt: skip
 
     def __init__(
@@ -160,7 +160,6 @@ class Answer:
         self.named = named
         self.opened = opened
         self.undone = False
-        self.doubtful = False
 
     def __repr__(self) -> str:
         return f"Answer({self.action} {self.container} {self.target} {self.result})"

@@ -407,7 +407,7 @@ class Session:
 
         from .notices import repeat_commands  # every front has imported it
 
-        return repeat_commands(self._docket.history, " ".join(map(shlex.quote, self._options.shield)))
+        return repeat_commands(self._docket.last_word, " ".join(map(shlex.quote, self._options.shield)))
 
     def _exit_code(self) -> int:
         if self._ending:

@@ -105,7 +105,10 @@ class View:
         action = "deny" if undo.action == "allow" else "allow"
 
         def carry_out() -> None:
-            self.prompt.docket.undo(undo, "operator")
+            if not self.prompt.docket.undo(undo, "operator"):
+                self.prompt.grumble("not undone: %s has ended" % printable(undo.container, 30))
+                self.prompt.back()
+                return
             job = self.prompt.docket.jobs(undo.container)[-1]
             where = self.prompt.where(undo.container)
             text = notices.job_text(
