@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -64,16 +65,19 @@ def need() -> Callable[..., None]:
 
 @pytest.fixture(scope="session")
 def pyz(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The path of the archive, built once with the Python that runs the tests; readable by all."""
-    shared = tmp_path_factory.getbasetemp()
+    """The path of the archive, built once with the Python that runs the tests; readable by all.
+
+    Each worker has a copy: tests know the processes of theirs by its path.
+    """
+    mine = shared = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         shared = shared.parent
-    path = str(shared / "simple-clearance.pyz")
-    with open(path + ".lock", "w") as lock:
+    built, path = str(shared / "built.pyz"), str(mine / "simple-clearance.pyz")
+    with open(built + ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not os.path.exists(path):
-            subprocess.run([sys.executable, os.path.join(ROOT, "build_zipapp.py"), "-o", path], check=True)
-    return path
+        if not os.path.exists(built):
+            subprocess.run([sys.executable, os.path.join(ROOT, "build_zipapp.py"), "-o", built], check=True)
+    return shutil.copy(built, path)
 
 
 @pytest.fixture(scope="session")
