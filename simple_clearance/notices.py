@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from typing import Any, Mapping, Sequence
 
     from .fleet import Source
-    from .requests import Answer
 
 
 LABEL = re.compile(r"[A-Za-z0-9_@/.+-]{1,24}")
