@@ -18,6 +18,7 @@ from typing import Any, Callable, Iterator
 import needs
 import pytest
 from host import Host
+from hypothesis import HealthCheck, settings
 from support import ALL_PYTHONS, OLD_PYTHONS, PYTHONS, ROOT, Python, is_running
 from terminal_driver import Session, shell
 
@@ -37,7 +38,19 @@ def pytest_configure(config: pytest.Config) -> None:
     source = getattr(config, "args_source", None)
     if source is pytest.Config.ArgsSource.ARGS or config.option.keyword or config.option.markexpr:
         config.option.everything = True  # workers get the options, not where they came from
+    _settle_hypothesis(config.option.everything)
     _obey_signals()
+
+
+def _settle_hypothesis(everything: bool) -> None:
+    """How many examples each of its tests tries; how long one takes is no matter of a test."""
+    settings.register_profile(
+        "ours",
+        max_examples=300 if everything else 30,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+    settings.load_profile("ours")
 
 
 def _obey_signals() -> None:
@@ -61,6 +74,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture
 def need() -> Callable[..., None]:
     return needs.need
+
+
+@pytest.fixture(scope="session")
+def rounds(pytestconfig: pytest.Config) -> Callable[[int], int]:
+    """`rounds(2000)`: how far a fuzzer or a walk goes; a tenth of that in the usual run."""
+    return lambda number: number if pytestconfig.option.everything else -(-number // 10)
 
 
 @pytest.fixture(scope="session")

@@ -6,13 +6,13 @@ import pytest
 from prompt_walk import walk
 
 
-@pytest.mark.parametrize("seed", range(10))
-def test_a_random_operator_keeps_every_promise(seed):
-    one = walk(seed, 400)
-    assert len(one.ledger.verdicts) > 5, "the walk must also get somewhere"
+def test_a_random_operator_keeps_every_promise(rounds):
+    for seed in range(rounds(40)):
+        one = walk(seed, 400)
+        assert len(one.ledger.verdicts) > 5, "the walk must also get somewhere"
 
 
 @pytest.mark.parametrize("dumb, colour, height", [(True, False, 24), (False, True, 6)])
-def test_a_random_operator_on_another_terminal_keeps_every_promise(dumb, colour, height):
-    for seed in range(20, 23):
+def test_a_random_operator_on_another_terminal_keeps_every_promise(dumb, colour, height, rounds):
+    for seed in range(20, 20 + rounds(10)):
         walk(seed, 300, dumb=dumb, colour=colour, height=height)
