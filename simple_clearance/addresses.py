@@ -36,6 +36,8 @@ PROTOCOLS = {
     132: "sctp",
     136: "udplite",
 }
+WITH_PORTS = frozenset((6, 17, 33, 132, 136))
+"""The protocols whose headers begin with two ports: TCP, UDP, DCCP, SCTP, UDP-Lite."""
 
 # Names as in /etc/services, or what people call it where that file knows nothing better.
 _TCP = {

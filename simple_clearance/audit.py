@@ -18,6 +18,10 @@ DISENGAGED = ("disengaged=True", "allow_all=True")  # today's word for it, and t
 STATES = {"shield_up": "up", "shield_down": "down", "shield_quarantine": "quarantine"}
 
 
+LATE = 1.5
+"""Seconds by which a line may be late: the bridge reader writes each up to a second after the packet."""
+
+
 class ShieldState:
     """The shield was put into `state`: up, down, disengaged or quarantine; `ts` as the log has it."""
 
@@ -56,7 +60,7 @@ def _blocked(fields: dict[str, Any]) -> Event:
     if port is not None and (type(port) is not int or not 0 <= port <= 0xFFFF):
         raise BadLine("port is not a port")
     proto = _proto(_text(fields.get("proto")))
-    return Event("pending", plain, port, proto, private=False, ts=_text(fields.get("ts")))
+    return Event("pending", plain, port, proto, private=False, ts=_text(fields.get("ts")), late=LATE)
 
 
 def _proto(name: str) -> int | None:

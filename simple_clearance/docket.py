@@ -11,7 +11,7 @@ came to in `proof`, what is decided without asking in `rules`, the shields' stat
 from __future__ import annotations
 
 from . import addresses
-from .proof import ASK_AGAIN, GRACE, Proof
+from .proof import ASK_AGAIN, Proof
 from .register import Register
 from .requests import ANSWERED, DECIDING, FLOOR, MUTED, OPEN, SKIPPED, Answer, Job, Request
 from .rules import Rules
@@ -571,7 +571,7 @@ class Docket:
         """Let out without a verdict of ours on that address: what waits for one has its answer."""
         for request in self.requests_at(container, event.dest):
             waits = request.state == OPEN and request.id not in self.painted
-            if waits and now.mono - request.touched >= GRACE:
+            if waits and now.mono - request.touched >= event.late:
                 self._bad.pop((container, request.dest), None)
                 self._close(request, ANSWERED, "covered", now)
 

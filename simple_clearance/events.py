@@ -74,16 +74,21 @@ class Lines:
         return half
 
 
+GATHERED = 0.4
+"""Seconds by which a reader's line may be late: it gathers repeats for 0.25 s."""
+
+
 class Event:
     """Packets of one kind to one destination.
 
     `kind` is `pending` (blocked: may be asked), `allowed`, `denied`, `bypass` or `multicast`;
     `private` is true where the shield's floor logged it; `port`, `proto` (an IP protocol
     number) and `uid` are None when unknown; `count` is how many packets this stands for;
-    `ts` is the reader's own time stamp as text, or "".
+    `ts` is the reader's own time stamp as text, or ""; `late` is by how many seconds it may be
+    told late, so that it tells nothing against what was seen within them.
     """
 
-    __slots__ = ("count", "dest", "kind", "port", "private", "proto", "reader_id", "ts", "uid")
+    __slots__ = ("count", "dest", "kind", "late", "port", "private", "proto", "reader_id", "ts", "uid")
 
     def __init__(
         self,
@@ -97,16 +102,19 @@ class Event:
         count: int = 1,
         reader_id: str = "",
         ts: str = "",
+        late: float = GATHERED,
     ) -> None:
         self.kind = kind
         self.dest = dest
-        self.port = port
+        # terok-shield's reader has 0 where there is none
+        self.port = port if port or proto in addresses.WITH_PORTS else None
         self.proto = proto
         self.private = private
         self.uid = uid
         self.count = count
         self.reader_id = reader_id
         self.ts = ts
+        self.late = late
 
     def __repr__(self) -> str:
         return "Event(%s %s proto=%s port=%s x%d%s)" % (

@@ -78,6 +78,8 @@ class Guard:
             now = clocks.now().mono
             self._doubt[container] = now + DOUBT * (now - began), doubt
             return doubt
+        finally:
+            self._follow_buses()  # before the number of one that was closed is another's
         return active.refused() if active is not None else None
 
     def noticed(self, now: Now) -> None:
@@ -103,7 +105,6 @@ class Guard:
             if refused.code == HUB_ACTIVE or refused.message not in self._doubts:
                 self._appeared(refused)
         self._doubts = [refused.message for refused in refusals]
-        self._follow_buses()
 
     def _refusals(self) -> list[Refused]:
         """What a look for each container comes to: a hub that is active first, then the doubts."""

@@ -6,7 +6,7 @@ are the reader's business: a journal has its own.
 
 from __future__ import annotations
 
-from .notices import REASON_TEXT, SHIELD_STATES, STILL_REASONS
+from .notices import ALREADY, REASON_TEXT, SHIELD_STATES, STILL_REASONS
 from .screen import FLOOR_TEXT, service_text
 from .text import count, printable, seconds
 
@@ -91,8 +91,8 @@ def _outcome(record: Record) -> str:
     result, reason, took = record["result"], record["reason"], seconds(record["seconds"])
     if result == "dry-run":
         return "dry run, nothing was run"
-    if reason == "already-open":
-        return "open already"
+    if reason in ALREADY:
+        return ALREADY[reason]
     if result == "applied":
         opened: list[str] = record.get("opened", [])
         if opened and opened != [record["target"]]:

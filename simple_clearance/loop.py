@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     Ready = Callable[[int, Now], None]
 
 READ, WRITE = select.POLLIN, select.POLLOUT
+LONGEST = 86_400_000
+"""Milliseconds of one wait: a day, since poll(2) takes no more than 24 of them."""
+
 WAITED = 0.002
 """Seconds that a poll takes at least when it had to wait for what it found."""
 
@@ -53,7 +56,7 @@ class Loop:
         due = [deadline for ask in self.deadlines if (deadline := ask()) is not None]
         timeout = None
         if due:
-            timeout = max(0.0, (min(due) - clocks.now().mono) * 1000 + 0.5)  # poll rounds down
+            timeout = min(LONGEST, max(0.0, (min(due) - clocks.now().mono) * 1000))  # rounded up by Python
         before = clocks.now().mono
         found = self._poll.poll(timeout)
         now = clocks.now()

@@ -58,6 +58,9 @@ REASON_TEXT = {
 }
 
 
+ALREADY = {"already-open": "open already", "already-denied": "denied already"}
+
+
 def verdict_lines(
     record: dict[str, Any], width: int, named: bool, shield: str = "terok-shield", where: str = "  "
 ) -> list[str]:
@@ -72,8 +75,8 @@ def verdict_lines(
 
     took = seconds(record["seconds"])
     result, reason = record["result"], record["reason"]
-    if result == "applied" and reason == "already-open":
-        return told("open already")
+    if reason in ALREADY:
+        return told(ALREADY[reason])
     if result == "applied":
         opened = record.get("opened", [])
         text = f"done in {took}"

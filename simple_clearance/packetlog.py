@@ -57,14 +57,7 @@ class PacketLog:
     def _bind(self) -> None:
         try:
             self._socket.sendto(nflog.bind_request(), (0, 0))
-            while True:  # packets may come before the acknowledgement
-                datagram, sender = self._socket.recvfrom(DATAGRAM)
-                answer = nflog.acknowledged(datagram)
-                if sender[0] != 0:
-                    continue
-                if answer is not None:
-                    break
-                self._early.append(datagram)
+            answer = self._acknowledgement()
         except OSError as problem:
             raise _no_nflog("nflog bind", problem) from problem
         holder = group_holder() if answer in (errno.EPERM, errno.EBUSY) else None
@@ -72,6 +65,24 @@ class PacketLog:
             raise _taken(holder)
         if answer:
             raise _no_nflog("nflog bind", OSError(answer, os.strerror(answer)))
+
+    def _acknowledgement(self) -> int:
+        """The kernel's answer, an errno or 0.  It is there by now, perhaps behind packets, or was dropped."""
+        while True:
+            try:
+                datagram, sender = self._socket.recvfrom(DATAGRAM, _socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return 0 if group_holder() == self._socket.getsockname()[0] else errno.ENOBUFS
+            except OSError as problem:
+                if problem.errno != errno.ENOBUFS:  # netlink(7): the buffer was full, which is only a loss
+                    raise
+                self._overrun = 1
+                continue
+            answer = nflog.acknowledged(datagram)
+            if sender[0] == 0 and answer is not None:
+                return answer
+            if sender[0] == 0:
+                self._early.append(datagram)
 
     def receive(self) -> nflog.Batch | None:
         """The next datagram's packets, None when there is none; what was lost before it is in `missing`."""

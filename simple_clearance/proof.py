@@ -19,10 +19,6 @@ if TYPE_CHECKING:
 ASK_AGAIN = 60.0
 """Seconds after which an answered request that is still blocked is asked again."""
 
-GRACE = 0.4
-"""Seconds after a verdict in which blocked packets may still be from before it: a reader
-gathers repeats for 0.25 s."""
-
 LIVE_EXPIRY = 1790.0
 """Seconds after which an allow may have expired: nft's default timeout on the live sets is 30 min."""
 
@@ -67,7 +63,7 @@ class Proof:
             return False
         if effect.action == "allow":
             self._prove(effect, container, event, now)
-        elif not effect.contradicted and now.mono - effect.since > GRACE:
+        elif not effect.contradicted and now.mono - effect.since > event.late:
             effect.contradicted = True
             text = f"{container}: {event.dest} is let out in spite of the deny: an allow set holds it"
             self._tell("error", message=text)
@@ -76,7 +72,7 @@ class Proof:
     def denied(self, container: str, event: Event, now: Now) -> None:
         """A packet was refused by the deny set, which stands above every allow."""
         effect = self._effects.get((container, event.dest))
-        if effect is not None and effect.action == "allow" and now.mono - effect.since >= GRACE:
+        if effect is not None and effect.action == "allow" and now.mono - effect.since >= event.late:
             effect.blocked += event.count
             self._still_blocked(effect, container, event, "denied", now)
 
@@ -90,7 +86,7 @@ class Proof:
         if effect is None:
             return None
         age = now.mono - effect.since
-        if age < GRACE:
+        if age < event.late:  # it may be from before the verdict
             return effect
         effect.blocked += event.count
         if effect.action == "allow":

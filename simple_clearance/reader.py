@@ -201,7 +201,7 @@ class _Loop:
         """Milliseconds until there is something to tell by ourselves."""
         if not self._counts or self._output.backlog >= BACKLOG // 2:
             return None
-        return max(0.0, self._due - time.monotonic()) * 1000 + 1
+        return max(0.0, self._due - time.monotonic()) * 1000
 
     def _tell_counts(self, now: bool = False) -> None:
         if not now and (

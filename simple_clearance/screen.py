@@ -36,7 +36,7 @@ def service_text(proto: int | None, port: int | None) -> str:
     """`tcp 443 https`, `icmp`, `tcp, port unknown`."""
     name = "protocol unknown" if proto is None else addresses.proto_name(proto)
     if port is None:
-        return name + ", port unknown" if proto in (6, 17, 132, 33, 136) else name
+        return name + ", port unknown" if proto in addresses.WITH_PORTS else name
     known = addresses.service(port, proto)
     return "%s %d %s" % (name, port, known) if known else "%s %d" % (name, port)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from .proof import GRACE
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable
@@ -46,16 +44,16 @@ class Shields:
     def blocked(self, container: str, event: Event, now: Now) -> None:
         """A packet was blocked by default, which only a shield that is up does."""
         if not event.private and self._states.get(container) in ("down", "disengaged"):
-            self._packets_tell(container, "up", now)
+            self._packets_tell(container, "up", event, now)
 
     def count(self, container: str, event: Event, now: Now) -> None:
         """Counted and visible, but not asked: denied, multicast, or let by while the shield is down."""
         key = (container, event.kind)
         self.unheard[key] = self.unheard.get(key, 0) + event.count
         if event.kind == "bypass" and self._states.get(container, "up") in ("up", "quarantine"):
-            self._packets_tell(container, "down", now)
+            self._packets_tell(container, "down", event, now)
 
-    def _packets_tell(self, container: str, state: str, now: Now) -> None:
-        """Those gathered before the last change may come after it: they tell nothing."""
-        if now.mono - self._changed.get(container, -GRACE) >= GRACE:
+    def _packets_tell(self, container: str, state: str, event: Event, now: Now) -> None:
+        """Those from before the last change may be told after it: they tell nothing."""
+        if now.mono - self._changed.get(container, -event.late) >= event.late:
             self.state(container, state, now)

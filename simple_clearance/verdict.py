@@ -83,9 +83,10 @@ def outcome(action: str, target: str, status: int | None, out: str, err: str, se
     if status == 0:
         return Outcome(APPLIED, "", said, _opened(action, target, out), seconds)
     if "interval overlaps with an existing one" in err:
-        return Outcome(
-            APPLIED, "already-open", said, (target,) if addresses.canonical(target) else (), seconds
-        )
+        if action == "deny":
+            return Outcome(APPLIED, "already-denied", said, seconds=seconds)
+        opened = (target,) if addresses.canonical(target) else ()
+        return Outcome(APPLIED, "already-open", said, opened, seconds)
     lowered = err.lower()
     reason = next((word for text, word in _REASONS if text.lower() in lowered), "exit")
     return Outcome(FAILED, reason, said or "exit code %d" % status, seconds=seconds)

@@ -7,7 +7,7 @@ import time
 import pytest
 from stage import Bench, name
 
-from simple_clearance import proof
+from simple_clearance import audit, proof
 from simple_clearance.policy import parse
 from simple_clearance.register import REMEMBERED
 from simple_clearance.rules import AUTOMATIC_LIMIT
@@ -553,6 +553,18 @@ def test_packets_gathered_before_the_verdict_are_not_held_against_it(bench):
     bench.mono += 0.3
     bench.blocked(count=40)
     assert bench.take() == []
+
+
+def test_what_the_audit_log_brings_late_is_not_held_against_what_was_seen_meanwhile(bench):
+    """Its lines come up to a second late: neither a verdict nor the shield's state is denied by them."""
+    allowed(bench)
+    bench.docket.shields.state("c1", "down", bench.now)
+    bench.mono += 1.2
+    bench.blocked(late=audit.LATE)
+    assert bench.take("still_blocked", "shield") == [{"type": "shield", "container": "c1", "state": "down"}]
+    bench.mono += 0.4
+    bench.blocked(late=audit.LATE)
+    assert [record["type"] for record in bench.take("still_blocked", "shield")] == ["shield", "still_blocked"]
 
 
 def test_a_denied_packet_after_an_allow_is_told_as_still_blocked(bench):

@@ -138,6 +138,12 @@ def test_overlaps_means_that_it_is_open_already():
     assert (found.result, found.reason, found.opened) == (APPLIED, "already-open", ("198.51.100.30",))
 
 
+def test_overlaps_means_of_a_deny_that_it_is_denied_already():
+    err = NFT + "Error: interval overlaps with an existing one\n"
+    found = outcome("deny", "198.51.100.30", 1, "", err, 0.4)
+    assert (found.result, found.reason, found.opened) == (APPLIED, "already-denied", ())
+
+
 @pytest.mark.parametrize(
     "err, reason",
     [

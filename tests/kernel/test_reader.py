@@ -190,6 +190,42 @@ def test_what_the_kernel_had_to_drop_is_counted(lab, reader):
     assert {line["where"] for line in reader.lines if line["type"] == "lost"} == {"kernel"}
 
 
+FLOOD = """
+import socket
+to = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+while True:
+    try:
+        to.sendto(b"?", ("198.51.100.7", 443))
+    except OSError:
+        pass
+"""
+BIND_AGAIN = """
+import os, select, sys
+sys.path.insert(0, sys.argv[1])
+from simple_clearance import packetlog
+packetlog.RECEIVE_BUFFER = 1  # the least that there is: it overruns before the acknowledgement is in it
+overrun = 0
+for _ in range(int(sys.argv[2])):
+    log = packetlog.PacketLog()
+    overrun += log.lossy
+    log.close()
+print(overrun)
+"""
+
+
+def test_a_buffer_that_overruns_while_it_binds_is_a_loss_and_no_failure(lab):
+    """Without the root of the host, whose buffers are as large as it likes."""
+    flood = subprocess.Popen([*lab.enter(), sys.executable, "-I", "-S", "-c", FLOOD])
+    try:
+        argv = [*lab.enter(), sys.executable, "-I", "-c", BIND_AGAIN, ROOT, "3000"]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    finally:
+        flood.kill()
+        flood.wait()
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    assert int(done.stdout) > 0
+
+
 # --- it waits for nobody
 
 

@@ -116,6 +116,12 @@ def test_a_line_that_is_too_long_is_dropped_wherever_it_is_cut(length, kept):
             assert lines.dropped == (not kept)
 
 
+@pytest.mark.parametrize("proto, port", [(1, None), (58, None), (6, 0), (17, 0)])
+def test_port_0_is_none_where_the_protocol_has_no_ports(proto, port):
+    event = parse(line(port=0, proto=proto))
+    assert (event.port, event.proto) == (port, proto)
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_random_streams_in_random_pieces_lose_only_what_is_too_long(seed):
     rng = random.Random(seed)

@@ -1,0 +1,56 @@
+"""The guard's place in the loop: which descriptors it has polled."""
+
+from __future__ import annotations
+
+import os
+
+from simple_clearance import clocks
+from simple_clearance.guard import Guard
+from simple_clearance.loop import Loop
+from simple_clearance.moment import Now
+
+
+class Nowhere:
+    """Folders that are never watched: what is shown here is polled."""
+
+    def watch(self, folder):
+        pass
+
+
+def guarding(place, appeared=lambda refused: None):
+    loop = Loop()
+    guard = Guard(loop, {"c1": place.hub()}, appeared)
+    guard.check()
+    guard.watch(Nowhere())
+    return loop, guard
+
+
+def test_a_bus_that_went_away_is_not_polled_under_the_number_of_another_descriptor(place, bus):
+    loop, guard = guarding(place)
+    bus.terminate()
+    bus.wait()
+    assert guard.allows("c1") is None, "no bus is no hub"
+    reading, writing = os.pipe()  # a reader's, say: it gets the number that the bus had
+    heard = []
+    loop.add(reading, lambda events, now: heard.append(os.read(reading, 10)))
+    guard.noticed(clocks.now())
+    guard.tick(Now(clocks.now().mono + 1.0, 0.0))
+    os.write(writing, b"line")
+    loop.wait()
+    assert heard == [b"line"]
+    os.close(reading)
+    os.close(writing)
+
+
+def test_the_bus_that_comes_back_is_polled(place, bus):
+    appeared = []
+    loop, guard = guarding(place, appeared.append)
+    bus.terminate()
+    bus.wait()
+    assert guard.allows("c1") is None
+    place.bus()
+    assert guard.allows("c1") is None
+    client = place.client()
+    client.own("org.terok.Shield1")
+    while not appeared:
+        loop.wait()
