@@ -18,7 +18,8 @@ import time
 from typing import TYPE_CHECKING, Any, Callable, Iterator
 
 import pytest
-from support import eventually
+from support import PATIENCE, eventually
+from terminal_driver import state
 
 if TYPE_CHECKING:
     from host import Host
@@ -54,7 +55,7 @@ class Desk:
     def sit(self, *words: str, **options: Any) -> Session:
         """The same for `c1`, once it watches."""
         t = self.start(*words, "c1", **options)
-        t.expect("watching c1", timeout=10)
+        t.expect("watching c1")
         return t
 
     def block(self, address: str = "203.0.113.10", port: int = 443, proto: str = "tcp") -> Found:
@@ -64,9 +65,18 @@ class Desk:
         return self.t.expect(KEYS)  # type: ignore[no-any-return]
 
     def wait_for_keys(self, painted: Found, own: bool = False) -> None:
-        """Wait until keys count for what was painted then: only the time tells."""
-        due = painted.at + (ARMED_OWN if own else ARMED) + MARGIN
-        time.sleep(max(0.0, due - time.monotonic()))
+        """Wait until keys count for what was painted: some time after its write has returned.
+
+        That it has is seen by the session's sleeping again, however slow the machine is.
+        """
+        written = max(painted.at, self.t.settled())
+        time.sleep(max(0.0, written + (ARMED_OWN if own else ARMED) + MARGIN - time.monotonic()))
+
+    def settled(self) -> None:
+        """Wait until reader and session sleep: what has been blocked so far has been told."""
+        for role in ("reader", "session"):
+            for pid in self.processes(role):
+                eventually(lambda pid=pid: state(pid) not in "RD", what="the %s sleeps" % role)
 
     def press(self, key: str, painted: Found, own: bool = False) -> float:
         """Press a key as soon as it counts."""
@@ -81,17 +91,17 @@ class Desk:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             start_new_session=True,
-            timeout=20,
+            timeout=PATIENCE,
             check=False,
             **options,
         )
 
     # --- its end, and what is left of it
 
-    def ends(self, code: int, timeout: float = 5.0) -> str:
+    def ends(self, code: int) -> str:
         """It ends with this code, nothing of it is left, the terminal is as it was; all it ever wrote."""
         t = self.t
-        ended = t.wait(timeout)
+        ended = t.wait()
         assert ended == code, "it ended with %d: %s" % (ended, t.text())
         assert t.termios() == as_opened()
         self.nothing_is_left()

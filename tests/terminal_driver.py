@@ -7,7 +7,7 @@ with its time, and a screen as `pyte` paints it.
     with Session([sys.executable, "tool.pyz", "c1"], env={"TERM": "xterm"}) as t:
         t.expect("c1  203.0.113.10")
         t.send("a")
-        assert t.wait(5) == 0
+        assert t.wait() == 0
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import time
 from typing import IO, Any, Callable
 
 import pyte
-from support import PATIENCE
+from support import PATIENCE, eventually
 
 # The child makes the pty its controlling terminal, then becomes the program: same pid, and no
 # code of ours between fork and exec.  Only the three standard descriptors are left to it.
@@ -41,6 +41,8 @@ _LAUNCH = (
 _ESCAPES = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]*[0-Z\\^-~])|\r")
 _PARTIAL = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]*\x1b?|[ -/]*)?\Z")
 
+
+_MARK = b"\0"  # one byte, which comes whole; nothing that is tried here writes it
 
 READING, STALLED, HUNG_UP, CLOSED = range(4)  # what the thread does with the master side
 
@@ -85,6 +87,8 @@ class Session:
         self._marks: list[tuple[int, float]] = []  # (length of _text, time) after each chunk
         self._tail = b""
         self._looked = 0
+        self._ending = b""  # what has come since a mark was written behind the program's last word
+        self._marked = False
         self._screen = pyte.Screen(size[1], size[0])
         self._stream = pyte.ByteStream(self._screen)
         self._news = threading.Condition()
@@ -136,6 +140,12 @@ class Session:
             self._news.wait_for(lambda: self._mode_seen == mode, PATIENCE)
 
     def _take(self, data: bytes, now: float) -> None:
+        if self._marked:
+            self._ending += data
+            data, mark, rest = self._ending.partition(_MARK)
+            if not mark:
+                return
+            self._ending, self._marked, data = b"", False, data + rest
         self.raw += data
         self.chunks.append((now, data))
         self._stream.feed(data)
@@ -271,6 +281,11 @@ class Session:
     def foreground_pgid(self) -> int:
         return os.tcgetpgrp(self.master)
 
+    def settled(self) -> float:
+        """Wait until the program in the foreground sleeps: what it had to do it has done; the time then."""
+        eventually(lambda: state(self.foreground_pgid) not in "RD", what="the program sleeps")
+        return time.monotonic()
+
     def wait(self, timeout: float = PATIENCE) -> int:
         """The program's return code (negative: the signal), once all it wrote has been read."""
         try:
@@ -279,8 +294,16 @@ class Session:
             with self._news:
                 raise Timeout("it did not end in %g s; %s" % (timeout, self._state())) from None
         if self._mode == READING:
-            self.quiet(0.02)  # the kernel hands over the last bytes a moment after the exit
+            self._drain()
         return code
+
+    def _drain(self) -> None:
+        """The kernel hands things over in its own time: all has come once a mark behind it has."""
+        with self._news:
+            if select.select([], [self.slave], [], 0)[1]:  # else output is stopped: nothing more comes
+                self._marked = True
+                os.write(self.slave, _MARK)
+                self._news.wait_for(lambda: not self._marked, PATIENCE)
 
     # --- the end
 
@@ -308,6 +331,15 @@ class Session:
 
     def __repr__(self) -> str:
         return "Session(%r, pid=%d)" % (self.argv, self.pid)
+
+
+def state(pid: int) -> str:
+    """The letter that the kernel has for what a process does: R runs, S sleeps, T is stopped, Z has ended."""
+    try:
+        with open("/proc/%d/stat" % pid) as file:
+            return file.read().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "Z"
 
 
 PROMPT = "sh$ "

@@ -1,12 +1,12 @@
 """No key answers what was not read: attacks on the prompt through a real pty.
 
 Each ends with a fresh single key, which decides: nothing that was dropped before makes it count less.
+What hangs on milliseconds between two keys is shown on a simulated clock: test_prompt.py, test_keys.py.
 """
 
 from __future__ import annotations
 
 import random
-import threading
 import time
 
 import endtoend
@@ -19,13 +19,16 @@ SEQUENCE = "an arrow or Alt key: ignored"
 
 
 def nothing_was_decided(desk):
-    """Once it is clear that no key is held back: no verdict, and the question stands."""
-    desk.t.quiet(0.17)  # the longest that a key is held back is 0.12 s
+    """Once no key is held back any more, at most 0.12 s: no verdict, and the question stands."""
+    desk.t.quiet(0.17)
     assert desk.host.verdicts() == []
 
 
-def a_fresh_key_decides(desk, pause=0.2, key="a"):
-    """After a pause without input; the sequence of an ESC wants a longer one."""
+def a_fresh_key_decides(desk, pause=0.4, key="a"):
+    """After a pause without input, counted from when all of it has been read; after an ESC a longer one."""
+    desk.t.send("x")
+    desk.t.expect("x is no key here")
+    desk.t.settled()
     time.sleep(pause)
     desk.t.send(key)
     desk.t.expect("a allow 203.0.113.10 ... done in")
@@ -33,30 +36,13 @@ def a_fresh_key_decides(desk, pause=0.2, key="a"):
     desk.quit()
 
 
-def test_a_key_typed_ahead_is_dropped_and_told_once(desk):
+def test_a_key_typed_ahead_is_dropped_and_told(desk):
     t = desk.sit()
     t.send("a")
     t.expect("nothing is asked")
     asked = desk.block()
-    for _ in range(5):
-        t.send("a")
-        t.quiet(0.05)
-    nothing_was_decided(desk)
-    assert t.text().count("ignored") == 1 and EARLY in t.text()
-    desk.wait_for_keys(asked)
-    a_fresh_key_decides(desk)
-
-
-def test_a_key_in_the_moment_the_question_appears_decides_nothing(desk):
-    """For a second around that moment, one key every 30 ms."""
-    t = desk.sit()
-    for n in range(30):
-        t.send("ad"[n % 2])
-        if n == 10:
-            desk.lab.connect("203.0.113.10", 443)
-        time.sleep(0.03)
-    t.expect("c1  203.0.113.10")
-    asked = t.expect(endtoend.KEYS)
+    t.send("a")
+    t.expect(EARLY)
     nothing_was_decided(desk)
     desk.wait_for_keys(asked)
     a_fresh_key_decides(desk)
@@ -70,62 +56,6 @@ def test_a_paste_decides_nothing(desk):
         nothing_was_decided(desk)
     assert t.text().count("ignored") == 1 and CROWDED in t.text()
     a_fresh_key_decides(desk)
-
-
-def test_a_key_held_down_decides_nothing_and_its_release_does_not_either(desk):
-    t = desk.sit()
-    desk.wait_for_keys(desk.block())
-    for _ in range(30):  # auto-repeat
-        t.send("a")
-        time.sleep(0.033)
-    nothing_was_decided(desk)
-    a_fresh_key_decides(desk)
-
-
-def test_a_flood_that_keeps_the_session_busy_makes_no_key_count(desk):
-    """Keys are read late then, several rounds of events apart: what counts is when they were read."""
-    t = desk.sit()
-    asked = desk.block("203.0.113.10")
-    desk.wait_for_keys(asked)
-    stop = threading.Event()
-
-    def flood():
-        n = 0
-        while not stop.is_set():
-            desk.lab.flood(3000, first="198.18.%d.0" % (n % 200))
-            n += 12
-
-    attacker = threading.Thread(target=flood)
-    attacker.start()
-    try:
-        for _ in range(50):  # auto-repeat
-            t.send("a")
-            time.sleep(0.035)
-    finally:
-        stop.set()
-        attacker.join()
-    t.quiet(0.5)
-    assert desk.host.verdicts() == []
-    t.send("\x03")
-    desk.ends(5)
-
-
-def test_a_key_that_repeats_does_not_answer_the_next_question(desk):
-    t = desk.sit()
-    asked = desk.block("203.0.113.10")
-    desk.lab.connect("203.0.113.11", 443)
-    desk.wait_for_keys(asked)
-    t.send("a")
-    t.expect("a allow 203.0.113.10 ...")
-    for _ in range(14):
-        time.sleep(0.1)  # a slow repeat: longer than the wait of an ordinary key
-        t.send("a")
-    t.quiet(0.3)
-    assert desk.host.targets() == ["allow 203.0.113.10"]
-    time.sleep(0.2)
-    t.send("s")
-    t.expect("  s not now")
-    desk.quit()
 
 
 SEQUENCES = (
@@ -143,71 +73,42 @@ SEQUENCES = (
 )
 
 
-def test_arrows_and_alt_keys_decide_nothing(desk):
+def test_arrows_and_alt_keys_decide_nothing_whole_or_byte_by_byte_over_a_slow_line(desk):
+    """`ESC O A` and Alt-a, each byte long after the one before: only the ESC tells what they are."""
     t = desk.sit()
     desk.wait_for_keys(desk.block())
     for keys in SEQUENCES:
         t.send(keys)
         nothing_was_decided(desk)
-    t.send("a")  # within a second of an ESC
+    t.send("a")  # belongs to that ESC
     nothing_was_decided(desk)
-    assert t.text().count("ignored") == 1 and SEQUENCE in t.text()
-    a_fresh_key_decides(desk, 1.05)
-
-
-def test_split_byte_by_byte_over_a_slow_line_they_decide_nothing_either(desk):
-    """`ESC O A` and Alt-a, each byte long after the one before: only the ESC tells what they are."""
-    t = desk.sit()
-    desk.wait_for_keys(desk.block())
     for keys in (b"\x1bOA", b"\x1b[1;2D", b"\x1ba", b"\x1bd"):
         for n in range(len(keys)):
             t.send(keys[n : n + 1])
             time.sleep(0.16)
     nothing_was_decided(desk)
-    assert t.text().count("ignored") == 1
-    a_fresh_key_decides(desk, 1.05)
+    assert t.text().count("ignored") == 1 and SEQUENCE in t.text()
+    a_fresh_key_decides(desk, 1.1)
 
 
-def test_a_wrong_key_says_so_and_changes_nothing(desk):
+def test_a_wrong_key_says_so_and_what_is_no_key_is_not_echoed(desk):
     t = desk.sit()
     desk.wait_for_keys(desk.block())
     for key, name in (
         ("\r", "Enter"),
         (" ", "space"),
-        ("x", "x"),
         ("\x04", "Ctrl-D"),
         ("\t", "Tab"),
         ("y", "y"),
     ):
         t.send(key)
         t.expect("%s is no key here" % name)
-        nothing_was_decided(desk)
-    a_fresh_key_decides(desk)
-
-
-def test_bytes_that_are_no_key_change_nothing_and_are_not_echoed(desk):
-    t = desk.sit()
-    desk.wait_for_keys(desk.block())
     for data in (b"\xff", b"\xc3\xa4", b"\x00", b"\x9bA", b"\x05"):
         t.send(data)
         nothing_was_decided(desk)
     assert t.raw.isascii()
     assert not any(byte < 32 and byte not in b"\r\n\x1b" for byte in t.raw)
     a_fresh_key_decides(desk)
-
-
-def test_when_a_question_vanishes_under_the_finger_the_key_decides_nothing_else(desk):
-    """The address is opened otherwise; the next question must not get the key meant for the first."""
-    t = desk.sit()
-    asked = desk.block("203.0.113.10")
-    desk.lab.connect("203.0.113.11", 443)
-    desk.wait_for_keys(asked)
-    desk.c1.stop()
-    for _ in range(5):
-        t.send("a")
-        time.sleep(0.02)
-    assert t.wait() == 5
-    assert desk.host.verdicts() == []
 
 
 def test_keys_that_look_work_at_any_time_and_bring_the_question_back(desk):
@@ -233,73 +134,12 @@ def test_keys_that_look_work_at_any_time_and_bring_the_question_back(desk):
     desk.quit()
 
 
-def test_painted_anew_the_question_waits_again(desk):
-    t = desk.sit()
-    asked = desk.block()
-    desk.wait_for_keys(asked)
-    t.send("\x0c")
-    t.expect("c1  203.0.113.10")
-    asked = t.expect(endtoend.KEYS)
-    t.send("a")
-    nothing_was_decided(desk)
-    assert EARLY in t.text()
-    desk.wait_for_keys(asked, own=True)
-    a_fresh_key_decides(desk)
-
-
-def test_a_rising_count_does_not_start_the_wait_again(desk):
-    t = desk.sit()
-    asked = desk.block()
-    while time.monotonic() < asked.at + endtoend.ARMED + endtoend.MARGIN:
-        desk.lab.connect("203.0.113.10", 443)
-        time.sleep(0.05)
-    t.send("a")
-    t.expect("a allow 203.0.113.10 ... done in")
-    assert t.text().count("c1  203.0.113.10  tcp") == 1
-    desk.quit()
-
-
-def test_a_question_that_the_operators_own_key_brought_up_waits_less(desk):
-    t = desk.sit()
-    asked = desk.block("203.0.113.10")
-    desk.lab.connect("203.0.113.11", 443)
-    desk.press("s", asked)
-    t.expect("c1  203.0.113.11")
-    asked = t.expect(endtoend.KEYS)
-    desk.press("s", asked, own=True)
-    t.expect("  s not now")
-    assert time.monotonic() - asked.at < 0.9
-    desk.quit()
-
-
-def test_one_that_comes_by_itself_after_an_answer_waits_its_whole_second(desk):
-    t = desk.sit()
-    desk.press("d", desk.block("203.0.113.11"))
-    t.expect("done in")
-    t.quiet(0.3)
-    asked = desk.block("203.0.113.10")
-    desk.wait_for_keys(asked, own=True)
-    t.send("a")
-    t.expect(EARLY)
-    nothing_was_decided_since(desk, ["deny 203.0.113.11"])
-    desk.wait_for_keys(asked)
-    time.sleep(0.2)
-    t.send("a")
-    t.expect("a allow 203.0.113.10 ... done in")
-    desk.quit()
-
-
-def nothing_was_decided_since(desk, targets):
-    desk.t.quiet(0.17)
-    assert desk.host.targets() == targets
-
-
 def test_the_list_answers_what_is_marked_after_the_number_is_typed(desk):
     t = desk.sit()
     desk.block("203.0.113.10")
     for n in (11, 12):
         desk.lab.connect("203.0.113.%d" % n, 443)
-    t.quiet(0.2)
+    desk.settled()
     t.send("l")
     t.expect("3 waiting for c1")
     t.expect("l back")
@@ -323,22 +163,7 @@ def test_the_list_answers_what_is_marked_after_the_number_is_typed(desk):
     desk.quit()
 
 
-def test_undo_says_first_what_it_does_and_wants_y(desk):
-    t = desk.sit()
-    desk.press("a", desk.block())
-    t.expect("done in")
-    time.sleep(0.5)
-    t.send("u")
-    t.expect("there is no neutral un-allow")
-    asked = t.expect("any other key: no")
-    desk.press("y", asked, own=True)
-    t.expect("u deny 203.0.113.10 ... done in")
-    assert desk.host.targets() == ["allow 203.0.113.10", "deny 203.0.113.10"]
-    assert desk.lab.connect("203.0.113.10", 443) == "EHOSTUNREACH"
-    desk.quit()
-
-
-def test_a_monkey_at_the_keyboard_breaks_nothing(desk):
+def test_a_monkey_at_the_keyboard_breaks_nothing(desk, rounds):
     """Any key at any time, while all kinds of things are blocked, commands fail and the window changes."""
     chance = random.Random(20261124)
     targets = {
@@ -346,8 +171,7 @@ def test_a_monkey_at_the_keyboard_breaks_nothing(desk):
     }
     desk.host.control("terok-shield", names={"www.example.com": ["203.0.113.1"]}, targets=targets)
     t = desk.sit()
-    until = time.monotonic() + 5
-    while time.monotonic() < until and t.process.poll() is None:
+    for _ in range(rounds(300)):
         what = chance.random()
         if what < 0.25:
             address = chance.choice(["203.0.113.%d", "2001:db8::%d", "10.0.0.%d"]) % chance.randrange(9)

@@ -81,15 +81,51 @@ def test_a_question_asked_again_after_a_failed_verdict_came_by_itself(stage):
     assert counts(stage)
 
 
-def test_a_key_that_decided_must_come_well_alone_the_next_time(stage):
-    """Leaning on a key: the first decides, the repeats never do."""
+@pytest.mark.parametrize("gap", [0.05, 0.1])
+def test_a_key_that_decided_must_come_well_alone_the_next_time(stage, gap):
+    """Leaning on a key: the first decides, the repeats never do, not even slow ones."""
     for last in range(5):
         stage.blocked(f"203.0.113.{last}")
     stage.wait(LONG)
     for step in range(100):
         stage.type("d")
-        stage.wait(0.5 if step == 0 else 0.05)
+        stage.wait(0.5 if step == 0 else gap)
     assert stage.commands == ["deny c1 203.0.113.0"]
+
+
+def test_a_key_held_down_decides_nothing_and_its_release_does_not_either(stage):
+    stage.blocked()
+    stage.wait(LONG)
+    for _ in range(30):  # auto-repeat
+        stage.type("a")
+        stage.wait(0.033)
+    stage.wait(3)
+    assert stage.commands == [] and stage.ids() == ["r1"]
+    assert counts(stage, "a")
+
+
+def test_keys_typed_all_around_the_moment_in_which_a_question_appears_decide_nothing(stage):
+    for step in range(80):
+        stage.type("ad"[step % 2])
+        if step == 10:
+            stage.blocked()
+        stage.wait(0.03)
+    stage.wait(0.1)
+    assert stage.commands == [] and stage.ids() == ["r1"]
+    stage.wait(0.3)
+    assert counts(stage, "a")
+
+
+def test_a_key_typed_while_the_session_was_busy_counts_for_what_stood_there_then(stage):
+    """Keys are read late then, several rounds of events apart: `since` is what may be believed."""
+    stage.blocked()
+    stage.wait(0.8)
+    busy_since = stage.mono
+    stage.wait(0.5)
+    stage.prompt.input(b"a", stage.now, busy_since)
+    stage.wait(1)
+    assert stage.commands == []
+    assert counts(stage, "a")
 
 
 def test_nothing_counts_while_the_question_has_not_gone_out_whole(stage):
@@ -231,6 +267,17 @@ def test_the_key_meant_for_a_question_that_vanished_never_decides_the_next(stage
     stage.wait(0.5)
     assert not counts(stage, "a")
     assert stage.commands == []
+
+
+def test_the_key_meant_for_a_question_whose_container_stops_decides_nothing(stage):
+    stage.blocked()
+    stage.wait(LONG)
+    stage.type("a")  # held back for what may follow it
+    stage.docket.stop("c1", stage.now)
+    stage.refresh()
+    stage.wait(1)
+    assert stage.commands == []
+    assert "the container has stopped" in stage.text
 
 
 def test_skip_and_mute_answer_the_painted_group_and_what_joined_it_later_waits(stage):
