@@ -60,7 +60,19 @@ FIRST = (
         "hub",
         "hubplaces",
     )
-    + ("source", "children", "events", "dbus", "notices", "coprocess", "watch", "container", "runner")
+    + (
+        "source",
+        "children",
+        "happenings",
+        "jsonlines",
+        "readerline",
+        "dbus",
+        "notices",
+        "coprocess",
+        "watch",
+        "container",
+        "runner",
+    )
     + ("proof", "keys", "requests", "follow", "bus", "register", "processes", "bridge")
     + ("shieldlog", "forgotten", "watched", "front", "rules", "guard", "terminal", "shields", "verdict")
     + ("painter", "names", "statedir", "audit", "loop", "groups")

@@ -8,7 +8,8 @@ for a name or an address, without a uid and without a count.
 from __future__ import annotations
 
 from . import addresses
-from .events import BadLine, Event, parse_object
+from .happenings import Event
+from .jsonlines import BadLine, parse_object
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class ShieldState:
 def parse(line: bytes) -> Event | ShieldState | None:
     """One line; None for what is neither a blocked packet nor a change of state.
 
-    Raises `events.BadLine` for one that is not what it seems, nothing else.
+    Raises `BadLine` for one that is not what it seems, nothing else.
     """
     fields = parse_object(line)
     action = fields.get("action")

@@ -10,7 +10,7 @@ import os
 import platform
 import signal
 
-from . import bridge, children, clocks, events, forgotten, statedir, terminal, watched
+from . import bridge, children, clocks, forgotten, jsonlines, statedir, terminal, watched
 from . import container as podman
 from .errors import CANNOT_START, HUB_ACTIVE, OK, Refused
 from .hub import Hub
@@ -26,6 +26,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable, Mapping
 
+    from .happenings import Message
     from .moment import Now
     from .options import Options
 
@@ -194,7 +195,7 @@ class Check:
         loop, ended = Loop(), []
         command = self._options.reader
 
-        def ignore(_source: ReaderSource, _message: events.Message, _now: Now) -> None:
+        def ignore(_source: ReaderSource, _message: Message, _now: Now) -> None:
             pass
 
         def gone(_source: ReaderSource, _now: Now) -> None:
@@ -308,7 +309,7 @@ def run(options: Options, environ: Mapping[str, str]) -> tuple[str, int]:
                 "message": line.message,
                 "hint": "; ".join(line.hints) or None,
             }
-            found.append(events.encode(fields).decode("ascii"))
+            found.append(jsonlines.encode(fields).decode("ascii"))
         else:
             found += [text + "\n" for text in line.text()]
     return "".join(found), code

@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import re
 
-from . import addresses, events
+from . import addresses
+from .jsonlines import Lines
 from .requests import OPEN
 from .text import ELLIPSIS, printable
 
@@ -188,7 +189,7 @@ class Answers:
     def __init__(self, docket: Docket, report: Report) -> None:
         self._docket = docket
         self._report = report
-        self._lines = events.Lines(ANSWER_LIMIT)
+        self._lines = Lines(ANSWER_LIMIT)
 
     def feed(self, data: bytes, now: Now) -> None:
         """Takes bytes as they come, in any pieces."""

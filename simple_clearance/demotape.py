@@ -10,7 +10,7 @@ import pkgutil
 import select
 import time
 
-from . import clocks, events
+from . import clocks, jsonlines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def main() -> int:
             return 0
         fields["ts"] = clocks.stamp(time.time())
         try:
-            os.write(1, events.encode(fields))
+            os.write(1, jsonlines.encode(fields))
         except BrokenPipeError:
             return 0
     poll.poll()  # the prompt stays, as that of the live one does

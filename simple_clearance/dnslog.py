@@ -25,6 +25,7 @@ from __future__ import annotations
 import re
 
 from .addresses import is_name
+from .happenings import Name
 
 MAX_ADDRESSES = 20000
 MAX_NAMES = 64  # of one address
@@ -51,26 +52,6 @@ TIME = re.compile(rb".... ?([0-9]{1,2}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) ")
 # What inet_ntop(3) may write.  That is the canonical form, so no more needs to be checked here:
 # other text of this shape is an address that nobody ever asks for.
 ADDRESS = re.compile(rb"[0-9.]{7,15}|[0-9a-f:]{2,39}")
-
-
-class Name:
-    """A name that was answered with an address.
-
-    `name` is in lower case, `via` the end of its CNAME chain or "", `at` the log's time of day.
-    `forgot` says that its address may have had names before this one that are forgotten: of all
-    names of an address only the one looked up first can tell so.
-    """
-
-    __slots__ = ("at", "forgot", "name", "via")
-
-    def __init__(self, name: str, via: str, at: str, forgot: bool = False) -> None:
-        self.name = name
-        self.via = via
-        self.at = at
-        self.forgot = forgot
-
-    def __repr__(self) -> str:
-        return "Name(%r, %r, %r)" % (self.name, self.via, self.at)
 
 
 class _Book:

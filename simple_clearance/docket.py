@@ -22,8 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, Iterable, Sequence
 
-    from .dnslog import Name
-    from .events import Event
+    from .happenings import Event, Name
     from .moment import Now
     from .policy import Policy, Rule
 

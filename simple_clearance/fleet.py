@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 
-from . import archived, audit, bridge, clocks, events, forgotten, statedir, watched
+from . import archived, audit, bridge, clocks, forgotten, jsonlines, statedir, watched
 from .errors import CANNOT_START, OK, READER_ENDED, Refused
+from .happenings import Event, Exited, Lost, Started
 from .names import NameBook
 from .shieldlog import ShieldLog
 from .source import AuditSource, ReaderSource
@@ -21,8 +22,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable, Mapping, Tuple, Union
 
-    from .dnslog import Name
     from .docket import Docket
+    from .happenings import Message, Name
     from .hub import Hub
     from .loop import Loop
     from .moment import Now
@@ -185,7 +186,7 @@ class Fleet:
             whose = "the reader" if isinstance(source, ReaderSource) else "the audit log"
             if number and source not in self._faulty:
                 self._faulty.append(source)
-                fault = source.fault or "longer than %d bytes, or half a line" % events.LINE_LIMIT
+                fault = source.fault or "longer than %d bytes, or half a line" % jsonlines.LINE_LIMIT
                 self._docket.warn(f"{name}: a line of {whose} means nothing: {fault}")
             if at_end and number > 1:
                 self._docket.warn("%s: %d lines of %s meant nothing" % (name, number, whose))
@@ -213,23 +214,23 @@ class Fleet:
             one, self._loop, self._event, self._reader_gone, self._options.reader, self._trace
         )
 
-    def _event(self, source: ReaderSource, message: events.Message, now: Now) -> None:
+    def _event(self, source: ReaderSource, message: Message, now: Now) -> None:
         one = source.watched
-        if isinstance(message, events.Started) and one in self._resuming:
+        if isinstance(message, Started) and one in self._resuming:
             self._resuming.remove(one)
             self._docket.warn(f"{one.name}: terok-shield's reader has ended: we read the packet log now")
         names: tuple[Name, ...] = ()
-        if isinstance(message, events.Event) and message.kind == "pending":
+        if isinstance(message, Event) and message.kind == "pending":
             self._read_names(one, now)
             names = one.names(message.dest)
         self._take(one, message, names, now)
 
     def _take(self, one: Watched, message: object, names: tuple[Name, ...], now: Now) -> None:
-        if isinstance(message, events.Event):
+        if isinstance(message, Event):
             self._docket.handle(one.name, message, names, now)
-        elif isinstance(message, events.Lost):
+        elif isinstance(message, Lost):
             self._docket.lost(one.name, message.count, message.where)
-        elif isinstance(message, events.Exited) and message.reason == "poststop" and one.pidfd < 0:
+        elif isinstance(message, Exited) and message.reason == "poststop" and one.pidfd < 0:
             self._container_ended(one, now)  # else the pidfd knows
 
     def _reader_gone(self, source: ReaderSource, now: Now) -> None:
@@ -284,7 +285,7 @@ class Fleet:
         self._resuming.append(one)
         self._replace(source, self._reader(one))
 
-    def _blocked(self, one: Watched, event: events.Event, now: Now) -> None:
+    def _blocked(self, one: Watched, event: Event, now: Now) -> None:
         """A blocked packet that the bridge reader has told."""
         source = next(source for source in self.sources if source.watched is one)
         if source.kind == "audit-log":
@@ -326,7 +327,7 @@ class Fleet:
 
     def _replayed(self, source: ReplaySource, message: object, now: Now) -> None:
         dest = getattr(message, "dest", "")
-        if isinstance(message, (events.Event, events.Lost)):
+        if isinstance(message, (Event, Lost)):
             self._take(source.watched, message, source.names(dest) if dest else (), now)
         elif dest:  # `recording.Learnt`: more is known of an address
             self._docket.learn(source.watched.name, dest, source.names(dest), now)

@@ -13,7 +13,7 @@ import stat
 
 from .addresses import canonical
 from .clocks import stamp
-from .events import BadLine, parse_object
+from .jsonlines import BadLine, parse_object
 from .shieldlog import is_before
 from .text import count
 

@@ -10,8 +10,8 @@ from . import addresses
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .dnslog import Name
     from .docket import Docket
+    from .happenings import Name
     from .requests import Request
 
 

@@ -14,7 +14,7 @@ from .follow import Follower
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .dnslog import Name
+    from .happenings import Name
 
 TAIL = 256 * 1024
 SLICE = 32 * 1024

@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable, Iterable
 
-    from .events import Event
+    from .happenings import Event
     from .moment import Now
     from .requests import Job
 

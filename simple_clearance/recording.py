@@ -11,21 +11,22 @@ from __future__ import annotations
 
 import re
 
-from . import addresses, events
-from .dnslog import Name
+from . import addresses, jsonlines, readerline
+from .happenings import KINDS, Event, Lost, Name
+from .jsonlines import BadLine
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Union
 
-    Message = Union[events.Event, events.Lost, "Learnt"]
+    Message = Union[Event, Lost, "Learnt"]
 
 REMEMBERED = 100_000
 """Destinations whose count is remembered; a session of ours remembers fewer."""
 
 OTHERS_SHOWN = 8
 KNOWN = (
-    *events.KINDS,
+    *KINDS,
     *("container_started", "container_exited", "again", "lost"),
     *("session", "names", "deciding", "verdict", "passed", "still_blocked", "closed"),
     *("shield", "error", "summary"),
@@ -78,7 +79,7 @@ class Recording:
         self.understood = 0
         self._also = container  # the id that it goes by, too
         self._names: dict[str, tuple[Name, ...]] = {}
-        self._open: dict[str, events.Event] = {}  # by the ids of the session that is being read
+        self._open: dict[str, Event] = {}  # by the ids of the session that is being read
         self._counts: dict[tuple[str, int | None, int | None], int] = {}
 
     def names(self, dest: str) -> tuple[Name, ...]:
@@ -86,11 +87,11 @@ class Recording:
         return self._names.get(dest, ())
 
     def parse(self, line: bytes) -> Recorded | None:
-        """One line; None where it holds nothing that happened.  Raises only `events.BadLine`."""
-        fields = events.parse_object(line)
+        """One line; None where it holds nothing that happened.  Raises only `BadLine`."""
+        fields = jsonlines.parse_object(line)
         kind = fields.get("type")
         if not isinstance(kind, str):
-            raise events.BadLine("no type")
+            raise BadLine("no type")
         self.understood += kind in KNOWN
         if kind == "session":
             self._session(fields)
@@ -113,12 +114,12 @@ class Recording:
         if kind == "again" and "dest" not in fields:
             return self._again(fields)
         if kind == "lost":
-            lost = events.parse(line)
-            assert isinstance(lost, events.Lost)
+            lost = readerline.parse(line)
+            assert isinstance(lost, Lost)
             where = fields.get("where")
-            return events.Lost(lost.count, where) if where in LOST_WHERE else lost
-        message = events.parse(line)
-        if not isinstance(message, events.Event):
+            return Lost(lost.count, where) if where in LOST_WHERE else lost
+        message = readerline.parse(line)
+        if not isinstance(message, Event):
             return None  # container_started and the like, types of ours that decide nothing, types to come
         if kind == "pending":
             self._pending(message, fields)
@@ -155,10 +156,10 @@ class Recording:
 
     def _choose(self, name: str) -> None:
         if not _CONTAINER.fullmatch(name):
-            raise events.BadLine("container is not a name")
+            raise BadLine("container is not a name")
         self.container = self._also = name
 
-    def _pending(self, event: events.Event, fields: dict[str, Any]) -> None:
+    def _pending(self, event: Event, fields: dict[str, Any]) -> None:
         dossier = fields.get("dossier")
         if isinstance(dossier, dict) and not self.dossier:
             self.dossier = {key: value for key, value in dossier.items() if isinstance(value, str)}
@@ -170,18 +171,18 @@ class Recording:
         event.reader_id = _text(fields, "reader_id")
         event.count = self._since(event, total) or total
 
-    def _again(self, fields: dict[str, Any]) -> events.Event | None:
+    def _again(self, fields: dict[str, Any]) -> Event | None:
         """One of our own: it tells the whole count of a request."""
         event = self._open.get(_text(fields, "id"))
         if event is None:
             return None
         count = self._since(event, _total(fields))
-        return events.Event(
+        return Event(
             "pending", event.dest, event.port, event.proto,
             private=event.private, uid=event.uid, count=count, reader_id=event.reader_id,
         ) if count else None  # fmt: skip
 
-    def _since(self, event: events.Event, total: int) -> int:
+    def _since(self, event: Event, total: int) -> int:
         """How many of `total` tries are new since they were last told; 0 when it has not grown."""
         key = (event.dest, event.proto, event.port)
         told = self._counts.get(key, 0)
@@ -207,8 +208,8 @@ class Recording:
 
 def _total(fields: dict[str, Any]) -> int:
     value = fields.get("count")
-    if type(value) is not int or not 0 < value <= events.COUNT_LIMIT:
-        raise events.BadLine("count is not a number of tries")
+    if type(value) is not int or not 0 < value <= readerline.COUNT_LIMIT:
+        raise BadLine("count is not a number of tries")
     return value
 
 

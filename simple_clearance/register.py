@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Iterable
 
-    from .dnslog import Name
+    from .happenings import Name
     from .moment import Now
     from .requests import Key
 

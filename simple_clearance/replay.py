@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 
-from . import events
 from .errors import CANNOT_START, USAGE, Refused
+from .jsonlines import BadLine, Lines
 from .moment import Now
 from .recording import OTHERS_SHOWN, Recorded, Recording
 from .text import count, printable
@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable
 
-    from .dnslog import Name
+    from .happenings import Name
     from .loop import Loop
     from .recording import Message
     from .watched import Watched
@@ -51,7 +51,7 @@ class ReplayFile:
         self._size = 0
         self._bad = 0
         self._broken = ""
-        self._lines = events.Lines()
+        self._lines = Lines()
         try:
             self.fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
         except (OSError, ValueError) as error:
@@ -134,7 +134,7 @@ class ReplayFile:
                 continue
             try:
                 recorded = self.recording.parse(line)
-            except events.BadLine:
+            except BadLine:
                 self._bad += 1
                 continue
             if recorded is not None:

@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Optional, Tuple
 
-    from .events import Event
+    from .happenings import Event
     from .moment import Now
     from .policy import Rule
 

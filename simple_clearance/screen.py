@@ -16,9 +16,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Sequence
 
-    from .dnslog import Name
     from .docket import Docket
     from .groups import Group
+    from .happenings import Name
     from .requests import Answer, Request
 
     Clock = Callable[[float], str]

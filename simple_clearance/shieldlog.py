@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 
-from . import audit, events
+from . import audit, jsonlines
 from .follow import Follower
+from .happenings import Event
+from .jsonlines import BadLine, Lines
 
 TAIL = 64 * 1024
 CHUNKS = 64
@@ -24,7 +26,7 @@ class ShieldLog:
 
     def __init__(self, path: str, started_at: str = "") -> None:
         self._follower = Follower(path, tail=TAIL)
-        self._lines = events.Lines()
+        self._lines = Lines()
         self._renewals = 0
         self._started_at = started_at
         self.bad_lines = 0
@@ -49,9 +51,9 @@ class ShieldLog:
         self.bad_lines, self.fault = 0, ""
         return state, blocked
 
-    def read(self) -> list[events.Event | audit.ShieldState]:
+    def read(self) -> list[Event | audit.ShieldState]:
         """What has come since."""
-        found: list[events.Event | audit.ShieldState] = []
+        found: list[Event | audit.ShieldState] = []
         for _ in range(CHUNKS):
             data = self._follower.read()
             if self._renewals != self._follower.renewals:
@@ -65,19 +67,19 @@ class ShieldLog:
     def close(self) -> None:
         self._follower.close()
 
-    def _parse(self, data: bytes) -> list[events.Event | audit.ShieldState]:
+    def _parse(self, data: bytes) -> list[Event | audit.ShieldState]:
         found = []
         dropped = self._lines.dropped
         for line in self._lines.feed(data):
             try:
                 message = audit.parse(line) if line.strip() else None
-            except events.BadLine as error:
+            except BadLine as error:
                 self._bad(str(error))
                 continue
             if message is not None:
                 found.append(message)
         if self._lines.dropped > dropped:
-            self._bad("longer than %d bytes" % events.LINE_LIMIT)
+            self._bad("longer than %d bytes" % jsonlines.LINE_LIMIT)
         return found
 
     def _bad(self, why: str) -> None:

@@ -6,7 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable
 
-    from .events import Event
+    from .happenings import Event
     from .moment import Now
     from .verdict import Outcome
 

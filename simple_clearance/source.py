@@ -10,8 +10,10 @@ import os
 import signal
 import sys
 
-from . import children, events
+from . import children, readerline
 from .errors import CANNOT_START, Refused
+from .happenings import Started
+from .jsonlines import BadLine, Lines
 from .text import printable
 
 TYPE_CHECKING = False
@@ -19,11 +21,12 @@ if TYPE_CHECKING:
     from typing import Callable
 
     from .bridge import Bridge
+    from .happenings import Message
     from .loop import Loop
     from .moment import Now
     from .watched import Watched
 
-    Sink = Callable[["ReaderSource", events.Message, Now], None]
+    Sink = Callable[["ReaderSource", Message, Now], None]
 
 ERR_LIMIT = 8192
 CHUNKS = 4
@@ -74,7 +77,7 @@ class ReaderSource:
         self._sink = sink
         self._gone = gone
         self._trace = trace
-        self._lines = events.Lines()
+        self._lines = Lines()
         self._bad = 0
         self._said = bytearray()
         self._over = False
@@ -166,13 +169,13 @@ class ReaderSource:
         if not line.strip():
             return
         try:
-            message = events.parse(line)
-        except events.BadLine as error:
+            message = readerline.parse(line)
+        except BadLine as error:
             self._bad += 1
             self.fault = self.fault or str(error)
             self._trace(f"reader: {error}: {printable(line, 200)}")
             return
-        if isinstance(message, events.Started):
+        if isinstance(message, Started):
             self.started = True
         if message is not None:
             self._sink(self, message, now)

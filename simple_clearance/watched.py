@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Mapping
 
-    from .dnslog import Name
+    from .happenings import Name
     from .names import NameBook
     from .options import Options
     from .shieldlog import ShieldLog

@@ -12,8 +12,9 @@ import os
 import random
 from typing import Any, Callable, Iterator
 
-from simple_clearance import audit, coprocess, dbus, dbuswire, events, keys, nflog, policy, text, verdict
+from simple_clearance import audit, coprocess, dbus, dbuswire, keys, nflog, policy, readerline, text, verdict
 from simple_clearance.dnslog import DnsLog
+from simple_clearance.jsonlines import BadLine
 from simple_clearance.recording import Recording
 
 SAMPLES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "samples")
@@ -107,9 +108,9 @@ PARSERS: list[tuple[str, Parser, tuple[type[Exception], ...], list[bytes]]] = [
         (nflog.Malformed,),
         datagrams("nflog-single.json") + datagrams("nflog-batched.json"),
     ),
-    ("events", events.parse, (events.BadLine,), LINES),
-    ("audit", audit.parse, (events.BadLine,), read("audit.jsonl").splitlines()),
-    ("recording", _recorded, (events.BadLine,), LINES),
+    ("readerline", readerline.parse, (BadLine,), LINES),
+    ("audit", audit.parse, (BadLine,), read("audit.jsonl").splitlines()),
+    ("recording", _recorded, (BadLine,), LINES),
     (
         "dnslog",
         _dns,

@@ -13,9 +13,8 @@ import re
 
 import pyte
 
-from simple_clearance.dnslog import Name
 from simple_clearance.docket import Docket
-from simple_clearance.events import Event
+from simple_clearance.happenings import Event, Name
 from simple_clearance.moment import Now
 from simple_clearance.painter import UP, Painter
 from simple_clearance.prompt import Prompt

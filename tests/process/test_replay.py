@@ -14,9 +14,11 @@ import time
 import pytest
 from support import eventually
 
-from simple_clearance import clocks, coprocess, events
+from simple_clearance import clocks, coprocess
 from simple_clearance.docket import Docket
 from simple_clearance.errors import Refused
+from simple_clearance.happenings import Event
+from simple_clearance.jsonlines import BadLine
 from simple_clearance.loop import Loop
 from simple_clearance.moment import Now
 from simple_clearance.recording import Learnt, Recording
@@ -58,7 +60,7 @@ def parsed(*records, container=""):
 
 
 def tries(messages):
-    return [(each.kind, each.dest, each.count) for each in messages if isinstance(each, events.Event)]
+    return [(each.kind, each.dest, each.count) for each in messages if isinstance(each, Event)]
 
 
 def written(path, *records):
@@ -205,7 +207,7 @@ def test_what_was_decided_and_what_we_do_not_know_is_left_out(record):
     ],
 )
 def test_a_hostile_line_is_a_bad_line_and_nothing_else(line):
-    with pytest.raises(events.BadLine):
+    with pytest.raises(BadLine):
         Recording().parse(line)
 
 
@@ -236,9 +238,9 @@ def test_no_mutated_line_does_more_than_be_bad():
             )
         try:
             recorded = recording.parse(bytes(line))
-        except events.BadLine:
+        except BadLine:
             continue
-        if recorded is not None and isinstance(recorded.message, events.Event):
+        if recorded is not None and isinstance(recorded.message, Event):
             assert recorded.message.count > 0
 
 
@@ -500,7 +502,7 @@ def test_what_a_session_logs_is_the_same_events_when_it_is_replayed(tmp_path):
             count = chance.randrange(1, 9)
             sent[key] = sent.get(key, 0) + count
             private = key[0].startswith("10.")
-            docket.handle("c1", events.Event("pending", *key, 6, private=private, count=count), (), now)
+            docket.handle("c1", Event("pending", *key, 6, private=private, count=count), (), now)
         elif step < 0.9:
             for request in docket.waiting():
                 docket.answer(chance.choice(("skip", "skip", "allow")), [request.id], now, "script")

@@ -10,10 +10,10 @@ import random
 
 import pytest
 
-from simple_clearance import coprocess, events
+from simple_clearance import coprocess
 from simple_clearance.coprocess import Answers, BadAnswer, Outbox, line, parse_answer, safe
-from simple_clearance.dnslog import Name
 from simple_clearance.docket import Docket
+from simple_clearance.happenings import Event, Name
 from simple_clearance.journal import Journal
 from simple_clearance.moment import Now
 from simple_clearance.requests import DECIDING, OPEN
@@ -25,7 +25,7 @@ def now(seconds=0.0):
 
 
 def blocked(number=0, port=443, private=False):
-    return events.Event("pending", "198.51.100.%d" % number, port, 6, private=private)
+    return Event("pending", "198.51.100.%d" % number, port, 6, private=private)
 
 
 class Script:

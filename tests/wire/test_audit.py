@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from support import ROOT
 
 from simple_clearance.audit import ShieldState, parse
-from simple_clearance.events import BadLine, Event
+from simple_clearance.happenings import Event
+from simple_clearance.jsonlines import BadLine
 
 BLOCKED = {
     "ts": "2026-11-23T23:14:53+00:00",

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simple_clearance import events, nflog, tally
+from simple_clearance import nflog, readerline, tally
+from simple_clearance.happenings import Event
 from simple_clearance.tally import GENERATION, PIECE, REPEATS, Tally
 
 STAMP = "2026-01-31T17:32:05.123+00:00"
@@ -105,9 +106,9 @@ def test_every_line_is_what_the_session_understands():
         text += counter.take(batch((kind, 17, 53, 7, {"192.0.2.1": 2, "2001:db8::1": 1})), 0.0, True, True)
     text += "".join(counter.repeats(0.0))
     assert text.isascii() and text.replace("\n", "").isprintable()
-    messages = [events.parse(line.encode()) for line in text.splitlines()]
+    messages = [readerline.parse(line.encode()) for line in text.splitlines()]
     assert None not in messages
-    assert sum(isinstance(message, events.Event) for message in messages) == 3 * len(tally.OF)
+    assert sum(isinstance(message, Event) for message in messages) == 3 * len(tally.OF)
 
 
 def test_ports_protocols_and_kinds_are_told_apart():

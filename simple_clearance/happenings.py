@@ -1,0 +1,106 @@
+"""What happened to a container, as values: whoever reads it makes them, whoever decides takes them.  Pure."""
+
+from __future__ import annotations
+
+from . import addresses
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Union
+
+    Message = Union["Event", "Started", "Exited", "Lost"]
+
+KINDS = ("pending", "allowed", "denied", "bypass", "multicast")
+"""What may have become of a packet."""
+
+GATHERED = 0.4
+"""Seconds by which a reader's line may be late: it gathers repeats for 0.25 s."""
+
+
+class Event:
+    """Packets of one kind to one destination.
+
+    `kind` is `pending` (blocked: may be asked), `allowed`, `denied`, `bypass` or `multicast`;
+    `private` is true where the shield's floor logged it; `port`, `proto` (an IP protocol
+    number) and `uid` are None when unknown; `count` is how many packets this stands for;
+    `ts` is the reader's own time stamp as text, or ""; `late` is by how many seconds it may be
+    told late, so that it tells nothing against what was seen within them.
+    """
+
+    __slots__ = ("count", "dest", "kind", "late", "port", "private", "proto", "reader_id", "ts", "uid")
+
+    def __init__(
+        self,
+        kind: str,
+        dest: str,
+        port: int | None,
+        proto: int | None,
+        *,
+        private: bool = False,
+        uid: int | None = None,
+        count: int = 1,
+        reader_id: str = "",
+        ts: str = "",
+        late: float = GATHERED,
+    ) -> None:
+        self.kind = kind
+        self.dest = dest
+        # terok-shield's reader has 0 where there is none
+        self.port = port if port or proto in addresses.WITH_PORTS else None
+        self.proto = proto
+        self.private = private
+        self.uid = uid
+        self.count = count
+        self.reader_id = reader_id
+        self.ts = ts
+        self.late = late
+
+    def __repr__(self) -> str:
+        return "Event(%s %s proto=%s port=%s x%d%s)" % (
+            self.kind, self.dest, self.proto, self.port, self.count, " private" if self.private else "",
+        )  # fmt: skip
+
+
+class Started:
+    """The reader listens."""
+
+    __slots__ = ()
+
+
+class Exited:
+    """The reader ends; `reason` is `poststop` (the container stopped) or `eof`."""
+
+    __slots__ = ("reason",)
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+
+class Lost:
+    """`count` packets were lost since the last such line, `where`: kernel or reader."""
+
+    __slots__ = ("count", "where")
+
+    def __init__(self, count: int, where: str) -> None:
+        self.count = count
+        self.where = where
+
+
+class Name:
+    """A name that was answered with an address.
+
+    `name` is in lower case, `via` the end of its CNAME chain or "", `at` the log's time of day.
+    `forgot` says that its address may have had names before this one that are forgotten: of all
+    names of an address only the one looked up first can tell so.
+    """
+
+    __slots__ = ("at", "forgot", "name", "via")
+
+    def __init__(self, name: str, via: str, at: str, forgot: bool = False) -> None:
+        self.name = name
+        self.via = via
+        self.at = at
+        self.forgot = forgot
+
+    def __repr__(self) -> str:
+        return "Name(%r, %r, %r)" % (self.name, self.via, self.at)
