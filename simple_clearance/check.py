@@ -10,7 +10,7 @@ import os
 import platform
 import signal
 
-from . import bridge, children, clocks, forgotten, jsonlines, statedir, terminal, watched
+from . import bridge, children, clocks, forgotten, jsonlines, statedir, terminal, timestamps, watched
 from . import container as podman
 from .errors import CANNOT_START, HUB_ACTIVE, OK, Refused
 from .hub import Hub
@@ -303,7 +303,7 @@ def run(options: Options, environ: Mapping[str, str]) -> tuple[str, int]:
         if options.json:
             fields = {
                 "type": "check",
-                "ts": clocks.stamp(clocks.now().wall),
+                "ts": timestamps.stamp(clocks.now().wall),
                 "name": line.name,
                 "ok": line.ok,
                 "message": line.message,

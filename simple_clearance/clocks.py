@@ -18,10 +18,3 @@ def now() -> Now:
 def clock(wall: float) -> str:
     """Local time of day, `17:32:05`, of `wall` (seconds since the epoch)."""
     return time.strftime("%H:%M:%S", time.localtime(wall))
-
-
-def stamp(wall: float) -> str:
-    """UTC with milliseconds, `2026-01-31T17:32:05.123Z` (RFC 3339), of `wall`."""
-    milliseconds = int(wall * 1000)
-    seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(milliseconds // 1000))
-    return "%s.%03dZ" % (seconds, milliseconds % 1000)

@@ -10,7 +10,7 @@ import pkgutil
 import select
 import time
 
-from . import clocks, jsonlines
+from . import jsonlines, timestamps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,14 +22,13 @@ NAME = "demo.jsonl"
 def lines() -> Iterator[tuple[float, dict[str, Any]]]:
     """Each line of the recording, and how many seconds after the first one it comes."""
     import json
-    from datetime import datetime
 
     first = None
     for line in (pkgutil.get_data(__package__, NAME) or b"").splitlines():
         fields = json.loads(line)
-        when = datetime.strptime(fields["ts"], "%Y-%m-%dT%H:%M:%S.%fZ")
+        when = timestamps.seconds(fields["ts"]) or 0.0
         first = first or when
-        yield (when - first).total_seconds(), fields
+        yield when - first, fields
 
 
 def main() -> int:
@@ -39,7 +38,7 @@ def main() -> int:
     for at, fields in lines():
         if poll.poll(max(0.0, start + at - time.monotonic()) * 1000):
             return 0
-        fields["ts"] = clocks.stamp(time.time())
+        fields["ts"] = timestamps.stamp(time.time())
         try:
             os.write(1, jsonlines.encode(fields))
         except BrokenPipeError:

@@ -12,10 +12,9 @@ import re
 import stat
 
 from .addresses import canonical
-from .clocks import stamp
 from .jsonlines import BadLine, parse_object
-from .shieldlog import is_before
 from .text import count
+from .timestamps import is_before, stamp
 
 LIVE = (("policy/live", ""), ("live.allowed", "+"), ("deny.list", "-"))
 """The records and, where it is not on each line, the sign of all of them (bundle 18; 14)."""

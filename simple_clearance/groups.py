@@ -43,14 +43,9 @@ class Group:
         return sum(request.count for request in self.requests)
 
 
-def is_guarded(request: Request) -> bool:
-    """Whether an allow of it wants a `y`: a private range, the host's loopback, a metadata service."""
-    return request.private or addresses.special(request.dest) is not None
-
-
 def key_of(docket: Docket, request: Request) -> tuple[str, str]:
     """Which group a request is in; one that wants a warning of its own stands by its address."""
-    name = None if is_guarded(request) else shown_name(docket, request)
+    name = None if request.guarded else shown_name(docket, request)
     return (request.container, request.dest if name is None else name.name)
 
 

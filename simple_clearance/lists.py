@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from . import layout, screen
-from .groups import Group, groups, is_guarded
+from .groups import Group, groups
 from .requests import OPEN
 from .text import count
 from .views import EVERYWHERE, View
@@ -146,10 +146,8 @@ class Listing(View):
 
     def _allow(self) -> None:
         requests = [request for group in self._marked_groups() for request in group]
-        ids = list({(r.container, r.dest): r.id for r in reversed(requests) if not is_guarded(r)}.values())[
-            ::-1
-        ]
-        guarded = len({r.dest for r in requests if is_guarded(r)})
+        ids = list({(r.container, r.dest): r.id for r in reversed(requests) if not r.guarded}.values())[::-1]
+        guarded = len({r.dest for r in requests if r.guarded})
         told = []
         if guarded:
             told.append(

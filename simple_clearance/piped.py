@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
-from . import clocks, coprocess, notices
+from . import clocks, coprocess, notices, timestamps
 from .errors import USAGE, Refused
 from .journal import Journal
 from .loop import WRITE
@@ -189,7 +189,7 @@ class JsonFront(PipedFront):
         self._end_input()
 
     def _text(self, record: Record, now: Now) -> str:
-        return coprocess.line(record, clocks.stamp(now.wall))
+        return coprocess.line(record, timestamps.stamp(now.wall))
 
     def _owes(self) -> bool:
         return any(job.by == "script" and job.state != "late" for job in self._docket.jobs())

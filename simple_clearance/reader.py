@@ -19,7 +19,7 @@ import select
 import sys
 import time
 
-from . import addresses, clocks, netns
+from . import addresses, netns, timestamps
 from .errors import INCOMPLETE, OK, Refused
 from .output import Output
 from .packetlog import PacketLog
@@ -130,7 +130,7 @@ def _parent() -> int | None:
 
 
 def _stamp(wall: float) -> str:
-    return clocks.stamp(wall)[:-1] + "+00:00"  # the spelling of terok-shield's own reader
+    return timestamps.stamp(wall)[:-1] + "+00:00"  # the spelling of terok-shield's own reader
 
 
 def _spelled(dest: bytes) -> str:

@@ -14,7 +14,7 @@ import errno
 import os
 import stat
 
-from . import clocks, coprocess
+from . import coprocess, timestamps
 from .errors import CANNOT_START, Refused
 from .text import printable
 from .verdict import APPLIED
@@ -125,7 +125,7 @@ class Log(Appender):
 
     def record(self, record: Record, now: Now) -> None:
         """Adds one record; after some that could not be added, how many those were."""
-        ts = clocks.stamp(now.wall)
+        ts = timestamps.stamp(now.wall)
         text = coprocess.line(record, ts)
         if self._missed:
             text = coprocess.line({"type": "lost", "count": self._missed, "where": "log"}, ts) + text

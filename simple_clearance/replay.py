@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from . import timestamps
 from .errors import CANNOT_START, USAGE, Refused
 from .jsonlines import BadLine, Lines
 from .moment import Now
@@ -224,23 +225,9 @@ class ReplaySource:
         for recorded in found:
             if self.over:
                 return
-            self._wall = _seconds(recorded.ts, self._wall)
+            wall = timestamps.seconds(recorded.ts)
+            self._wall = self._wall if wall is None else wall
             self._sink(self, recorded.message, Now(now.mono, now.wall if self._wall is None else self._wall))
         if self.file.at_end and not self.over:
             self.stop()
             self._gone(self, now)
-
-
-def _seconds(ts: str, otherwise: float | None) -> float | None:
-    """A time stamp (RFC 3339) as seconds since the epoch."""
-    if ts:
-        import datetime
-
-        try:
-            when = datetime.datetime.fromisoformat(ts[:-1] + "+00:00" if ts.endswith("Z") else ts)
-            if when.tzinfo is None:
-                when = when.replace(tzinfo=datetime.timezone.utc)
-            return when.timestamp()
-        except (ValueError, OverflowError):
-            pass
-    return otherwise

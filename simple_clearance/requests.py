@@ -14,6 +14,8 @@ It is open in the first two, and closed in the others; `docket` moves it between
 
 from __future__ import annotations
 
+from . import addresses
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Optional, Tuple
@@ -66,6 +68,11 @@ class Request:
         return "Request(%s %s %s proto=%s port=%s x%d %s)" % (
             self.id, self.container, self.dest, self.proto, self.port, self.count, self.state,
         )  # fmt: skip
+
+    @property
+    def guarded(self) -> bool:
+        """Whether an allow of it wants a second thought: private, the host's loopback, a metadata service."""
+        return self.private or addresses.special(self.dest) is not None
 
     def facts(self) -> dict[str, Any]:
         """The fields of a `pending` record that belong to the request itself."""

@@ -5,7 +5,6 @@ It says what should be decided and why; the docket decides it.
 
 from __future__ import annotations
 
-from .groups import is_guarded
 from .requests import Job
 
 TYPE_CHECKING = False
@@ -56,7 +55,7 @@ class Rules:
                     request.container, found.action, found.name or request.dest, [request.id], "policy",
                     named=bool(found.name), rule=found.rule,
                 )  # fmt: skip
-        if self.answer == "allow" and is_guarded(request):
+        if self.answer == "allow" and request.guarded:
             text = f"{request.dest} is not allowed by --answer: only a rule for that very network allows it"
             self._once("answer " + request.dest, text)
             return ""

@@ -8,7 +8,7 @@ line; the keys come last.  Every function returns lines of printable ASCII no lo
 from __future__ import annotations
 
 from . import addresses
-from .groups import is_guarded, shown_name, target_name
+from .groups import shown_name, target_name
 from .layout import columns, folded
 from .text import ELLIPSIS, clip_right, count, printable
 
@@ -249,7 +249,7 @@ def consequences(docket: Docket, request: Request, named: bool) -> list[str]:
         texts.append(
             "A opens what this host resolves the name to, and later answers where the shield resolves live"
         )
-    elif target_name(docket, request) and not is_guarded(request):
+    elif target_name(docket, request) and not request.guarded:
         texts.append(NAME_HIDDEN)
     old = docket.shields.floor(request.container) is False
     texts.append(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from . import audit, jsonlines
+from . import audit, jsonlines, timestamps
 from .follow import Follower
 from .happenings import Event
 from .jsonlines import BadLine, Lines
@@ -42,7 +42,7 @@ class ShieldLog:
         if self._follower.started_at:
             data = data.partition(b"\n")[2]  # the first line is cut
         for message in self._parse(data):
-            if is_before(message.ts, self._started_at):
+            if timestamps.is_before(message.ts, self._started_at):
                 continue
             if isinstance(message, audit.ShieldState):
                 state = message.state
@@ -85,26 +85,3 @@ class ShieldLog:
     def _bad(self, why: str) -> None:
         self.bad_lines += 1
         self.fault = self.fault or why
-
-
-def is_before(stamp: str, start: str) -> bool:
-    """Whether one RFC 3339 time is before another; False where that can't be told."""
-    from datetime import datetime  # only where the log has something to tell
-
-    try:
-        times = [datetime.strptime(text[:19], "%Y-%m-%dT%H:%M:%S") for text in (stamp, start)]
-        offsets = [_offset(text) for text in (stamp, start)]
-    except ValueError:
-        return False
-    return (times[0] - times[1]).total_seconds() - (offsets[0] - offsets[1]) < 0
-
-
-def _offset(text: str) -> int:
-    """Seconds that the time zone at the end of an RFC 3339 time is ahead of UTC."""
-    if text.endswith("Z"):
-        return 0
-    sign, zone = text[-6:-5], text[-5:]
-    if sign not in ("+", "-") or zone[2:3] != ":":
-        raise ValueError("no time zone")
-    seconds = int(zone[:2]) * 3600 + int(zone[3:]) * 60
-    return seconds if sign == "+" else -seconds

@@ -8,7 +8,7 @@ every other key changes nothing and says so.
 from __future__ import annotations
 
 from . import addresses, layout, notices, screen
-from .groups import Group, is_guarded, target_name
+from .groups import Group, target_name
 from .requests import OPEN
 from .text import count, printable
 
@@ -162,7 +162,7 @@ class Asking(View):
         super().__init__(prompt)
         self.group = group
         self.ids = group.ids
-        self.guarded = is_guarded(group.lead)
+        self.guarded = group.lead.guarded
         self._painted_for = (0, 0)
         self._place = place
         self._fit()

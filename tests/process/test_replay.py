@@ -14,7 +14,7 @@ import time
 import pytest
 from support import eventually
 
-from simple_clearance import clocks, coprocess
+from simple_clearance import clocks, coprocess, timestamps
 from simple_clearance.docket import Docket
 from simple_clearance.errors import Refused
 from simple_clearance.happenings import Event
@@ -484,13 +484,15 @@ def test_what_a_session_logs_is_the_same_events_when_it_is_replayed(tmp_path):
     chance = random.Random(3)
     docket = Docket(report_again=True)
     docket.add_container("c1", 18, {"project": "demo"})
-    lines = [coprocess.line(coprocess.session("0.1.0", [("c1", "ab" * 32, "nflog", 18)]), clocks.stamp(0))]
+    lines = [
+        coprocess.line(coprocess.session("0.1.0", [("c1", "ab" * 32, "nflog", 18)]), timestamps.stamp(0))
+    ]
     sent = {}
     clock = 0.0
 
     def tell(now):
         for record in docket.take():
-            lines.append(coprocess.line(record, clocks.stamp(now.wall)))
+            lines.append(coprocess.line(record, timestamps.stamp(now.wall)))
 
     for _ in range(3000):
         clock += chance.choice((0.0, 0.3, 1.0, 20.0))
