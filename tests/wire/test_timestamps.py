@@ -43,12 +43,16 @@ def test_an_offset_counts():
 
 
 @pytest.mark.parametrize("text", [
-    "", "now", "2026-01-31", "2026-01-31T17:32:05", "2026-13-31T17:32:05Z", "2026-01-00T17:32:05Z",
+    "", "now", "2026-01-31", "2026-01-31T17:32", "2026-13-31T17:32:05Z", "2026-01-00T17:32:05Z",
     "2026-01-31T24:00:00Z", "2026-01-31T17:60:05Z", "2026-01-31T17:32:05+0100", "2026-01-31T17:32:05Z ",
     "\u0662026-01-31T17:32:05Z",
 ])  # fmt: skip
 def test_what_is_no_time_is_none(text):
     assert seconds(text) is None
+
+
+def test_without_an_offset_it_is_utc():
+    assert seconds("1970-01-01T00:00:40") == 40
 
 
 def test_podmans_nanoseconds_are_read():
