@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Build the whole program as one executable file: `build_zipapp.py -o simple-clearance.pyz`.
 
-The same sources and the same Python give the same bytes, whatever the folder, the clock, the
-umask, the locale or the hash seed.  All modules lie in one entry, `sources`, and as many as there
-is room for in another, compiled for this Python: `simple_clearance/archived.py` imports them from
-there.  Both go without what only readers need (comments, docstrings, annotations), line by line, so
-that a trace still names the line of the real source.
+A plain zipapp: the sources at its root, where any Python finds them, and in a folder for each version
+(`cp311/`, `cp313/`, ...) the package again, compiled: for the Python that builds it, and for each
+`--for PYTHON`.  `__main__.py` prefers that folder, since compiling takes most of a start.
+
+The same sources and the same versions give the same bytes, whatever the folder, the clock, the
+umask, the locale or the hash seed.
 
 Any Python must be able to read this file, 2.7 too, to be told in one line that it is too old:
 hence types in comments.
@@ -18,81 +19,35 @@ if sys.version_info < (3, 8):
     sys.exit(3)
 
 import argparse
-import ast
-import importlib.util
 import io
 import marshal
 import os
 import subprocess
 import tempfile
-import tokenize
 import zipfile
 
 PACKAGE = "simple_clearance"
 SHEBANG = b"#!/usr/bin/env python3\n"
-LIMIT = 192 * 1024
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that a zip file can hold
 
-# As `simple_clearance/archived.py` has it.
-SOURCES = "sources"
-COMPILED = "compiled-%s" % importlib.util.MAGIC_NUMBER.hex()
-
-# What the interpreter imports by itself: entries of their own, each with its compiled form beside it.
-BY_ZIPIMPORT = ("__main__", "__init__", "archived")
-
-# The first to be compiled: what `--help` and the reader need, for then they need not unpack `sources`.
-# Next what a session imports until it watches, those first where a byte saves the most time, and then
-# the rest, the smallest first.
-FIRST = (
-    ("cli", "options", "errors", "text", "moment", "clocks")
-    + ("reader", "nflog", "ipheader", "packetlog", "tally", "output", "netns", "addresses")
-    + (
-        "docket",
-        "dnslog",
-        "prompt",
-        "screen",
-        "layout",
-        "session",
-        "fleet",
-        "dbuswire",
-        "views",
-        "lists",
-        "hub",
-        "hubplaces",
-    )
-    + (
-        "source",
-        "children",
-        "happenings",
-        "jsonlines",
-        "readerline",
-        "dbus",
-        "notices",
-        "coprocess",
-        "watch",
-        "container",
-        "runner",
-    )
-    + ("proof", "keys", "requests", "follow", "bus", "register", "processes", "bridge")
-    + ("shieldlog", "forgotten", "watched", "front", "rules", "guard", "terminal", "shields", "verdict")
-    + ("painter", "names", "statedir", "audit", "loop", "groups")
-)
-
-# Compiles each source (name, length, bytes) on stdin and answers with length and bytes.  In a
-# process of its own, since what marshal writes depends on which objects are shared, and that on
-# all that ran before.  Without assertions, as with -OO, and without columns: since 3.12 each of them
-# would make an entry of its own in the table of lines, a twentieth of the code.
-COMPILER = """
-import ast, marshal, sys
-read, write = sys.stdin.buffer.read, sys.stdout.buffer.write
-for line in sys.stdin.buffer:
-    name, length = line.decode().rsplit(" ", 1)
-    tree = ast.parse(read(int(length)))
-    for node in ast.walk(tree):
-        if hasattr(node, "lineno"):
-            node.col_offset = node.end_col_offset = 0
-    code = marshal.dumps(compile(tree, name, "exec", 0, True, 2))
-    write(b"%d\\n" % len(code) + code)
+# Compiles the sources on stdin, and names the folder for them, as `__main__.py` will look for it.
+# In a process of its own, since what marshal writes depends on which objects are shared, and that on
+# all that ran before.  Without assertions and docstrings, as with -OO.  What it writes has the hash of
+# the source in place of its time, and is not checked against it (PEP 552).
+COMPILER = r"""
+import sys
+if sys.version_info < (3, 8):
+    sys.exit("needs Python 3.8 or later, this is %d.%d" % sys.version_info[:2])
+import importlib.util, marshal
+compiled = {}
+for path, source in sorted(marshal.load(sys.stdin.buffer).items()):
+    try:
+        code = compile(source, path, "exec", 0, True, 2)
+    except SyntaxError as error:
+        sys.exit("%s:%s: %s" % (path, error.lineno, error.msg))
+    head = importlib.util.MAGIC_NUMBER + b"\1\0\0\0" + importlib.util.source_hash(source)
+    compiled[path + "c"] = head + marshal.dumps(code)
+marshal.dump(("cp%d%d" % sys.version_info[:2], compiled), sys.stdout.buffer, 2)
 """
 
 
@@ -100,149 +55,58 @@ class CannotBuild(Exception):
     """Why not, in one line."""
 
 
-def sources(root):  # type: (str) -> dict[str, bytes]
-    """Name -> source of each module, and file name -> contents of what it reads."""
-    folder = os.path.join(root, PACKAGE)
+def package(root):  # type: (str) -> dict[str, bytes]
+    """Path below `root` -> contents of each module and of each file that one reads."""
     found = {}
-    for name in sorted(os.listdir(folder)):
-        if name.endswith((".py", ".jsonl")):
-            with open(os.path.join(folder, name), "rb") as f:
-                found[name] = f.read()
-        if name.endswith(".py"):
-            try:
-                found[name[:-3]] = cut(found.pop(name))
-            except SyntaxError as e:
-                raise CannotBuild("%s:%s: %s" % (os.path.join(PACKAGE, name), e.lineno, e.msg))
-    if "__main__" not in found:
-        raise CannotBuild("%s has no __main__.py" % folder)
+    for folder, _, names in os.walk(os.path.join(root, PACKAGE)):
+        for name in names:
+            if name.endswith((".py", ".jsonl")):
+                path = os.path.join(folder, name)
+                with open(path, "rb") as f:
+                    found[os.path.relpath(path, root)] = f.read()
     return found
 
 
-def cut(source):  # type: (bytes) -> bytes
-    """This module without what only readers need; each statement stays on its line."""
-    tree, starts = ast.parse(source), [0]
-    for line in source.splitlines(True):
-        starts.append(starts[-1] + len(line))
-    cuts = []  # type: list[tuple[int, int, bytes]]
-
-    def drop(start, end):  # type: (int, int) -> None
-        while source[start - 1 : start] == b" ":  # back to the code before it, or the line's start
-            start -= 1
-        cuts.append((start, end, b""))
-
-    def place(node):  # type: (ast.AST) -> tuple[int, int]
-        first, last = node.lineno, node.end_lineno  # type: ignore[attr-defined]
-        left, right = node.col_offset, node.end_col_offset  # type: ignore[attr-defined]
-        return starts[first - 1] + left, starts[last - 1] + right
-
-    for token in tokenize.tokenize(io.BytesIO(source).readline):
-        if token.type == tokenize.COMMENT:
-            at = starts[token.start[0] - 1] + len(token.line[: token.start[1]].encode())
-            drop(at, at + len(token.string.encode()))
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node):
-            start, end = place(node.body[0])
-            alone = len(node.body) == 1 and not isinstance(node, ast.Module)
-            cuts.append((start, end, b"pass")) if alone else drop(start, end)
-        if isinstance(node, ast.arg) and node.annotation:
-            drop(place(node)[0] + len(node.arg.encode()), place(node.annotation)[1])
-        # outside brackets a line can't end where it likes: what spans lines stays
-        if isinstance(node, ast.FunctionDef) and node.returns:
-            start, end = place(node.returns)
-            start = source.rindex(b"->", 0, start)
-            if b"\n" not in source[start:end]:
-                drop(start, end)
-        if isinstance(node, ast.AnnAssign) and node.value:
-            start, end = place(node.target)[1], place(node.annotation)[1]
-            if b"\n" not in source[start:end]:
-                drop(start, end)
-        if is_for_types(node):
-            drop(*place(node))
-    for start, end, instead in without_inner(cuts):
-        source = source[:start] + instead + b"\n" * source.count(b"\n", start, end) + source[end:]
-    return source
-
-
-def is_for_types(node):  # type: (ast.AST) -> bool
-    """Is this `TYPE_CHECKING = False`, or an `if TYPE_CHECKING:` without an `else`?"""
-    if isinstance(node, ast.Assign):
-        name, no = node.targets[0], isinstance(node.value, ast.Constant) and node.value.value is False
-    elif isinstance(node, ast.If):
-        name, no = node.test, not node.orelse
-    else:
-        return False
-    return no and isinstance(name, ast.Name) and name.id == "TYPE_CHECKING"
-
-
-def without_inner(cuts):  # type: (list[tuple[int, int, bytes]]) -> list[tuple[int, int, bytes]]
-    """From the last to the first, without those that lie inside another."""
-    outer = []  # type: list[tuple[int, int, bytes]]
-    for it in sorted(cuts, key=lambda it: (it[0], -it[1])):
-        if not outer or it[0] >= outer[-1][1]:
-            outer.append(it)
-    return outer[::-1]
-
-
-def path(module):  # type: (str) -> str
-    """Where zipimport looks for it: the package's `__main__` is the archive's."""
-    return "%s.py" % module if module == "__main__" else "%s/%s.py" % (PACKAGE, module)
-
-
-def compiled(modules):  # type: (dict[str, bytes]) -> dict[str, bytes]
-    """Name of each module -> its code, marshalled."""
-    requests = b"".join(
-        b"%s %d\n%s" % (path(name).encode(), len(text), text) for name, text in modules.items()
+def compiled(python, files):  # type: (str, dict[str, bytes]) -> tuple[str, dict[str, bytes]]
+    """The folder for the version of `python`; path -> contents of the package as it stands in there."""
+    sources = {path: data for path, data in files.items() if path.endswith(".py")}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    environment["PYTHONHASHSEED"] = "0"  # it decides the order of sets in older Pythons
+    environment["PYTHONNODEBUGRANGES"] = "1"  # columns, which only a whole traceback would show
+    done = subprocess.run(
+        [python, "-s", "-S", "-B", "-c", COMPILER],
+        input=marshal.dumps(sources, 2),
+        capture_output=True,
+        env=environment,
+        cwd="/",
+        check=False,
     )
-    # -I would make it ignore the hash seed, which decides the order of sets in older Pythons
-    environment = {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1", "LC_ALL": "C"}
-    if "LD_LIBRARY_PATH" in os.environ:
-        environment["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
-    argv = [sys.executable, "-s", "-S", "-X", "no_debug_ranges", "-c", COMPILER]
-    done = subprocess.run(argv, input=requests, capture_output=True, env=environment, cwd="/", check=False)
     if done.returncode:
-        raise CannotBuild(done.stderr.decode("utf-8", "replace").strip().split("\n")[-1])
-    answers = io.BytesIO(done.stdout)
-    return {name: answers.read(int(answers.readline())) for name in modules}
+        said = done.stderr.decode("utf-8", "replace").strip().split("\n")[-1]
+        raise CannotBuild("%s: %s" % (python, said or "status %d" % done.returncode))
+    folder, codes = marshal.loads(done.stdout)
+    codes.update((path, data) for path, data in files.items() if path not in sources)
+    return folder, codes
 
 
-def pyc(source, code):  # type: (bytes, bytes) -> bytes
-    """With the hash of the source instead of its time, and not to be checked against it (PEP 552)."""
-    return importlib.util.MAGIC_NUMBER + b"\1\0\0\0" + importlib.util.source_hash(source) + code
-
-
-def archive(found, codes, served):  # type: (dict[str, bytes], dict[str, bytes], list[str]) -> bytes
-    """The whole file, the shebang line and then the zip, with these modules compiled."""
-    out = io.BytesIO()
-    out.write(SHEBANG)
-    rest = dict(found)
+def archive(root, pythons):  # type: (str, list[str]) -> bytes
+    """The whole file, the shebang line and then the zip, with forms compiled for these Pythons."""
+    entry, files = os.path.join(PACKAGE, "__main__.py"), package(root)
+    if entry not in files:
+        raise CannotBuild("%s is not there" % os.path.join(root, entry))
+    forms = [compiled(python, files) for python in pythons]
+    folders = dict(reversed(forms))  # of two of the same version the first
+    out = io.BytesIO(SHEBANG)
+    out.seek(0, os.SEEK_END)
     with zipfile.ZipFile(out, "w") as z:
-        for name in BY_ZIPIMPORT:
-            source = rest.pop(name)
-            add(z, path(name) + "c", pyc(source, codes[name]))  # where zipimport looks first
-            add(z, path(name), source)
-        for name in [name for name in rest if "." in name]:
-            add(z, "%s/%s" % (PACKAGE, name), rest.pop(name))
-        add(z, COMPILED, marshal.dumps({name: codes[name] for name in served}, 2))
-        add(z, SOURCES, b"\0".join(b"%s\0%s" % (name.encode(), rest[name]) for name in rest))
+        add(z, "__main__.py", files[entry])
+        add(z, "__main__.pyc", forms[0][1][entry + "c"])  # there is room for one
+        for path in sorted(files):
+            add(z, path, files[path])
+        for folder in sorted(folders):
+            for path in sorted(folders[folder]):
+                add(z, os.path.join(folder, path), folders[folder][path])
     return out.getvalue()
-
-
-def fitting(found):  # type: (dict[str, bytes]) -> bytes
-    """The archive with as many compiled modules as its limit leaves room for."""
-    codes = compiled({name: source for name, source in found.items() if "." not in name})
-    others = sorted(set(codes) - set(FIRST + BY_ZIPIMPORT), key=lambda name: (len(codes[name]), name))
-    order = [name for name in FIRST if name in codes] + others
-    data, most, over = archive(found, codes, []), 0, len(order) + 1
-    if len(data) >= LIMIT:
-        raise CannotBuild("%d bytes, and it has to stay under %d" % (len(data), LIMIT))
-    while over - most > 1:
-        n = (most + over) // 2
-        larger = archive(found, codes, order[:n])
-        if len(larger) < LIMIT:
-            data, most = larger, n
-        else:
-            over = n
-    return data
 
 
 def add(z, name, data):  # type: (zipfile.ZipFile, str, bytes) -> None
@@ -269,9 +133,18 @@ def save(path, data):  # type: (str, bytes) -> None
 def main():  # type: () -> int
     parser = argparse.ArgumentParser(description="Build simple-clearance as one executable file.")
     parser.add_argument("-o", "--output", metavar="FILE", required=True, help="the file to write")
+    parser.add_argument(
+        "--for",
+        metavar="PYTHON",
+        dest="others",
+        action="append",
+        default=[],
+        help="another Python that it is to start quickly with; repeatable",
+    )
     options = parser.parse_args()
     try:
-        save(options.output, fitting(sources(os.path.dirname(os.path.abspath(__file__)))))
+        pythons = [sys.executable] + options.others
+        save(options.output, archive(os.path.dirname(os.path.abspath(__file__)), pythons))
     except OSError as e:
         sys.stderr.write("build_zipapp.py: %s: %s\n" % (e.filename or options.output, e.strerror))
         return 1

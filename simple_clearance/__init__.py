@@ -14,11 +14,6 @@ if TYPE_CHECKING:
     from .cli import run_simple_clearance
     from .session import ClearanceSession
 
-if hasattr(__spec__.loader, "archive"):
-    from . import archived
-
-    archived.serve(__spec__)
-
 
 def __getattr__(name: str) -> object:
     if name == "ClearanceSession":

@@ -6,6 +6,7 @@ Any Python must be able to read this file, 2.7 too, so that one that is too old 
 
 import os
 import sys
+import zipimport
 
 
 def main():  # type: () -> None
@@ -13,6 +14,9 @@ def main():  # type: () -> None
         version = "%d.%d" % sys.version_info[:2]
         sys.stderr.write("simple-clearance: needs Python 3.8 or later, this is %s\n" % version)
         sys.exit(3)
+    archive = getattr(__spec__ and __spec__.loader, "archive", "")
+    if archive:
+        prefer_compiled(archive)
     if sys.argv[1:] == ["--version"] and sys.stdout:
         from simple_clearance import __version__
 
@@ -23,10 +27,29 @@ def main():  # type: () -> None
             pass  # the command line says why
     try:
         from simple_clearance.cli import script
-    except ImportError as error:  # a damaged archive
+
+        code = script()
+    except Exception as error:
+        where = sys.exc_info()[2]
+        while where and where.tb_next:
+            where = where.tb_next
+        if where and where.tb_frame.f_globals.get("__name__") == "zipimport":
+            error = ImportError("%s is damaged, or was replaced or removed: %s" % (archive, error))
+        if not isinstance(error, ImportError):
+            raise
         sys.stderr.write("simple-clearance: %s\n" % error)
-        sys.exit(3)
-    sys.exit(script())
+        code = 3
+    sys.exit(code)
+
+
+def prefer_compiled(archive):  # type: (str) -> None
+    """What was compiled for this version of Python comes first, where the archive has it."""
+    folder = "%s/cp%d%d" % ((archive,) + sys.version_info[:2])
+    try:
+        zipimport.zipimporter(folder).get_code("simple_clearance")
+    except Exception:  # there is none, it is for another kind of this version, or damaged
+        return
+    sys.path.insert(0, folder)
 
 
 if __name__ == "__main__":

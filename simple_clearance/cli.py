@@ -140,20 +140,18 @@ def _complain(error: Refused) -> int:
 
 
 def _bug(error: Exception, debug: bool) -> int:
-    from . import archived
+    where = error.__traceback__
+    while where is not None and where.tb_next is not None:
+        where = where.tb_next
+    if where is not None and where.tb_frame.f_globals.get("__name__") == "zipimport":
+        raise error  # the archive is damaged or another one: `__main__` has words for that
     from .terminal import diagnose
 
-    if isinstance(error, ImportError) and archived.replaced():
-        text = "%s was replaced or removed while it ran" % ascii(archived.replaced())
-        return _complain(Refused(INTERNAL, text, "start it again"))
     if debug:
         import traceback
 
         for text in traceback.format_exc().splitlines():
             diagnose(text)
-    where = error.__traceback__
-    while where is not None and where.tb_next is not None:
-        where = where.tb_next
     line = (
         " at %s:%d" % (os.path.basename(where.tb_frame.f_code.co_filename), where.tb_lineno) if where else ""
     )

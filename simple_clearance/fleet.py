@@ -56,6 +56,7 @@ class Fleet:
         self._trace = trace
         self._ended = ended
         self._drain = drain
+        self._archive = archived.stamp()
         self._stopping = False
         self._listened = False
         self._resuming: list[Watched] = []
@@ -251,11 +252,11 @@ class Fleet:
         one = source.watched
         found = bridge.find(one, source.holder, os.getuid()) if source.holder else None
         if found is None and self._listened:
-            refusal = _refusal(source)
+            refusal = self._refusal(source)
             hints = ["hint: " + hint for hint in refusal.hints]
             self._ended(READER_ENDED, f"{one.name}: {refusal.message}", *hints)
         elif found is None:
-            raise _refusal(source)
+            raise self._refusal(source)
         elif self._options.take_over:
             source.close()
             self._take_over(one, found)
@@ -263,6 +264,15 @@ class Fleet:
         else:
             source.close()
             self._replace(source, AuditSource(one, self._loop, found, self._bridge_gone))
+
+    def _refusal(self, source: ReaderSource) -> Refused:
+        """Why it never listened: where our own did not even begin, perhaps since our file is another now."""
+        begun = any(line.startswith("simple-clearance: ") for line in source.said)
+        if begun or source.foreign or archived.stamp() == self._archive:
+            return source.refusal()
+        path = printable(archived.path(), 200)
+        text = f"{path} was replaced or removed while it ran: no reader can be started"
+        return Refused(CANNOT_START, text, "start it again")
 
     def _take_over(self, one: Watched, found: bridge.Bridge) -> None:
         """Ends the bridge reader, once more sure that neither a hub nor another session needs it."""
@@ -336,13 +346,3 @@ class Fleet:
     def _replay_over(self, source: ReplaySource, _now: Now) -> None:
         for remark in source.file.remarks():
             self._docket.warn(remark)
-
-
-def _refusal(source: ReaderSource) -> Refused:
-    """Why it never listened: where our own did not even begin, perhaps since our file is another one now."""
-    ours = any(line.startswith("simple-clearance: ") for line in source.said)
-    replaced = "" if ours or source.foreign else archived.replaced()
-    if not replaced:
-        return source.refusal()
-    text = "%s was replaced or removed while it ran: no reader can be started" % printable(replaced, 200)
-    return Refused(CANNOT_START, text, "start it again")

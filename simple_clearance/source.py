@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 
-from . import children, readerline
+from . import archived, children, readerline
 from .errors import CANNOT_START, Refused
 from .happenings import Started
 from .jsonlines import BadLine, Lines
@@ -38,10 +38,11 @@ LEFT = 16
 
 def own_command() -> list[str]:
     """The command line that runs this program in another role: the same archive, or the same checkout."""
-    home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     start = [sys.executable or "python3", "-I", "-S"]
-    if os.path.isfile(home):
-        return [*start, home]
+    archive = archived.path()
+    if archive:
+        return [*start, archive]
+    home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     code = (
         "import sys; sys.path.insert(0, sys.argv.pop(1)); from simple_clearance.__main__ import main; main()"
     )

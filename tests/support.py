@@ -41,11 +41,9 @@ def with_a_fault(pyz: str, path: str, module: str, code: str) -> str:
     with zipfile.ZipFile(pyz) as good, zipfile.ZipFile(path, "w") as bad:
         for item in good.infolist():
             data = good.read(item)
-            if item.filename == "sources":
-                words = data.split(b"\0")
-                words[words.index(module.encode()) + 1] += code.encode()
-                data = b"\0".join(words)
-            if not item.filename.startswith("compiled-"):
+            if item.filename == "simple_clearance/%s.py" % module:
+                data += code.encode()
+            if not item.filename.startswith("cp"):
                 bad.writestr(item, data)
     return path
 
