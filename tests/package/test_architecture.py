@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import ast
-import os
+import functools
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from support import ROOT
 
 PACKAGE = Path(ROOT, "simple_clearance")
-MODULES = {path.stem: path for path in sorted(PACKAGE.glob("*.py"))}
+MODULES = {path.stem: ast.parse(path.read_text()) for path in sorted(PACKAGE.glob("*.py"))}
 
 # Bytes or values in, values out: these know no clock, no descriptor and no environment.
 PURE = {
@@ -53,7 +52,8 @@ IMPURE = {
 SLOW = {"typing", "dataclasses", "logging", "pathlib", "contextlib", "shutil", "enum", "ipaddress", "asyncio"}
 
 
-def imports(name: str, lazy: bool = True) -> set[str]:
+@functools.lru_cache(maxsize=None)
+def imports(name: str, lazy: bool = True) -> frozenset[str]:
     """Top-level names of what this module imports; its own package's modules as `.name`.
 
     Without `lazy` only what its import runs: not inside functions, nor under TYPE_CHECKING.
@@ -77,62 +77,106 @@ def imports(name: str, lazy: bool = True) -> set[str]:
         for child in ast.iter_child_nodes(node):
             visit(child)
 
-    visit(ast.parse(MODULES[name].read_text()))
-    return found
+    visit(MODULES[name])
+    return frozenset(found)
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_a_module_imports_nothing_outside_the_standard_library(name: str) -> None:
-    outside = {it for it in imports(name) if not it.startswith(".")} - set(sys.stdlib_module_names)
-    assert outside <= {"simple_clearance"}, name
+def inner(name: str, lazy: bool = True) -> set[str]:
+    """The modules of the package that this one imports."""
+    return {it[1:] for it in imports(name, lazy) if it.startswith(".")} & set(MODULES)
 
 
-@pytest.mark.parametrize("name", sorted(PURE & set(MODULES)))
-def test_a_pure_module_imports_only_values(name: str) -> None:
-    assert not imports(name) & IMPURE
+def test_no_module_imports_anything_outside_the_standard_library() -> None:
+    known = {*sys.stdlib_module_names, "simple_clearance"}
+    outside = {name: {it for it in imports(name) if not it.startswith(".")} - known for name in MODULES}
+    assert not {name: found for name, found in outside.items() if found}
 
 
-@pytest.mark.parametrize("name", sorted(PURE & set(MODULES)))
-def test_a_pure_module_imports_no_edge_module(name: str) -> None:
-    inner = {it[1:] for it in imports(name) if it.startswith(".")}
-    impure = {it for it in inner if it in MODULES and imports(it) & (IMPURE - {"time"})}
-    assert not impure
+def test_the_pure_modules_are_modules() -> None:
+    assert not PURE - set(MODULES)
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_importing_a_module_imports_nothing_slow(name: str) -> None:
-    assert not imports(name, lazy=False) & SLOW
+def test_no_pure_module_imports_more_than_values() -> None:
+    impure = {name: imports(name) & IMPURE for name in PURE}
+    assert not {name: found for name, found in impure.items() if found}
+
+
+def test_no_pure_module_imports_an_edge_module() -> None:
+    edges = {name for name in MODULES if imports(name) & (IMPURE - {"time"})}
+    impure = {name: inner(name) & edges for name in PURE}
+    assert not {name: found for name, found in impure.items() if found}
+
+
+def test_importing_a_module_imports_nothing_slow() -> None:
+    slow = {name: imports(name, lazy=False) & SLOW for name in MODULES}
+    assert not {name: found for name, found in slow.items() if found}
+
+
+def in_order() -> list[str]:
+    """Each module after those that its import imports."""
+    left = {name: inner(name, lazy=False) for name in MODULES}
+    order: list[str] = []
+    while left:
+        free = [name for name, others in left.items() if not others & set(left)]
+        assert free, "a circle among %s" % sorted(left)
+        order += free
+        for name in free:
+            del left[name]
+    return order
 
 
 def test_no_module_imports_itself_by_a_circle() -> None:
-    graph = {name: {it[1:] for it in imports(name, lazy=False) if it.startswith(".")} for name in MODULES}
-    left = dict(graph)
-    while left:
-        free = [name for name, inner in left.items() if not inner & set(left)]
-        assert free, "a circle among %s" % sorted(left)
-        for name in free:
-            del left[name]
+    assert sorted(in_order()) == sorted(MODULES)
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_a_module_says_what_it_is(name: str) -> None:
-    assert ast.get_docstring(ast.parse(MODULES[name].read_text()))
+def test_each_module_says_what_it_is() -> None:
+    assert not [name for name, tree in MODULES.items() if not ast.get_docstring(tree)]
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if name != "__main__"])
-def test_importing_a_module_does_nothing(name: str) -> None:
-    """No output, no descriptor left open, no thread, no changed signal."""
-    code = (
-        "import os, signal, sys, threading; sys.path.insert(0, %r)\n"
-        "def state(): return (sorted(os.listdir('/proc/self/fd')), threading.active_count(), os.getcwd(),"
-        " [signal.getsignal(n) for n in range(1, 32)])\n"
-        "before = state(); import simple_clearance.%s; assert state() == before, (before, state())"
-    )
+# Each in a process of its own, all forked from one that has imported no more than this.
+IMPORT_EACH = """
+import os, signal, sys, threading, traceback
+def state():
+    return {
+        "descriptors": sorted(os.listdir("/proc/self/fd")),
+        "threads": threading.active_count(),
+        "folder": os.getcwd(),
+        "signals": [signal.getsignal(n) for n in range(1, 32)],
+    }
+sys.path.insert(0, sys.argv[1])
+for name in sys.argv[2:]:
+    reading, writing = os.pipe()
+    if not os.fork():
+        os.dup2(writing, 1)
+        os.dup2(writing, 2)
+        before = state()
+        try:
+            __import__("simple_clearance." + name)
+        except BaseException:
+            traceback.print_exc()
+        for what, value in state().items():
+            if value != before[what]:
+                print(what, "before:", before[what], "after:", value)
+        sys.exit(7)
+    os.close(writing)
+    with os.fdopen(reading) as said:
+        for line in said:
+            print(name + ": " + line, end="", flush=True)
+    if os.wait()[1] >> 8 != 7:
+        print(name + ": ended the process", flush=True)
+"""
+
+
+def test_importing_a_module_does_nothing(tmp_path: Path) -> None:
+    """No output, no descriptor left open, no thread, no changed signal.  The first one named is at fault."""
+    names = [name for name in in_order() if name != "__main__"]
+    python = [sys.executable, "-I", "-W", "error", "-X", "pycache_prefix=%s" % tmp_path]
     done = subprocess.run(
-        [sys.executable, "-I", "-W", "error", "-B", "-c", code % (ROOT, name)],
+        [*python, "-c", IMPORT_EACH, ROOT, *names],
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         check=False,
-        cwd=os.sep,
+        cwd="/",
     )
-    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert done.stdout == b"" and done.returncode == 0, done.stdout.decode()

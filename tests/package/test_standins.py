@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 from host import Host
-from support import eventually
+from support import PATIENCE, eventually
 
 BLOCKED = "203.0.113.10"
 
 
-def run(host: Host, *argv: str, timeout: float = 10) -> tuple[int, str, str]:
+def run(host: Host, *argv: str) -> tuple[int, str, str]:
     done = subprocess.run(
-        argv, env=host.env(), stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False
+        argv, env=host.env(), stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE, check=False
     )
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
@@ -161,7 +161,7 @@ def test_a_verdict_may_be_killed_fail_or_leave_a_grandchild_with_the_pipe(host: 
     assert time.monotonic() - began > 0.3
     host.control("terok-shield", mode="grandchild")
     child = subprocess.Popen(["terok-shield", "allow", "c1", BLOCKED], env=host.env(), stdout=subprocess.PIPE)
-    assert child.wait(5) == 0
+    assert child.wait(PATIENCE) == 0
     assert child.stdout is not None
     assert child.stdout.readline().startswith(b"Allowed")
     os.set_blocking(child.stdout.fileno(), False)
