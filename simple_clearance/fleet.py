@@ -11,7 +11,7 @@ import os
 
 from . import archived, audit, bridge, clocks, forgotten, jsonlines, statedir, watched
 from .errors import CANNOT_START, OK, READER_ENDED, Refused
-from .happenings import Event, Exited, Lost, Started
+from .happenings import Event, Exited, Lost, Started, Watching
 from .names import NameBook
 from .shieldlog import ShieldLog
 from .source import AuditSource, ReaderSource
@@ -86,6 +86,17 @@ class Fleet:
             for source in self.sources
             if source.watched.name  # a recording that never said so has none
         ]
+
+    def watching(self) -> list[Watching]:
+        """The same as the operator is told it."""
+        return [
+            Watching(
+                one.name, one.dossier, one.state, missed=one.blocked_before, held_by=source.held_by,
+                taken_over=one.taken_over, recorded=source.kind == "replay",
+            )
+            for source in self.sources
+            for one in (source.watched,)
+        ]  # fmt: skip
 
     def prepare(self, environ: Mapping[str, str]) -> None:
         """Finds out all about every container.  Refused (3) when one can't be watched."""

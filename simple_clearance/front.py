@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any, Mapping, Protocol, Sequence
 
     from .docket import Docket
-    from .fleet import Source
+    from .happenings import Watching
     from .loop import Loop
     from .moment import Now
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         def asks(self) -> bool: ...
         @property
         def busy(self) -> bool: ...
-        def greet(self, sources: Sequence[Source]) -> None: ...
+        def greet(self, watched: Sequence[Watching]) -> None: ...
         def tell(self, lines: list[str]) -> None: ...
         def record(self, record: dict[str, Any], now: Now) -> None: ...
         def refresh(self, now: Now) -> None: ...
@@ -67,10 +67,10 @@ class TerminalFront:
         loop.add(term.fd, self._ready)
         loop.deadlines.append(self.prompt.deadline)
 
-    def greet(self, sources: Sequence[Source]) -> None:
+    def greet(self, watched: Sequence[Watching]) -> None:
         """Says what is watched, and what was missed before."""
         width = self.prompt.painter.width - 1
-        lines = notices.greetings(sources, width)
+        lines = notices.greetings(watched, width)
         hint = "? keys   q stop"
         first = layout.columns(lines[0], hint, width)
         self.tell([first, *lines[1:], *([] if first.endswith(hint) else ["  " + hint])])

@@ -86,6 +86,36 @@ class Lost:
         self.where = where
 
 
+class Watching:
+    """A container whose watch begins.
+
+    `state` is its shield's; `missed`, how many packets were blocked before; `held_by`, the pid of
+    terok-shield's reader that holds its packet log, `taken_over`, of the one that was ended, else 0;
+    `recorded`, whether it is a recording that is played.
+    """
+
+    __slots__ = ("dossier", "held_by", "missed", "name", "recorded", "state", "taken_over")
+
+    def __init__(
+        self,
+        name: str,
+        dossier: dict[str, str],
+        state: str,
+        *,
+        missed: int = 0,
+        held_by: int = 0,
+        taken_over: int = 0,
+        recorded: bool = False,
+    ) -> None:
+        self.name = name
+        self.dossier = dossier
+        self.state = state
+        self.missed = missed
+        self.held_by = held_by
+        self.taken_over = taken_over
+        self.recorded = recorded
+
+
 class Name:
     """A name that was answered with an address.
 

@@ -6,12 +6,12 @@ from . import layout, screen
 from .groups import Group, groups
 from .requests import OPEN
 from .text import count
-from .views import EVERYWHERE, View
+from .view import EVERYWHERE, View
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .prompt import Prompt
     from .requests import Answer, Request
+    from .view import Desk
 
 PAGE = 9
 
@@ -25,7 +25,7 @@ class Listing(View):
 
     working = EVERYWHERE + "123456789* \r\n"
 
-    def __init__(self, prompt: Prompt) -> None:
+    def __init__(self, prompt: Desk) -> None:
         super().__init__(prompt)
         self._groups = groups(prompt.docket)
         self._ids = [group.ids for group in self._groups]  # as they were: one asked again has a new one
@@ -172,7 +172,7 @@ class Counting(View):
 
     working = "0123456789\x7f\x08"
 
-    def __init__(self, prompt: Prompt, told: list[str], ids: list[str]) -> None:
+    def __init__(self, prompt: Desk, told: list[str], ids: list[str]) -> None:
         super().__init__(prompt)
         self._requests = ids
         self._told = told  # of what was marked and is not among them
@@ -223,7 +223,7 @@ class History(View):
 
     working = EVERYWHERE + "123456789 "
 
-    def __init__(self, prompt: Prompt) -> None:
+    def __init__(self, prompt: Desk) -> None:
         super().__init__(prompt)
         self._answers: list[Answer] = list(reversed(prompt.docket.history))
         self._page = 0

@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Mapping, Sequence
 
-    from .fleet import Source
+    from .happenings import Watching
 
 
 LABEL = re.compile(r"[A-Za-z0-9_@/.+-]{1,24}")
@@ -179,17 +179,16 @@ def notice_lines(record: dict[str, Any], width: int, when: str) -> list[str]:
     return []
 
 
-def greetings(sources: Sequence[Source], width: int) -> list[str]:
+def greetings(watched: Sequence[Watching], width: int) -> list[str]:
     """What is watched, one container after the other, and what is known to be missing."""
     lines: list[str] = []
-    for source in sources:
-        one = source.watched
-        if source.kind == "replay":
+    for one in watched:
+        if one.recorded:
             lines.append(f"replaying a recording of {one.name}: no verdict is run")
             continue
-        lines += greeting(one.name, one.dossier, one.state, one.blocked_before, width)
-        if source.held_by:
-            lines += audit_lines(one.name, source.held_by, width)
+        lines += greeting(one.name, one.dossier, one.state, one.missed, width)
+        if one.held_by:
+            lines += audit_lines(one.name, one.held_by, width)
         elif one.taken_over:
             lines += taken_over_lines(one.name, one.taken_over, width)
     return lines

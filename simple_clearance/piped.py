@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from .coprocess import Report
     from .docket import Docket, Record
-    from .fleet import Source
+    from .happenings import Watching
     from .loop import Loop
     from .moment import Now
 
@@ -90,7 +90,7 @@ class PipedFront:
         if lost:
             self._docket.lost("", lost, "stdout")
 
-    def greet(self, sources: Sequence[Source]) -> None:
+    def greet(self, watched: Sequence[Watching]) -> None:
         """What is watched; the `session` record has told it."""
 
     def tell(self, lines: list[str]) -> None:
@@ -220,8 +220,8 @@ class QuietFront(PipedFront):
         super().__init__(loop, docket, stdout=stdout)
         self._journal = Journal()
 
-    def greet(self, sources: Sequence[Source]) -> None:
-        self.tell(notices.greetings(sources, WIDTH))
+    def greet(self, watched: Sequence[Watching]) -> None:
+        self.tell(notices.greetings(watched, WIDTH))
 
     def tell(self, lines: list[str]) -> None:
         self._put("".join(line.rstrip() + "\n" for line in lines))

@@ -15,7 +15,8 @@ from .lists import History, Listing
 from .moment import Now
 from .painter import Painter
 from .text import count, printable
-from .views import Asking, Idle, View
+from .view import View
+from .views import Asking, Idle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -230,7 +230,7 @@ class Session:
         assert self._front is not None
         self._show(coprocess.session(__version__, self._fleet.rows()), clocks.now())
         if self._fleet.listening():
-            self._front.greet(self._fleet.sources)
+            self._front.greet(self._fleet.watching())
 
     # One round
 
