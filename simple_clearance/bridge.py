@@ -16,8 +16,9 @@ import os
 import select
 import signal
 
-from . import netns, processes
+from . import processes
 from .errors import CANNOT_START, Refused
+from .pidfd import pidfd_open
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Bridge:
         self._pidfds: list[int] = []
         try:
             for pid in dict.fromkeys((holder, self.pid)):
-                self._pidfds.append(netns.pidfd_open(pid))
+                self._pidfds.append(pidfd_open(pid))
         except OSError:
             self.close()
             raise

@@ -12,7 +12,7 @@ import select
 import signal
 import time
 
-from . import netns
+from .pidfd import pidfd_open
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def run(argv: Sequence[str], deadline: float) -> tuple[int, bytes, bytes]:
     said = {child.out: bytearray(), child.err: bytearray()}
     ended = -1
     try:
-        ended = netns.pidfd_open(child.pid)
+        ended = pidfd_open(child.pid)
         _collect(child, ended, said, deadline)
         for fd, kept in said.items():
             _take(fd, kept)

@@ -166,7 +166,8 @@ def _reader(argv: list[str]) -> int:
 
     Parsed by hand: every session starts one, and argparse would be the largest part of that.
     """
-    words, netns = [], None
+    words: list[str] = []
+    netns, pidfd, dossier = None, None, None
     rest = iter(argv)
     for word in rest:
         if word.startswith("--netns"):
@@ -179,7 +180,13 @@ def _reader(argv: list[str]) -> int:
     from . import reader
 
     try:
-        return reader.main(words[0], words[1], netns)
+        if netns is None:
+            from . import container
+
+            found = container.inspect(words[1])
+            pidfd, namespace = container.open_namespace(found)
+            netns, dossier = "/proc/self/fd/%d" % namespace, found.dossier
+        return reader.main(words[0], words[1], netns, pidfd, dossier)
     except Refused as error:
         return _complain(error)
     except KeyboardInterrupt:

@@ -13,18 +13,18 @@ from __future__ import annotations
 import os
 import select
 
-from . import children, netns
+from . import children
 from .errors import CANNOT_START, Refused
-from .statedir import ANNOTATION, SHORT_ID, believable, check_given, is_hex, quoted
+from .ids import LONG_ID, SHORT_ID, is_hex, is_name
+from .pidfd import pidfd_open
+from .statedir import ANNOTATION, believable, check_given, quoted
 from .text import clip_right, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-LONG_ID = 64  # hex digits
 DEADLINE = 10.0  # seconds; 0.03 is usual, a storage lock held by a build is what takes longer
-_NAME = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-")
 
 
 class Container:
@@ -88,11 +88,6 @@ def _checked(kind: type, value: Any) -> Any:
     if type(value) is not kind:  # exactly: True is an int, too
         raise TypeError("%r is no %s" % (value, kind.__name__))
     return value
-
-
-def is_name(text: str) -> bool:
-    """True for what podman accepts as a name: `[A-Za-z0-9_][A-Za-z0-9_.-]*`; ids are among them."""
-    return bool(text) and text[0] not in ".-" and _NAME.issuperset(text)
 
 
 def check_name(text: str) -> None:
@@ -192,7 +187,7 @@ def open_namespace(container: Container) -> tuple[int, int]:
     """
     check_running(container)
     try:
-        pidfd = netns.pidfd_open(container.pid)
+        pidfd = pidfd_open(container.pid)
     except ProcessLookupError:
         raise _ended(container) from None
     except OSError as error:

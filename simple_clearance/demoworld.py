@@ -19,8 +19,9 @@ import time
 from . import children
 from .demoagent import NAMES, Agent
 from .errors import CANNOT_START, Refused
-from .netns import CLONE_NEWNET, CLONE_NEWUSER, libc_call
+from .netns import CLONE_NEWNET, CLONE_NEWUSER
 from .packetlog import PacketLog
+from .pidfd import libc_call
 from .text import printable
 
 TYPE_CHECKING = False

@@ -21,7 +21,7 @@ import time
 from . import bus, dbus, processes, sockdiag
 from .errors import CANNOT_START, HUB_ACTIVE, Refused
 from .hubplaces import Places
-from .statedir import SHORT_ID, is_hex
+from .ids import SHORT_ID, is_hex
 from .text import printable
 
 TYPE_CHECKING = False

@@ -1,9 +1,8 @@
 """Other processes' namespaces, and giving up what it took to enter one.
 
-Owns the descriptors of processes (pidfds) and the calls that change what this process is.  The
-awkward fact: joining a user namespace takes a single-threaded process and can't be undone, so
-only the reader does it.  Python has `os.setns` since 3.12 and `os.pidfd_open` since 3.9; before
-that ctypes stands in, and where there is no ctypes either, the remedy is a newer Python.
+Owns the calls that change what this process is.  The awkward fact: joining a user namespace takes
+a single-threaded process and can't be undone, so only the reader does it.  Python has `os.setns`
+since 3.12; before that ctypes stands in.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ import errno
 import os
 
 from .errors import CANNOT_START, Refused
+from .pidfd import libc_call
 from .text import printable
 
 # linux/sched.h
@@ -19,8 +19,6 @@ CLONE_NEWUSER = 0x10000000
 CLONE_NEWNET = 0x40000000
 # linux/nsfs.h: _IO(0xb7, 0x1), the user namespace that owns this one
 NS_GET_USERNS = 0xB701
-# asm-generic/unistd.h; the same on every architecture
-SYS_PIDFD_OPEN = 434
 # linux/capability.h
 _LINUX_CAPABILITY_VERSION_3 = 0x20080522
 
@@ -31,39 +29,12 @@ if TYPE_CHECKING:
 EMPTY_FOLDER = "/proc/self/fdinfo"  # as a root: nothing in it but our own descriptors' flags
 
 
-def pidfd_open(pid: int) -> int:
-    """A descriptor that polls readable once process `pid` has ended (pidfd_open(2)); OSError."""
-    if hasattr(os, "pidfd_open"):
-        descriptor: int = os.pidfd_open(pid)
-        return descriptor
-    descriptor = libc_call("syscall", SYS_PIDFD_OPEN, pid, 0)
-    os.set_inheritable(descriptor, False)  # it is made close-on-exec already; Python's flag follows
-    return descriptor
-
-
 def setns(descriptor: int, kind: int) -> None:
     """setns(2): join the namespace of this descriptor, of kind CLONE_NEW*; OSError."""
     if hasattr(os, "setns"):
         os.setns(descriptor, kind)
     else:
         libc_call("setns", descriptor, kind)
-
-
-def libc_call(name: str, *args: int) -> int:
-    try:
-        import ctypes
-    except ImportError as problem:
-        raise Refused(
-            CANNOT_START,
-            "this Python can't enter a container: it has neither os.setns nor ctypes",
-            "run it with Python 3.12 or later, or install libffi and build Python with ctypes",
-        ) from problem
-    function = getattr(ctypes.CDLL(None, use_errno=True), name)
-    result = int(function(*(ctypes.c_long(arg) for arg in args)))
-    if result < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
-    return result
 
 
 def open_path(path: str) -> int:

@@ -23,6 +23,7 @@ from . import addresses, netns, timestamps
 from .errors import INCOMPLETE, OK, Refused
 from .output import Output
 from .packetlog import PacketLog
+from .pidfd import pidfd_open
 from .tally import Tally
 
 ROUND = 16  # datagrams read before stdout and the others get their turn
@@ -42,15 +43,15 @@ class _Terminated(BaseException):
 def main(
     state_dir: str,
     container: str,
-    netns_path: str | None = None,
+    netns_path: str,
     pidfd: int | None = None,
     dossier: dict[str, str] | None = None,
 ) -> int:
     """Tell on stdout what is logged for `container` until it ends or nobody listens; the exit code.
 
-    `netns_path` names its network namespace, `pidfd` is an open descriptor of its first
-    process, if there is one; without a path, podman is asked for both and for the `dossier`.
-    `state_dir` is part of the role's calling convention and not needed here.
+    `netns_path` names its network namespace, `pidfd` is an open descriptor of its first process,
+    if there is one, and `dossier` are labels that each line carries.  `state_dir` is part of the
+    role's calling convention and not needed here.
     """
     try:
         return _run(container, netns_path, pidfd, dossier)
@@ -62,19 +63,12 @@ def main(
         return OK
 
 
-def _run(container: str, netns_path: str | None, pidfd: int | None, dossier: dict[str, str] | None) -> int:
+def _run(container: str, netns_path: str, pidfd: int | None, dossier: dict[str, str] | None) -> int:
     _signal.signal(_signal.SIGTERM, _terminate)
     _fill_standard_descriptors()
     parent = _parent()
-    if netns_path is None:
-        from .container import inspect, open_namespace
-
-        found = inspect(container)
-        dossier = dossier or found.dossier
-        pidfd, namespace = open_namespace(found)
-    else:
-        namespace = _inherited(netns_path)
-        namespace = netns.open_path(netns_path) if namespace < 0 else namespace
+    namespace = _inherited(netns_path)
+    namespace = netns.open_path(netns_path) if namespace < 0 else namespace
     netns.enter(namespace)
     os.close(namespace)
     log = PacketLog()
@@ -121,7 +115,7 @@ def _parent() -> int | None:
     if pid == 0:
         return None
     try:
-        descriptor = netns.pidfd_open(pid)
+        descriptor = pidfd_open(pid)
     except OSError:
         raise _Terminated from None
     if os.getppid() != pid:

@@ -16,20 +16,15 @@ import stat
 
 from . import processes
 from .errors import CANNOT_START, Refused
+from .ids import SHORT_ID, is_hex
 from .text import clip_right, printable
 
 ANNOTATION = "terok.shield.state_dir"
 ID_FILE = "container.id"
-SHORT_ID = 12  # hex digits: what podman prints, and what the shield and the hub go by
-_HEX = frozenset("0123456789abcdef")
 
 
 def quoted(text: str) -> str:
     return "'%s'" % clip_right(printable(text), 200)
-
-
-def is_hex(text: str) -> bool:
-    return _HEX.issuperset(text)
 
 
 def believable(path: str, container_id: str, uid: int) -> None:

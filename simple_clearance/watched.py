@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 
 from . import container as podman
-from . import netns, statedir
+from . import ids, statedir
 from .errors import CANNOT_START, Refused
 from .hub import Hub
+from .pidfd import pidfd_open
 from .text import printable
 
 TYPE_CHECKING = False
@@ -94,7 +95,8 @@ def prepare(name: str, options: Options, environ: Mapping[str, str], uid: int) -
         if options.sandbox:
             watched.version = SANDBOX_VERSION
             return watched
-        container_id = watched.id or (name if len(name) in (12, 64) and statedir.is_hex(name) else None)
+        by_id = len(name) in (ids.SHORT_ID, ids.LONG_ID) and ids.is_hex(name)
+        container_id = watched.id or (name if by_id else None)
         watched.hub = Hub(container_id, watched.sidecar, environ, uid, options.ignore_hub)
     except BaseException:
         watched.__exit__()
@@ -109,7 +111,7 @@ def _fill(watched: Watched, options: Options, uid: int) -> None:
         watched.state_dir = os.path.abspath(options.state_dir)
     try:
         if options.sandbox:
-            watched.pidfd = netns.pidfd_open(options.sandbox)
+            watched.pidfd = pidfd_open(options.sandbox)
             raise Refused(CANNOT_START, "there is no podman to ask")
         found = podman.inspect(watched.name)
         watched.id, watched.version, watched.dossier = found.id, found.shield_version, found.dossier

@@ -15,7 +15,7 @@ from needs import need
 from reading import code
 from support import PYTHONS, ROOT
 
-from simple_clearance import netns
+from simple_clearance import pidfd
 
 ORDINARY = 1000
 
@@ -93,8 +93,8 @@ def test_every_id_map_ends_without_a_capability(home, ids, uid, walls):
 def test_a_pidfd_tells_the_end_of_a_process(every_python):
     script = (
         "import select, sys; sys.path.insert(0, %r)\n"
-        "from simple_clearance import netns\n"
-        "fd = netns.pidfd_open(int(sys.argv[1])); p = select.poll(); p.register(fd, select.POLLIN)\n"
+        "from simple_clearance import pidfd\n"
+        "fd = pidfd.pidfd_open(int(sys.argv[1])); p = select.poll(); p.register(fd, select.POLLIN)\n"
         "print(len(p.poll(0)), flush=True); print(len(p.poll(5000)), flush=True)\n" % ROOT
     )
     with subprocess.Popen(["sleep", "60"]) as other:
@@ -108,11 +108,11 @@ def test_a_pidfd_tells_the_end_of_a_process(every_python):
 
 def test_a_pidfd_of_nobody_is_an_error():
     with pytest.raises(ProcessLookupError):
-        netns.pidfd_open(0x3FFFFFFF)
+        pidfd.pidfd_open(0x3FFFFFFF)
 
 
 def test_a_pidfd_is_not_inherited():
-    fd = netns.pidfd_open(os.getpid())
+    fd = pidfd.pidfd_open(os.getpid())
     try:
         assert not os.get_inheritable(fd)
         assert select.select([fd], [], [], 0)[0] == []

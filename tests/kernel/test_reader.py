@@ -352,7 +352,7 @@ def test_it_ends_when_nobody_is_left_to_read_its_stdout(lab, reader):
 def test_it_tells_the_end_of_the_container():
     with Lab() as short_lived:
         call = (
-            "main('/nowhere', 'c1', sys.argv[1], __import__('simple_clearance.netns').netns.pidfd_open(%d))"
+            "main('/nowhere', 'c1', sys.argv[1], __import__('simple_clearance.pidfd').pidfd.pidfd_open(%d))"
         )
         with Reader(short_lived, call=call % short_lived.pid) as reader:
             short_lived.connect("198.51.100.15", 443, "udp")
@@ -369,7 +369,8 @@ def test_without_a_path_it_asks_podman_and_tells_the_end(host):
     need("nft")
     with Lab() as short_lived:
         host.container("c1", short_lived, dossier__task="t-7")
-        with Reader(short_lived, call="main('/nowhere', 'c1')", env=host.env()) as reader:
+        role = "__import__('simple_clearance.cli').cli.main(['--as-reader', '/nowhere', 'c1', '--emit=json'])"
+        with Reader(short_lived, call=role, env=host.env()) as reader:
             short_lived.connect("198.51.100.22", 443)
             assert reader.expect(type="pending")["dossier"] == {"task": "t-7"}
             short_lived.end()

@@ -82,12 +82,12 @@ def limit(pid):
 TRYING = r"""
 import os, select, socket, sys
 sys.path.insert(0, sys.argv[1])
-from simple_clearance import netns, nflog
+from simple_clearance import netns, nflog, pidfd
 from simple_clearance.packetlog import PacketLog
 import ctypes, fcntl, resource, signal, struct  # everything first
 libc = ctypes.CDLL(None, use_errno=True)
 parent, folder, pid = os.getppid(), sys.argv[2], int(sys.argv[3])
-pidfd = netns.pidfd_open(pid)
+pidfd = pidfd.pidfd_open(pid)
 space = os.open("/proc/%d/ns/net" % pid, os.O_RDONLY)
 others = []
 for one in filter(str.isdigit, os.listdir("/proc")):
