@@ -117,7 +117,7 @@ def every_python(request: pytest.FixtureRequest) -> Python:
     return python
 
 
-@pytest.fixture(params=OLD_PYTHONS, ids=lambda python: python.name)
+@pytest.fixture(params=_others_are_thorough(OLD_PYTHONS), ids=lambda python: python.name)
 def old_python(request: pytest.FixtureRequest) -> Python:
     """The test runs once for each Python found that is too old, 2.7 among them; skipped without any."""
     python: Python = request.param

@@ -87,7 +87,11 @@ def find_pythons() -> list[Python]:
     for path in dict.fromkeys(map(os.path.abspath, found)):
         try:
             done = subprocess.run(
-                [path, "-c", _ASK], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=10, check=True
+                [path, "-c", _ASK],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                timeout=PATIENCE,
+                check=True,
             )
             version, real = done.stdout.decode().split("\n")[:2]
         except (OSError, subprocess.SubprocessError, ValueError):
@@ -102,6 +106,16 @@ def is_running(python: Python) -> bool:
     return python.path == os.path.realpath(getattr(sys, "_base_executable", sys.executable))
 
 
-ALL_PYTHONS = find_pythons()
+def _of_this_machine() -> list[Python]:
+    """Each is started once for a run, not once for each of its workers: they inherit what was found."""
+    if _FOUND not in os.environ:
+        lines = ["%s %s" % (python.name, python.path) for python in find_pythons()]
+        os.environ[_FOUND] = "\n".join(lines)
+    found = [line.split(" ", 1) for line in os.environ[_FOUND].splitlines()]
+    return [Python(path, tuple(map(int, name.split(".")))) for name, path in found]
+
+
+_FOUND = "SIMPLE_CLEARANCE_TESTS_FOUND_PYTHONS"
+ALL_PYTHONS = _of_this_machine()
 PYTHONS = [python for python in ALL_PYTHONS if python.version >= (3, 8)]
 OLD_PYTHONS = [python for python in ALL_PYTHONS if python.version < (3, 8)]
