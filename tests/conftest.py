@@ -19,6 +19,7 @@ import needs
 import pytest
 from host import Host
 from hypothesis import HealthCheck, settings
+from lab import Lab
 from support import ALL_PYTHONS, OLD_PYTHONS, PYTHONS, ROOT, Python, is_running
 from terminal_driver import Session, shell
 
@@ -165,9 +166,6 @@ def host(tmp_path: Any) -> Iterator[Host]:
 @pytest.fixture
 def lab() -> Iterator[Any]:
     """A shielded network namespace with the rules of today's bundle, owned by whoever runs the tests."""
-    needs.need("nft")
-    from lab import Lab
-
     with Lab() as it:
         yield it
 

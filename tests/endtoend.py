@@ -39,7 +39,7 @@ class Desk:
         self.host, self.lab, self.terminal, self.pyz = host, lab, terminal, pyz
         self.python = sys.executable
         self.prefix: list[str] = []
-        self.flags = ["-W", "error"]
+        self.flags = ["-S", "-W", "error"]  # what a site has to import takes a tenth of all tests
         self.c1 = host.container("c1", lab)
         self.env = host.env()
         self.t: Any = None

@@ -10,6 +10,7 @@ Everything lies in one folder and ends with the test, processes included.
 
 from __future__ import annotations
 
+import ast
 import copy
 import hashlib
 import json
@@ -104,7 +105,8 @@ class Container:
         return notes
 
     def save(self) -> None:
-        write(os.path.join(self.host.folder, "containers", self.name + ".json"), json.dumps(self.inspected))
+        path = os.path.join(self.host.folder, "containers", self.name + ".json")
+        write(path, json.dumps(self.inspected, indent=1))
 
     def path(self, name: str) -> str:
         return os.path.join(self.state_dir, name)
@@ -193,6 +195,7 @@ class Host:
         self.containers: dict[str, Container] = {}
         self.children: list[subprocess.Popen[bytes]] = []
         self.wanted: dict[str, dict[str, Any]] = {}
+        self._gates = 0
         for path in (folder, self.bin, self.home, self.runtime, os.path.join(folder, "containers")):
             os.makedirs(path, mode=0o700)
         os.makedirs(self.state_root, mode=0o700)
@@ -201,9 +204,9 @@ class Host:
 
     def install(self, tool: str) -> None:
         """Put a stand-in into `bin/`; `remove` takes it away."""
-        program = " ".join(
-            quote(word) for word in (sys.executable, "-I", "-S", os.path.join(TOOLS, tool), self.folder)
-        )
+        code = "import sys; sys.path.insert(0, sys.argv.pop(1)); import %s" % tool.replace("-", "_")
+        words = (sys.executable, "-I", "-S", "-c", code, TOOLS, self.folder)
+        program = " ".join(map(quote, words))
         path = os.path.join(self.bin, tool)
         write(path, '#!/bin/sh\nexec %s "$@"\n' % program)
         os.chmod(path, 0o755)
@@ -224,7 +227,15 @@ class Host:
     def control(self, tool: str, **wanted: Any) -> None:
         """How a stand-in behaves from now on (see its head); an absent key is as at the start."""
         self.wanted[tool] = wanted
-        write(os.path.join(self.folder, "control.json"), json.dumps(self.wanted))
+        write(os.path.join(self.folder, "control"), repr(self.wanted))
+
+    def gate(self) -> str:
+        """What a stand-in is to wait for, as `control(…, gate=…)`, until `open` has been called with it."""
+        self._gates += 1
+        return os.path.join(self.folder, "gate-%d" % self._gates)
+
+    def open(self, gate: str) -> None:
+        write(gate, "")
 
     def env(self, **more: str) -> dict[str, str]:
         """An ordinary user's environment: no session bus, nothing of the one who runs the tests."""
@@ -270,8 +281,8 @@ class Host:
 
     def _records(self) -> list[dict[str, Any]]:
         try:
-            with open(os.path.join(self.folder, "calls.jsonl")) as f:
-                return [json.loads(line) for line in f]
+            with open(os.path.join(self.folder, "calls")) as f:
+                return [ast.literal_eval(line) for line in f]
         except FileNotFoundError:
             return []
 

@@ -18,6 +18,9 @@ import sys
 import time
 from typing import Callable, TypeVar
 
+from needs import need
+from support import PATIENCE
+
 T = TypeVar("T")
 
 PREFIX = "TEROK_SHIELD_"
@@ -112,7 +115,7 @@ import errno, json, os, socket, subprocess, sys, threading, time
 def family(address):
     return socket.AF_INET6 if ":" in address else socket.AF_INET
 
-def connect(address, port, proto="tcp", timeout=2.0):
+def connect(address, port, proto, timeout):
     kind = socket.SOCK_STREAM if proto == "tcp" else socket.SOCK_DGRAM
     with socket.socket(family(address), kind) as s:
         s.settimeout(timeout)
@@ -208,8 +211,11 @@ class Lab:
     """
 
     def __init__(self, rules: int = 18, user: int = 0) -> None:
+        need("nft")
         self.rules = rules
         self.user = user or os.getuid()
+        if self.user:
+            need("userns")
         self.sets = SETS[rules]
         python = sys.executable
         # In two steps: a network made before its owner's ids are mapped shows its files to nobody.
@@ -253,7 +259,7 @@ class Lab:
             raise RuntimeError("%s in the lab: %s" % (what, answer))
         return answer
 
-    def connect(self, address: str, port: int, proto: str = "tcp", timeout: float = 2.0) -> str:
+    def connect(self, address: str, port: int, proto: str = "tcp", timeout: float = PATIENCE) -> str:
         """`connected` (tcp), `sent` (udp), `timeout`, or the errno's name, as `EHOSTUNREACH`."""
         return str(self._ask("connect", address, port, proto, timeout))
 
@@ -315,12 +321,21 @@ class Lab:
 
     def holder(self) -> int:
         """The port id of whoever listens to NFLOG group 100 in here (usually its pid); 0: nobody."""
+        listener = self.listener()
+        return listener[1] if listener else 0
+
+    def listener(self) -> list[int]:
+        """The kernel's row for NFLOG group 100 in here: group, port id, packets that wait, copy mode,
+        copy range, flush timeout (1/100 s), uses; empty when nobody listens."""
         with open("/proc/%d/net/netfilter/nfnetlink_log" % self.pid) as table:
-            for line in table:
-                columns = line.split()
-                if columns[0] == "100":
-                    return int(columns[1])
-        return 0
+            rows = [[int(column) for column in line.split()] for line in table]
+        return next((row for row in rows if row[0] == 100), [])
+
+    def unread(self, pid: int) -> int:
+        """Bytes that the kernel keeps for the netlink socket of port id `pid` in here."""
+        with open("/proc/%d/net/netlink" % self.pid) as table:
+            rows = [line.split() for line in table]  # sk Eth Pid Groups Rmem …
+        return sum(int(row[4]) for row in rows if row[2] == str(pid))
 
     def end(self) -> None:
         """End the process inside, as a container's end does."""
@@ -328,16 +343,13 @@ class Lab:
         self._agent.wait()
 
     def close(self) -> None:
+        self.end()
         for stream in (self._agent.stdin, self._agent.stdout):
             if stream is not None:
                 try:
                     stream.close()
                 except BrokenPipeError:
                     pass
-        try:
-            self._agent.wait(timeout=2)
-        except subprocess.TimeoutExpired:
-            self.end()
 
     def __enter__(self) -> Lab:
         return self

@@ -11,7 +11,7 @@ import sys
 import time
 
 from lab import Lab
-from support import ROOT
+from support import PATIENCE, ROOT
 
 CALL = "main('/nowhere', 'c1', sys.argv[1])"
 
@@ -65,9 +65,9 @@ class Reader:
         self.lines += [json.loads(line) for line in (whole + newline).splitlines()]
         return bool(data)
 
-    def expect(self, timeout: float = 5.0, **fields: object) -> dict:
+    def expect(self, **fields: object) -> dict:
         """The first line, told already or to come, with these fields; it is taken out of `lines`."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + PATIENCE
         while True:
             for line in self.lines:
                 if all(line.get(name) == value for name, value in fields.items()):
@@ -86,18 +86,22 @@ class Reader:
         counted = [line for line in self.lines if line["type"] in wanted and line.get("proto") != 6]
         return sum(line.get("count", 1) for line in counted)
 
-    def until_accounted(self, count: int, timeout: float = 20.0) -> None:
-        deadline = time.monotonic() + timeout
+    def until_accounted(self, count: int) -> None:
+        deadline = time.monotonic() + PATIENCE
         while self.accounted() < count:
             left = deadline - time.monotonic()
             assert left > 0 and self.read(left), "%d of %d packets accounted for" % (self.accounted(), count)
         assert self.accounted() == count
 
-    def end(self, timeout: float = 5.0) -> int:
+    def end(self) -> int:
         """Close its stdin; its exit code."""
         if self.process.stdin is not None:
             self.process.stdin.close()
-        return self.process.wait(timeout)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Its exit code, once it has ended by itself."""
+        return self.process.wait(PATIENCE)
 
     def errors(self) -> str:
         assert self.process.stderr is not None

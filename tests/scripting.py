@@ -46,7 +46,7 @@ class Script:
         words = words or ("--json",)
         if reader:
             words = ("--reader", self._open_feed(host), *words)
-        argv = [*prefix, sys.executable, "-W", "error", pyz, *words, *names]
+        argv = [*prefix, sys.executable, "-S", "-W", "error", pyz, *words, *names]
         options.setdefault("env", host.env())
         self.child = subprocess.Popen(argv, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, **options)
 
@@ -97,9 +97,9 @@ class Script:
 
     # --- records out
 
-    def until(self, kind, number=1, seconds=PATIENCE, **fields):
+    def until(self, kind, number=1, **fields):
         """Reads until there are `number` records of this type with these fields; the last one of them."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + PATIENCE
         while True:
             found = [
                 record
@@ -136,14 +136,14 @@ class Script:
 
     # --- the end
 
-    def ends(self, code, seconds=PATIENCE, stderr=""):
+    def ends(self, code, stderr=""):
         """It ends with this code; what must hold of any session is checked."""
         if self.child.stdin is not None:
             self.child.stdin.close()
         while self.child.stdout is not None and self.read():
             pass
         said = self.child.stderr.read().decode()
-        assert self.child.wait(seconds) == code, said
+        assert self.child.wait(PATIENCE) == code, said
         assert said == stderr
         self.close()
         if self.records:
@@ -173,9 +173,9 @@ class Script:
 class Quiet(Script):
     """The same with plain lines, to its end."""
 
-    def lines(self, seconds=PATIENCE):
+    def lines(self):
         """All it said on stdout; on stderr there is nothing."""
-        out, err = self.child.communicate(timeout=seconds)
+        out, err = self.child.communicate(timeout=PATIENCE)
         assert err == b""
         self.child.stdin = self.child.stdout = self.child.stderr = None
         return out.decode().splitlines()

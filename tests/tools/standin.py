@@ -1,11 +1,11 @@
 """What the stand-ins share: the host's folder, a record of each call, and ways to misbehave.
 
-In the folder: `control.json` (what the test wants), `containers/NAME.json` (as podman prints them),
-`calls.jsonl` (a line as a call begins, one as it ends).  Times are of the monotonic clock, which
-all processes share.
+In the folder: `control` (what the test wants), `containers/NAME.json` (as podman prints them),
+`calls` (a line as a call begins, one as it ends).  Times are of the monotonic clock, which all
+processes share.  Hundreds of tests start one, so it imports what it needs when it needs it, and
+`control` and `calls` hold Python's literals, which take no module to read.
 """
 
-import json
 import os
 import sys
 import time
@@ -13,29 +13,37 @@ import time
 FOLDER = sys.argv[1]
 
 
-def _load(path):
+def control(section):
     try:
-        with open(path) as f:
-            return json.load(f)
+        with open(os.path.join(FOLDER, "control")) as f:
+            return eval(f.read()).get(section, {})
     except FileNotFoundError:
         return {}
 
 
-def control(section):
-    return _load(os.path.join(FOLDER, "control.json")).get(section, {})
-
-
-def containers():
+def texts():
+    """What podman prints of each container, in the order of their names."""
     folder = os.path.join(FOLDER, "containers")
-    return [
-        _load(os.path.join(folder, name)) for name in sorted(os.listdir(folder)) if name.endswith(".json")
-    ]
+    found = []
+    for name in sorted(os.listdir(folder)):
+        if name.endswith(".json"):
+            with open(os.path.join(folder, name)) as f:
+                found.append(f.read())
+    return found
 
 
-def container(name):
-    """By its name or the beginning of its id."""
-    named = [it for it in containers() if it["Name"] == name]
-    return (named or [it for it in containers() if name and it["Id"].startswith(name)] or [None])[0]
+def text(name):
+    """The same of one, by its name or the beginning of its id; "" where there is none."""
+    for start in ('"Name": "%s"', '"Id": "%s'):
+        for it in texts():
+            if name and start % name in it:
+                return it
+    return ""
+
+
+def read(text):
+    """A container, from what podman prints of it."""
+    return eval(text, {"true": True, "false": False, "null": None})
 
 
 def tell(line):
@@ -44,8 +52,11 @@ def tell(line):
     sys.stderr.buffer.flush()
 
 
-def pause(section):
-    time.sleep(control(section).get("delay", 0))
+def pause(wanted):
+    """As long as is wanted: so many seconds (`delay`), and until there is a file of that name (`gate`)."""
+    time.sleep(wanted.get("delay", 0))
+    while wanted.get("gate") and not os.path.exists(wanted["gate"]):
+        time.sleep(0.01)
 
 
 def hang():
@@ -61,8 +72,8 @@ def chatter(megabytes=20):
 
 
 def _record(**what):
-    line = (json.dumps(dict(what, pid=os.getpid(), at=time.monotonic())) + "\n").encode()
-    fd = os.open(os.path.join(FOLDER, "calls.jsonl"), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    line = ascii(dict(what, pid=os.getpid(), at=time.monotonic())).encode() + b"\n"
+    fd = os.open(os.path.join(FOLDER, "calls"), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     os.write(fd, line)  # one write, so that lines of several processes don't mix
     os.close(fd)
 

@@ -1,12 +1,12 @@
-#!/usr/bin/env python3
 """Stands where terok-shield stands: `allow|deny CONTAINER TARGET` and `status`, with its words and codes.
 
 It really changes the nft sets in the container's namespace, by the set names of the container's
 bundle version, and the files in its state directory; whether that opens anything is then up to
 the rules there.  Run as `terok-shield FOLDER ARGUMENT...` by the wrapper that `Host` writes.
 
-FOLDER/control.json, under "terok-shield":
+FOLDER/control, under "terok-shield":
   delay    seconds before anything happens
+  gate     a file that has to be there before anything happens: `Host.gate()`
   mode     fail     rc 1 with an error of its own       silent      rc 0, a message, and nothing done
            hang     never ends, nothing done            half        does it, then never ends
            stubborn like hang, and minds no SIGTERM     killed      ends by SIGKILL
@@ -16,16 +16,11 @@ FOLDER/control.json, under "terok-shield":
   targets  {"203.0.113.10": {"mode": ..., "delay": ...}} in place of the general ones
 """
 
-import ipaddress
-import json
+import _socket
 import os
-import re
-import signal
-import subprocess
 import sys
 import time
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import standin
 
 SETS = {
@@ -79,15 +74,7 @@ class Shield:
             self.sets[role] + family,
             "{ %s }" % address,
         ]
-        done = subprocess.run(
-            ["nsenter", "-t", str(self.pid), *flags, "--", *element],
-            check=False,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            env=dict(os.environ, PATH=os.environ.get("PATH", os.defpath) + SBIN),
-        )
-        return done.stderr.decode("utf-8", "replace").strip() if done.returncode else ""
+        return error_of(["nsenter", "-t", str(self.pid), *flags, "--", *element])
 
     def open(self, address):
         self.nft("delete", "deny", address)
@@ -113,6 +100,8 @@ class Shield:
 
     def audit(self, action, addresses, target):
         now = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
+        import json
+
         with open(os.path.join(self.state_dir, "audit.jsonl"), "a") as f:
             for address in addresses:
                 line = {"ts": now, "container": self.name, "action": action, "dest": address}
@@ -120,6 +109,8 @@ class Shield:
 
     def restart_dnsmasq(self):
         """A verdict by name does: the log goes on under another pid."""
+        import re
+
         path, now = (os.path.join(self.state_dir, "dnsmasq.log"), time.strftime("%b %e %H:%M:%S"))
         old = 0
         if os.path.exists(path):
@@ -132,14 +123,36 @@ class Shield:
             f.write("%s dnsmasq[%d]: started, version 2.90 cache disabled\n" % (now, os.getpid()))
 
 
+def error_of(argv):
+    """Runs a command: what it said on stderr, where it failed, else ""."""
+    null, (reading, writing) = os.open(os.devnull, os.O_RDWR), os.pipe()
+    pid = os.posix_spawnp(
+        argv[0],
+        argv,
+        dict(os.environ, PATH=os.environ.get("PATH", os.defpath) + SBIN),
+        file_actions=[(os.POSIX_SPAWN_DUP2, fd, to) for to, fd in enumerate((null, null, writing))],
+    )
+    os.close(writing)
+    with open(reading, errors="replace") as said:
+        text = said.read().strip()
+    return text if os.waitpid(pid, 0)[1] else ""
+
+
 def resolve(target):
     """An address or a network is itself; a name is what the host's resolver says."""
-    try:
-        return [
-            str(ipaddress.ip_network(target, strict=False) if "/" in target else ipaddress.ip_address(target))
-        ]
-    except ValueError:
-        return standin.control("terok-shield").get("names", {}).get(target.rstrip("."), [])
+    if "/" in target:
+        import ipaddress
+
+        try:
+            return [str(ipaddress.ip_network(target, strict=False))]
+        except ValueError:
+            pass
+    for family in (_socket.AF_INET, _socket.AF_INET6):
+        try:
+            return [_socket.inet_ntop(family, _socket.inet_pton(family, target))]
+        except OSError:
+            pass  # no address of that family
+    return standin.control("terok-shield").get("names", {}).get(target.rstrip("."), [])
 
 
 def allow(shield, target, addresses, state):
@@ -192,7 +205,8 @@ def deny(shield, target, addresses, state):
 
 def find(name):
     """The shielded container of this name or id; None after telling why there is none."""
-    it = standin.container(name)
+    text = standin.text(name)
+    it = standin.read(text) if text else None
     if it is None:
         reason = 'podman inspect %s returned 125: Error: inspecting object: no such object: "%s"' % (
             name,
@@ -215,13 +229,15 @@ def verdict(action, name, target):
     wanted = standin.control("terok-shield")
     special = dict(wanted, **wanted.get("targets", {}).get(target, {}))
     mode = special.get("mode", "")
-    time.sleep(special.get("delay", 0))
+    standin.pause(special)
     if mode == "stubborn":
+        import signal
+
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if mode in ("hang", "stubborn"):
         standin.hang()
     if mode == "killed":
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), 9)
     if mode == "fail":
         standin.tell(special.get("error", "Error: something went wrong"))
         return special.get("rc", 1)
@@ -241,8 +257,7 @@ def verdict(action, name, target):
         standin.chatter()
     if mode == "grandchild":
         # it keeps our stdout and stderr open; the host ends it with the test
-        child = subprocess.Popen(["sleep", "600"], stdin=subprocess.DEVNULL)
-        standin.started(child.pid)
+        standin.started(os.spawnlp(os.P_NOWAIT, "sleep", "sleep", "600"))
     return code
 
 

@@ -1,16 +1,11 @@
-#!/usr/bin/env python3
 """Stands where podman stands: `inspect` and `ps` of the containers that a `Host` keeps in its folder.
 
 Run as `podman FOLDER ARGUMENT...` by the wrapper that `Host` writes.  What it does beyond that is
-in FOLDER/control.json under "podman": `delay` (seconds), `mode` (`hang`, `garbage`, `huge`, `fail`).
+in FOLDER/control under "podman": `delay` (seconds), `gate` (a file that has to be there before
+anything happens), `mode` (`hang`, `garbage`, `huge`, `fail`).
 Texts and exit codes are those of podman 4.3.1.
 """
 
-import json
-import os
-import sys
-
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import standin
 
 FORMATS = {"{{.Names}}": "Name", "{{.Name}}": "Name", "{{.ID}}": "Id", "{{.Id}}": "Id", "{{.PID}}": "Pid"}
@@ -20,9 +15,9 @@ def inspect(words):
     names = [word for word in words if not word.startswith("-") and word != "json"]
     found, missing = [], []
     for name in names:
-        container = standin.container(name)
-        found.append(container) if container else missing.append(name)
-    print(json.dumps(found, indent=1))
+        text = standin.text(name)
+        found.append(text) if text else missing.append(name)
+    print("[%s]" % ",\n".join(found))
     for i, name in enumerate(missing):
         standin.tell('%s inspecting object: no such object: "%s"' % ("error" if i else "Error:", name))
     return 125 if missing else 0
@@ -30,7 +25,7 @@ def inspect(words):
 
 def ps(words):
     everything = "-a" in words or "--all" in words
-    listed = [c for c in standin.containers() if everything or c["State"]["Running"]]
+    listed = [c for c in map(standin.read, standin.texts()) if everything or c["State"]["Running"]]
     form = ""
     for i, word in enumerate(words):
         if word == "--format":
@@ -38,6 +33,8 @@ def ps(words):
         elif word.startswith("--format="):
             form = word[len("--format=") :]
     if form == "json":
+        import json
+
         rows = [
             {
                 "Id": c["Id"],
@@ -65,7 +62,7 @@ def ps(words):
 
 def main(words):
     mode = standin.control("podman").get("mode", "")
-    standin.pause("podman")
+    standin.pause(standin.control("podman"))
     if mode == "hang":
         standin.hang()
     if mode == "garbage":
