@@ -64,12 +64,18 @@ def _obey_signals() -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        if str(item.path).startswith(REAL):
+        if str(item.path).startswith(REAL) or _is_of_another_python(item):
             item.add_marker("thorough")
     if not config.option.everything:
         thorough = [item for item in items if item.get_closest_marker("thorough")]
         config.hook.pytest_deselected(items=thorough)
         items[:] = [item for item in items if not item.get_closest_marker("thorough")]
+
+
+def _is_of_another_python(item: pytest.Item) -> bool:
+    call = getattr(item, "callspec", None)
+    values = call.params.values() if call is not None else ()
+    return any(isinstance(value, Python) and not is_running(value) for value in values)
 
 
 @pytest.fixture
@@ -106,19 +112,14 @@ def pythons() -> list[Python]:
     return PYTHONS
 
 
-def _others_are_thorough(pythons: list[Python]) -> list[Any]:
-    marks = [[] if is_running(python) else [pytest.mark.thorough] for python in pythons]
-    return [pytest.param(python, marks=mark) for python, mark in zip(pythons, marks)]
-
-
-@pytest.fixture(params=_others_are_thorough(PYTHONS), ids=lambda python: python.name)
+@pytest.fixture(params=PYTHONS, ids=lambda python: python.name)
 def every_python(request: pytest.FixtureRequest) -> Python:
     """The test runs once for each Python found that the project supports."""
     python: Python = request.param
     return python
 
 
-@pytest.fixture(params=_others_are_thorough(OLD_PYTHONS), ids=lambda python: python.name)
+@pytest.fixture(params=OLD_PYTHONS, ids=lambda python: python.name)
 def old_python(request: pytest.FixtureRequest) -> Python:
     """The test runs once for each Python found that is too old, 2.7 among them; skipped without any."""
     python: Python = request.param

@@ -331,11 +331,12 @@ class Lab:
             rows = [[int(column) for column in line.split()] for line in table]
         return next((row for row in rows if row[0] == 100), [])
 
-    def unread(self, pid: int) -> int:
-        """Bytes that the kernel keeps for the netlink socket of port id `pid` in here."""
+    def netlink(self, pid: int) -> dict[str, int]:
+        """Of the netlink socket of port id `pid` in here: `Rmem`, the bytes that wait in it, and `Drops`."""
         with open("/proc/%d/net/netlink" % self.pid) as table:
-            rows = [line.split() for line in table]  # sk Eth Pid Groups Rmem …
-        return sum(int(row[4]) for row in rows if row[2] == str(pid))
+            head, *rows = (line.split() for line in table)
+        (row,) = (row for row in rows if row[head.index("Pid")] == str(pid))
+        return {name: int(row[head.index(name)]) for name in ("Rmem", "Drops")}
 
     def end(self) -> None:
         """End the process inside, as a container's end does."""

@@ -9,12 +9,11 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 
 import endtoend
 import pytest
 from lab import Lab, as_user, reachable_python
-from support import eventually
+from support import PATIENCE, eventually
 
 from simple_clearance import netns
 
@@ -35,11 +34,9 @@ class Reader:
         )
         self._data = b""
 
-    def line(self, timeout=5.0):
-        until = time.monotonic() + timeout
+    def line(self):
         while b"\n" not in self._data:
-            ready, _, _ = select.select([self.process.stdout], [], [], max(0, until - time.monotonic()))
-            assert ready, "no line in %g s" % timeout
+            assert select.select([self.process.stdout], [], [], PATIENCE)[0], "no line"
             data = os.read(self.process.stdout.fileno(), 65536)
             assert data, self.process.stderr.read()
             self._data += data
@@ -48,7 +45,7 @@ class Reader:
         return json.loads(line)
 
     def wait(self):
-        return self.process.wait(5)
+        return self.process.wait(PATIENCE)
 
     def close(self):
         if self.process.poll() is None:
@@ -127,13 +124,7 @@ def test_every_prefix_has_its_type(desk, read):
         desk.lab.connect(address, 443)
         line = reader.line()
         assert (line["type"], line["dest"]) == (kind, address)
-    assert line["class"] == "private"
-
-
-def test_a_line_tells_who_tried(desk, read):
-    reader = read()
-    desk.lab.connect("203.0.113.10", 443)
-    assert reader.line()["uid"] == 0
+    assert (line["class"], line["uid"]) == ("private", 0)
 
 
 def test_podman_tells_where_when_no_namespace_is_given(desk, read):
@@ -160,11 +151,9 @@ def test_the_reader_keeps_no_privilege(desk, read):
         assert os.listdir(os.path.join("/proc", str(reader.process.pid), "root")) != os.listdir("/")
 
 
-@pytest.mark.parametrize("rules", [18, 14])
-def test_an_ordinary_users_namespace_is_entered_without_any_helper(desk, read, need, tmp_path, rules):
-    """No sudo, no nsenter, no podman unshare: with Python alone, the oldest that the user may run."""
-    need("root" if os.getuid() == 0 else "userns")
-    need("userns")
+@pytest.mark.parametrize("rules", [18, pytest.param(14, marks=pytest.mark.thorough)])
+def test_an_ordinary_users_namespace_is_entered_without_any_helper(desk, read, rules):
+    """No sudo, no nsenter, no podman unshare: with Python alone."""
     folder = tempfile.mkdtemp(prefix="reader")
     try:
         os.chmod(folder, 0o755)
@@ -184,16 +173,12 @@ def test_an_ordinary_users_namespace_is_entered_without_any_helper(desk, read, n
         shutil.rmtree(folder)
 
 
-def test_a_lone_packet_is_told_in_milliseconds(desk, read):
-    """The kernel's own flush timeout is a second."""
-    reader = read()
-    took = []
-    for n in range(15):
-        began = time.monotonic()
-        desk.lab.connect("203.0.113.%d" % (10 + n), 443, "udp")
-        reader.line()
-        took.append(time.monotonic() - began)
-    assert sorted(took)[len(took) // 2] < 0.05, took
+def test_a_lone_packet_is_not_held_back(desk, read):
+    """The kernel's own flush timeout is a second; what it takes is for the benches to tell."""
+    read()
+    *_, copy_range, timeout, _uses = desk.lab.listener()
+    assert timeout == 0
+    assert 128 <= copy_range < 1500, "as much as the headers may take, and no more"
 
 
 @pytest.mark.parametrize("end", ["stdin closed", "stdout closed", "SIGTERM", "SIGINT", "SIGHUP"])
@@ -229,7 +214,7 @@ def test_a_reader_whose_parent_dies_ends_though_its_stdin_stays_open(desk):
 
 def test_a_burst_is_told_whole_and_once(desk, read):
     reader = read()
-    count = 2000
+    count = 500
     desk.lab.flood(count)
     seen, lost = set(), 0
     while len(seen) + lost < count:
@@ -266,9 +251,13 @@ def test_the_archive_tells_a_block_from_a_real_verdict_by_packets_alone(desk):
     t = desk.sit()
     desk.press("a", desk.block())
     t.expect("done in")
-    t.quiet(0.5)
-    assert desk.lab.connect("203.0.113.10", 443) == "EHOSTUNREACH"
-    t.expect("still blocked")
+
+    def is_told():
+        assert desk.lab.connect("203.0.113.10", 443) == "EHOSTUNREACH"
+        t.quiet(0.1)
+        return "still blocked" in t.text()
+
+    eventually(is_told, what="what was tried some time after it is told")
     desk.lab.add("allow", "203.0.113.10")
     assert desk.lab.connect("203.0.113.10", 443) == "connected"
     t.expect("first packet let out")

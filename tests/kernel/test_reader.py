@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import pty
@@ -15,9 +16,9 @@ import time
 
 import pytest
 from lab import Lab, as_user, reachable_python
-from needs import need
+from needs import lacks, need
 from reading import Reader, code, flags
-from support import ROOT, eventually
+from support import PATIENCE, ROOT, eventually
 
 from simple_clearance import netns
 
@@ -26,7 +27,6 @@ ORDINARY = 1000
 
 @pytest.fixture(scope="module", name="lab")
 def _lab():
-    need("nft")
     with Lab() as it:
         it.listen(443)
         it.listen(443, "udp")
@@ -47,10 +47,11 @@ def _reader(lab):
 
 
 def test_a_blocked_connection_is_told_at_once_with_all_that_is_known(lab, reader):
+    before = time.time()
     assert lab.connect("198.51.100.1", 443) == "EHOSTUNREACH"
     line = reader.expect(type="pending")
     stamp = line.pop("ts")
-    assert abs(time.mktime(time.strptime(stamp[:19], "%Y-%m-%dT%H:%M:%S")) - time.mktime(time.gmtime())) < 60
+    assert before - 0.001 < datetime.datetime.fromisoformat(stamp).timestamp() < time.time()
     assert stamp[19] == "." and stamp.endswith("+00:00") and len(stamp) == 29
     assert line == {
         "type": "pending",
@@ -123,7 +124,7 @@ def test_the_port_behind_a_routing_header_is_unknown(lab, reader):
         "except OSError as e: result = '%s: %s' % (type(e).__name__, e)\n"
     )
     if result is not None and not str(result).startswith("PermissionError"):
-        pytest.skip("this kernel sends no segment routing header: %s" % result)
+        lacks("a kernel that sends segment routing headers", str(result), optional=True)
     line = reader.expect(dest="2001:db8::a")
     assert (line["proto"], line["port"]) == (17, None)
 
@@ -153,41 +154,54 @@ def test_labels_are_passed_on(lab):
         assert reader.expect(type="pending")["dossier"] == {"project": 'de"mo\x1b'}
 
 
-def test_a_flood_is_accounted_for_to_the_last_packet(lab, reader):
-    lab.flood(50000)
-    reader.until_accounted(50000)
-    assert reader.accounted("pending") + reader.accounted("lost") <= 50000
-    lab.flood(30000, same=True, first="198.51.100.77")
-    reader.until_accounted(80000)
+def test_a_flood_is_accounted_for_to_the_last_packet(lab, reader, rounds):
+    many, same = rounds(50000), rounds(30000)
+    lab.flood(many)
+    reader.until_accounted(many)
+    assert reader.accounted("pending") + reader.accounted("lost") <= many
+    lab.flood(same, same=True, first="198.51.100.77")
+    reader.until_accounted(many + same)
     assert (
         sum(line.get("dest") == "198.51.100.77" and line["type"] == "pending" for line in reader.lines) == 1
     )
 
 
-def test_two_floods_at_once_are_accounted_for(lab, reader):
+def test_two_floods_at_once_are_accounted_for(lab, reader, rounds):
+    number = rounds(5000)
     code_ = (
         "import socket\ns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
-        "for i in range(5000):\n"
-        "  for to in ('198.51.100.5', '198.51.100.202', '203.0.113.%d' % (i % 250)):\n"
-        "    try: s.sendto(b'?' * (1 + i % 3), (to, 4444))\n"
+        "for i in range(%d):\n"
+        "  for to in ('198.51.100.5', '198.51.100.202', '203.0.113.%%d' %% (i %% 250)):\n"
+        "    try: s.sendto(b'?' * (1 + i %% 3), (to, 4444))\n"
         "    except OSError: pass\n"
     )
-    lab.python(code_)
+    lab.python(code_ % number)
     reader.expect(type="pending", dest="198.51.100.5")
     reader.expect(type="bypass", dest="198.51.100.202")
-    reader.until_accounted(15000 - 2)
+    reader.until_accounted(3 * number - 2)
 
 
-def test_what_the_kernel_had_to_drop_is_counted(lab, reader):
+def overrun(lab, reader):
+    """While it is stopped more comes than the kernel keeps for it; each packet is accounted for."""
+    number = 0
     os.kill(reader.pid, signal.SIGSTOP)
-    lab.flood(300000, same=True, first="198.51.100.6")
+    while not lab.netlink(reader.pid)["Drops"]:
+        lab.flood(5000, same=True, first="198.51.100.6")
+        number += 5000
     os.kill(reader.pid, signal.SIGCONT)
-    while reader.read(1):  # until it has caught up: the next packet must find room
-        pass
+    while not reader.accounted("lost"):
+        assert reader.read(PATIENCE)
     assert reader.accounted("lost") == 1  # some were, at the end; the next packet's number tells how many
+    eventually(lambda: lab.netlink(reader.pid)["Rmem"] == 0, what="the next packet finds room")
     lab.connect("198.51.100.6", 443, "udp")
-    reader.until_accounted(300001)
+    reader.until_accounted(number + 1)
     assert {line["where"] for line in reader.lines if line["type"] == "lost"} == {"kernel"}
+
+
+@pytest.mark.thorough
+def test_what_the_kernel_had_to_drop_is_counted(lab, reader):
+    """It keeps 16 MB for root; what an ordinary user may have is less, as a rule, and tried below."""
+    overrun(lab, reader)
 
 
 FLOOD = """
@@ -230,10 +244,9 @@ def test_a_buffer_that_overruns_while_it_binds_is_a_loss_and_no_failure(lab):
 
 
 def test_a_stdout_that_nobody_reads_stops_nothing_and_what_is_lost_is_counted(lab, reader):
-    lab.flood(60000)
-    lab.flood(20000, first="198.19.0.0")
-    reader.until_accounted(80000)
-    assert reader.accounted("lost") > 0  # 80,000 lines are more than its backlog and the pipe hold
+    lab.flood(45000)
+    reader.until_accounted(45000)
+    assert reader.accounted("lost") > 0  # 45,000 lines are more than its backlog and the pipe hold
     assert {line["where"] for line in reader.lines if line["type"] == "lost"} == {"reader"}
     lab.connect("198.51.100.8", 443)
     reader.expect(type="pending", dest="198.51.100.8")
@@ -267,10 +280,10 @@ def test_it_writes_to_a_socket_that_is_not_read(lab):
     ours, theirs = socket.socketpair()
     with ours, theirs, Reader(lab, stdout=theirs) as reader:
         theirs.close()
-        ours.settimeout(5)
+        ours.settimeout(PATIENCE)
         received = ours.recv(1 << 16)
-        lab.flood(20000)
-        while received.count(b"\n") < 20001:
+        lab.flood(5000)  # a socket holds a thousand
+        while received.count(b"\n") < 5001:
             received += ours.recv(1 << 16)
         assert reader.process.poll() is None
 
@@ -292,7 +305,7 @@ def test_it_ends_when_a_socket_on_its_stdin_hangs_up(lab):
         lab.connect("198.51.100.11", 443)
         reader.expect(type="pending")
         ours.shutdown(socket.SHUT_WR)
-        assert reader.process.wait(5) == 0
+        assert reader.wait() == 0
 
 
 def test_it_ends_when_a_terminal_on_its_stdin_hangs_up(lab):
@@ -303,7 +316,7 @@ def test_it_ends_when_a_terminal_on_its_stdin_hangs_up(lab):
         lab.connect("198.51.100.12", 443)
         reader.expect(type="pending")
         os.close(ours)
-        assert reader.process.wait(5) == 0
+        assert reader.wait() == 0
 
 
 def test_a_stdin_that_is_nothing_or_a_file_does_no_harm(lab, tmp_path):
@@ -320,7 +333,7 @@ def test_it_does_without_standard_descriptors(lab):
         lab.connect("198.51.100.14", 443)
         reader.expect(type="pending")
         reader.process.terminate()
-        assert reader.process.wait(5) == 0
+        assert reader.wait() == 0
 
 
 def test_it_ends_with_its_parent(lab):
@@ -345,7 +358,7 @@ def test_it_ends_with_its_parent(lab):
 
 def test_it_ends_when_nobody_is_left_to_read_its_stdout(lab, reader):
     reader.process.stdout.close()
-    assert reader.process.wait(5) == 0
+    assert reader.wait() == 0
     reader.process.stdout = None
 
 
@@ -358,7 +371,7 @@ def test_it_tells_the_end_of_the_container():
             short_lived.connect("198.51.100.15", 443, "udp")
             short_lived.connect("198.51.100.15", 443, "udp")
             short_lived.end()
-            assert reader.process.wait(5) == 0
+            assert reader.wait() == 0
             while reader.read(0):
                 pass
             assert reader.lines[-1] == {"type": "container_exited", "container": "c1", "reason": "poststop"}
@@ -366,7 +379,6 @@ def test_it_tells_the_end_of_the_container():
 
 
 def test_without_a_path_it_asks_podman_and_tells_the_end(host):
-    need("nft")
     with Lab() as short_lived:
         host.container("c1", short_lived, dossier__task="t-7")
         role = "__import__('simple_clearance.cli').cli.main(['--as-reader', '/nowhere', 'c1', '--emit=json'])"
@@ -375,12 +387,12 @@ def test_without_a_path_it_asks_podman_and_tells_the_end(host):
             assert reader.expect(type="pending")["dossier"] == {"task": "t-7"}
             short_lived.end()
             assert reader.expect(type="container_exited")["reason"] == "poststop"
-            assert reader.process.wait(5) == 0
+            assert reader.wait() == 0
 
 
 def test_sigterm_ends_it_with_0(lab, reader):
     reader.process.terminate()
-    assert reader.process.wait(5) == 0
+    assert reader.wait() == 0
     assert reader.errors() == ""
 
 
@@ -484,8 +496,6 @@ def _home():
 
 @pytest.fixture(name="users_lab")
 def _users_lab():
-    need("nft")
-    need("userns")
     with Lab(user=ORDINARY if os.getuid() == 0 else 0) as it:
         yield it
 
@@ -500,9 +510,7 @@ def test_an_ordinary_user_reads_their_own_container(users_lab, home):
         rc, lines = failed([*as_user(ORDINARY), python, "-I", "-S", "-c", code(home=home), users_lab.netns])
         assert rc == 3
         assert "NFLOG group 100 is held by pid %d (" % reader.pid in lines[0]
-        users_lab.flood(30000)
-        users_lab.connect("198.51.100.19", 443, "udp")
-        reader.until_accounted(30001)
+        overrun(users_lab, reader)
         assert reader.end() == 0
 
 
@@ -517,8 +525,8 @@ def test_every_python_reads(lab, every_python):
     with Reader(lab, python=every_python.path) as reader:
         lab.connect("198.51.100.21", 443)
         reader.expect(type="pending", dest="198.51.100.21")
-        lab.flood(2000)
-        reader.until_accounted(2000)
+        lab.flood(500)
+        reader.until_accounted(500)
         assert int(reader.status()["CapEff"], 16) == 0
         assert reader.end() == 0
         assert reader.errors() == ""

@@ -50,7 +50,7 @@ def told(t, text):
 # --- told by packets
 
 
-def test_packets_that_pass_because_the_shield_is_down_are_told_once(desk):
+def test_packets_that_pass_because_the_shield_is_down_are_told_once_and_when_it_is_up_again(desk):
     desk.lab.listen(443)
     t = watching(desk)
     down(desk)
@@ -61,17 +61,10 @@ def test_packets_that_pass_because_the_shield_is_down_are_told_once(desk):
     t.send("l")
     t.expect(re.compile(r"not asked: \d+ let through while the shield was down"))
     t.expect("l back")
-    text = desk.quit(0)
-    assert text.count("the shield is down") == 1 and KEYS not in text
-
-
-def test_when_packets_are_blocked_again_that_is_told_and_they_are_asked(desk):
-    desk.lab.listen(443)
-    t = watching(desk)
-    down(desk)
-    desk.lab.connect(ADDRESS, 443)
-    told(t, "the shield is down")
+    t.send("l")
     t.quiet(0.45)
+    text = t.text()
+    assert text.count("the shield is down") == 1 and KEYS not in text
     up(desk)
     desk.lab.connect(OTHER, 443)
     t.expect("c1  " + OTHER)
@@ -136,8 +129,8 @@ def test_the_log_and_the_packets_do_not_tell_the_same_twice(desk):
 @pytest.mark.parametrize(
     "state, text",
     [
-        ("down", "the shield is down"),
-        ("disengaged", "the shield is disengaged"),
+        pytest.param("down", "the shield is down", marks=pytest.mark.thorough),
+        pytest.param("disengaged", "the shield is disengaged", marks=pytest.mark.thorough),
         ("quarantine", "the shield is in quarantine"),
     ],
 )
@@ -157,6 +150,7 @@ def line(ts, action, **more):
     )
 
 
+@pytest.mark.thorough
 def test_a_state_from_before_the_containers_start_counts_for_nothing(desk):
     """A start puts the shield up again, and writes no line of that."""
     desk.c1.append("audit.jsonl", line("2001-01-31T17:32:05+00:00", "shield_down"))
@@ -165,6 +159,7 @@ def test_a_state_from_before_the_containers_start_counts_for_nothing(desk):
     assert "! the shield" not in desk.quit(0)
 
 
+@pytest.mark.thorough
 def test_the_older_word_for_disengaged_is_understood(desk):
     t = desk.sit()
     desk.c1.append("audit.jsonl", line("2099-01-31T17:32:05+00:00", "shield_down", detail="allow_all=True"))
