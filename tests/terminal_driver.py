@@ -278,12 +278,21 @@ class Session:
         return fcntl.fcntl(self.slave, fcntl.F_GETFL)
 
     @property
+    def stopped(self) -> bool:
+        """Output is stopped (Ctrl-S), or nothing more fits: a write would wait."""
+        return not select.select([], [self.slave], [], 0)[1]
+
+    @property
     def foreground_pgid(self) -> int:
         return os.tcgetpgrp(self.master)
 
     def settled(self) -> float:
-        """Wait until the program in the foreground sleeps: what it had to do it has done; the time then."""
-        eventually(lambda: state(self.foreground_pgid) not in "RD", what="the program sleeps")
+        """Wait until the program in the foreground sleeps: what it had to do it has done; the time then.
+
+        A signal sent by `kill` has been minded by then; of a key just typed nothing is known.
+        """
+        pid = self.pid if self.master < 0 else self.foreground_pgid
+        eventually(lambda: state(pid) not in "RD", what="the program sleeps")
         return time.monotonic()
 
     def wait(self, timeout: float = PATIENCE) -> int:
@@ -300,7 +309,7 @@ class Session:
     def _drain(self) -> None:
         """The kernel hands things over in its own time: all has come once a mark behind it has."""
         with self._news:
-            if select.select([], [self.slave], [], 0)[1]:  # else output is stopped: nothing more comes
+            if not self.stopped:  # else nothing more comes
                 self._marked = True
                 os.write(self.slave, _MARK)
                 self._news.wait_for(lambda: not self._marked, PATIENCE)

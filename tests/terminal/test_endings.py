@@ -5,59 +5,45 @@ from __future__ import annotations
 import os
 import signal
 import termios
-import time
 
 import endtoend
 import pytest
 from support import eventually, with_a_fault
-from terminal_driver import PROMPT
+from terminal_driver import PROMPT, state
 
 desk = endtoend.desk
 
 
-def test_q_ends_it_at_once_when_nothing_is_open(desk):
+def test_q_ends_it_when_nothing_is_open(desk):
     desk.sit()
-    began = time.monotonic()
-    text = desk.quit()
-    assert "nothing was blocked" in text
-    assert time.monotonic() - began < 1
+    assert "nothing was blocked" in desk.quit()
 
 
-def test_q_with_a_request_open_wants_a_second_one_alone(desk):
+def test_q_with_a_request_open_wants_a_second_one_and_any_other_key_goes_back_to_the_question(desk):
     t = desk.sit()
     desk.block()
     t.send("q")
     t.expect("1 request is open")
-    asked = t.expect("any other key: no")
-    t.send("q")  # typed on: too early, and told
-    t.expect("ignored")
-    desk.press("q", asked, own=True)
+    desk.press("n", t.expect("any other key: no"), own=True)
+    t.expect("203.0.113.10")
+    t.expect(endtoend.KEYS)
+    t.send("q")
+    desk.press("q", t.expect("any other key: no"), own=True)
     assert "1 left open" in desk.ends(5)
     assert desk.host.verdicts() == []
 
 
-def test_any_other_key_after_q_goes_back_to_the_question(desk):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+def test_a_signal_ends_it(desk, number):
     t = desk.sit()
     desk.block()
-    t.send("q")
-    asked = t.expect("any other key: no")
-    desk.press("n", asked, own=True)
-    t.expect("203.0.113.10")
-    asked = t.expect(endtoend.KEYS)
-    desk.press("a", asked)
-    t.expect("done in")
-    desk.quit()
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
-@pytest.mark.parametrize("open_", [False, True], ids=["nothing open", "one open"])
-def test_a_signal_ends_it(desk, number, open_):
-    t = desk.sit()
-    if open_:
-        desk.block()
     t.kill(number)
-    text = desk.ends(5 if open_ else 0)
-    assert ("1 left open" in text) == open_
+    assert "1 left open" in desk.ends(5)
+
+
+def test_a_signal_ends_it_well_when_nothing_is_open(desk):
+    desk.sit().kill(signal.SIGTERM)
+    assert "left open" not in desk.ends(0)
 
 
 def test_ctrl_c_is_a_key_on_the_terminal(desk):
@@ -68,11 +54,15 @@ def test_ctrl_c_is_a_key_on_the_terminal(desk):
 
 
 def test_ctrl_c_waits_for_a_verdict_in_progress(desk):
-    desk.host.control("terok-shield", delay=1.0)
+    gate = desk.host.gate()
+    desk.host.control("terok-shield", gate=gate)
     t = desk.sit()
     desk.press("a", desk.block())
     eventually(desk.host.verdicts, what="the verdict command runs")
-    t.send("\x03")
+    t.kill(signal.SIGINT)
+    t.settled()
+    assert t.process.poll() is None
+    desk.host.open(gate)
     text = desk.ends(0)
     assert "1 allowed" in text and desk.host.verdicts()[0].rc == 0
 
@@ -82,8 +72,8 @@ def test_a_second_ctrl_c_leaves_at_once_and_says_what_still_runs(desk):
     t = desk.sit()
     desk.press("a", desk.block())
     eventually(desk.host.verdicts, what="the verdict command runs")
-    t.send("\x03")
-    t.quiet(0.3)
+    t.kill(signal.SIGINT)
+    t.settled()
     assert t.process.poll() is None
     t.send("\x03")
     text = desk.ends(5)
@@ -92,44 +82,11 @@ def test_a_second_ctrl_c_leaves_at_once_and_says_what_still_runs(desk):
     assert "1 unknown" in text
 
 
-def test_a_verdict_that_hangs_is_told_at_its_deadline_and_ended_at_the_second(desk):
-    desk.host.control("terok-shield", mode="hang")
-    t = desk.sit("--verdict-timeout", "0.5")
-    desk.press("a", desk.block())
-    t.expect("no answer in 0.5 s: it may or may not be open")
-    asked = t.expect(endtoend.KEYS)
-    (verdict,) = desk.host.verdicts()
-    eventually(lambda: not os.path.exists("/proc/%d" % verdict.pid), what="the command is ended")
-    desk.host.control("terok-shield")
-    desk.press("a", asked)
-    t.expect("done in")
-    desk.quit(0)
-
-
-def test_a_verdict_that_minds_no_term_is_killed(desk):
-    desk.host.control("terok-shield", mode="stubborn")
-    t = desk.sit("--verdict-timeout", "0.3")
-    desk.press("a", desk.block())
-    t.expect("no answer in 0.3 s")
-    (verdict,) = desk.host.verdicts()
-    eventually(lambda: not os.path.exists("/proc/%d" % verdict.pid), what="the command is killed")
-    t.send("\x03")
-    desk.ends(5)
-
-
 def test_the_end_of_a_command_is_its_exit_and_not_that_of_its_pipes(desk):
     desk.host.control("terok-shield", mode="grandchild")
     t = desk.sit()
     desk.press("a", desk.block())
-    t.expect("done in 0.")
-    desk.quit()
-
-
-def test_a_command_that_never_stops_talking_holds_up_nothing(desk):
-    desk.host.control("terok-shield", mode="huge")
-    t = desk.sit()
-    desk.press("a", desk.block())
-    t.expect("done in", timeout=20)
+    t.expect("done in")
     desk.quit()
 
 
@@ -152,7 +109,7 @@ def test_the_containers_end_with_a_question_open_is_incomplete(desk):
     assert t.termios() == endtoend.as_opened()
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.thorough)])
 def test_the_readers_end_is_said_and_gives_4(desk, number):
     desk.sit()
     desk.block()
@@ -163,24 +120,31 @@ def test_the_readers_end_is_said_and_gives_4(desk, number):
 
 
 def test_another_readers_end_after_it_listened_gives_4_with_its_words(desk):
+    gate = desk.host.gate()
     script = (
         """sh -c 'echo "{\\"type\\":\\"container_started\\",\\"container\\":\\"c1\\"}"; """
-        """sleep 0.2; echo no more >&2; exit 3'"""
+        """until [ -e %s ]; do sleep 0.02; done; echo no more >&2; exit 3'""" % gate
     )
-    desk.start("--reader", script, "c1")
+    desk.start("--reader", script, "c1").expect("watching c1")
+    desk.host.open(gate)
     text = desk.ends(4)
     assert "no more" in text and "exit code 3" in text
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_while_podman_is_being_asked_leaves_the_terminal_alone(desk, number):
-    desk.host.control("podman", delay=5)
+    desk.host.control("podman", mode="hang")
     t = desk.start("c1")
     eventually(desk.host.calls, what="podman is asked")
     t.kill(number)
-    assert t.wait(2) in (0, -number)
+    assert t.wait() in (0, -number)
     assert t.termios() == endtoend.as_opened()
     desk.nothing_is_left()
+
+
+def stop_output(t):
+    t.send("\x13")
+    eventually(lambda: t.stopped, what="output is stopped")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -188,13 +152,11 @@ def test_a_second_signal_on_a_terminal_that_is_stopped_does_not_leave_it_raw(des
     """The first ends it; its last words wait a second for a terminal that takes nothing."""
     t = desk.sit()
     desk.block()
-    t.send("\x13")
-    t.quiet(0.2)
+    stop_output(t)
     for _ in range(3):
         t.kill(number)
-        time.sleep(0.1)
-    eventually(lambda: t.process.poll() is not None, what="it ends")
-    assert t.process.poll() == 5
+        t.settled()
+    assert t.wait() in (5, -number)
     assert t.termios() == endtoend.as_opened()
     desk.nothing_is_left()
 
@@ -203,11 +165,9 @@ def test_a_terminal_that_is_stopped_does_not_keep_it_from_ending_with_words(desk
     """stderr is that terminal, and what it says of the reader's end finds no room there."""
     t = desk.sit()
     desk.block()
-    t.send("\x13")
-    t.quiet(0.2)
+    stop_output(t)
     os.kill(desk.reader(), signal.SIGKILL)
-    eventually(lambda: t.process.poll() is not None, what="it ends")
-    assert t.process.poll() == 4
+    assert t.wait() == 4
     assert t.termios() == endtoend.as_opened()
     desk.nothing_is_left()
 
@@ -224,11 +184,15 @@ def test_a_hang_up_takes_everything_along(desk):
 
 
 def test_a_hang_up_does_not_hurt_a_verdict_in_progress(desk):
-    desk.host.control("terok-shield", delay=0.7)
+    gate = desk.host.gate()
+    desk.host.control("terok-shield", gate=gate)
     t = desk.sit()
     desk.press("a", desk.block())
     eventually(desk.host.verdicts, what="the verdict command runs")
     t.hangup()
+    t.settled()
+    assert t.process.poll() is None
+    desk.host.open(gate)
     assert t.wait() == 0
     desk.nothing_is_left()
     assert desk.host.verdicts()[0].rc == 0
@@ -248,8 +212,15 @@ def test_after_a_hang_up_the_last_words_have_nowhere_to_go_and_that_is_no_fault(
 # --- job control
 
 
+def is_back(desk, t):
+    """The session is in the foreground again, and runs."""
+    (session,) = desk.processes("session")
+    eventually(lambda: t.foreground_pgid == session and state(session) != "T", what="it is back")
+
+
 def test_ctrl_z_while_podman_is_being_asked_stops_it_as_any_program(desk, interactive_shell):
-    desk.host.control("podman", delay=0.7)
+    gate = desk.host.gate()
+    desk.host.control("podman", gate=gate)
     t = interactive_shell(env=desk.env)
     before = t.termios()
     t.send(" ".join(desk.argv("c1")) + "\n")
@@ -258,8 +229,10 @@ def test_ctrl_z_while_podman_is_being_asked_stops_it_as_any_program(desk, intera
     t.expect(PROMPT)
     assert t.termios() == before
     t.send("fg\n")
+    is_back(desk, t)
+    desk.host.open(gate)
     t.expect("watching c1")
-    t.quiet(0.5)  # it takes the terminal once more, after the SIGCONT, and drops what was typed before
+    t.settled()  # before that it takes the terminal once more, and drops what was typed
     t.send("q")
     t.expect(PROMPT)
     assert t.termios() == before
@@ -270,9 +243,7 @@ def test_started_in_the_background_it_waits_to_be_called(desk, interactive_shell
     before = t.termios()
     t.send(" ".join(desk.argv("c1")) + " &\n")
     t.expect(PROMPT)
-    eventually(
-        lambda: desk.processes("session") and stopped(desk.processes("session")[0]), what="it is stopped"
-    )
+    eventually(lambda: [state(pid) for pid in desk.processes("session")] == ["T"], what="it is stopped")
     t.send("fg\n")
     t.expect("watching c1")
     t.send("q")
@@ -300,6 +271,7 @@ def test_ctrl_z_gives_the_terminal_back_and_fg_asks_again(desk, interactive_shel
     asked = t.expect(endtoend.KEYS)
     desk.press("a", asked)
     t.expect("done in")
+    assert t.text().count(endtoend.KEYS) == 2, "it is painted once"
     t.send("q")
     t.expect(PROMPT)
     t.send("echo code $?\n")
@@ -328,7 +300,7 @@ def test_a_stop_from_outside_and_going_on_asks_again(desk):
     desk.block()
     raw = t.termios()
     t.kill(signal.SIGSTOP)
-    eventually(lambda: stopped(t.pid), what="it is stopped")
+    eventually(lambda: state(t.pid) == "T", what="it is stopped")
     termios.tcsetattr(t.slave, termios.TCSANOW, endtoend.as_opened())  # as a shell does
     t.kill(signal.SIGCONT)
     t.expect("c1  203.0.113.10")
@@ -351,34 +323,46 @@ def test_in_the_background_it_waits_until_it_is_called_back(desk, interactive_sh
     t.expect(PROMPT)
     assert t.termios() == before
     t.send("fg\n")
-    t.quiet(0.3)
+    is_back(desk, t)
+    eventually(lambda: t.termios() != before, what="the terminal is its own again")
+    t.settled()
     t.send("q")
     t.expect(PROMPT)
     assert t.termios() == before
     desk.nothing_is_left()
 
 
-def stopped(pid):
-    with open("/proc/%d/stat" % pid) as f:
-        return f.read().rpartition(")")[2].split()[0] == "T"
-
-
 # --- a fault of ours
 
 
-def test_a_fault_of_ours_is_one_line_and_gives_the_terminal_back(desk, tmp_path):
-    """Provoked by an archive whose painter is broken."""
-    fault = "\n\ndef question(*args):\n    raise KeyError('\\x1b[2J')\n"
-    desk.pyz = with_a_fault(desk.pyz, str(tmp_path / "broken.pyz"), "screen", fault)
+FAULT = """
+
+plain = Docket.handle
+
+def handle(docket, *args):
+    if docket.open_count():
+        raise KeyError('\\x1b[2J')
+    plain(docket, *args)
+
+Docket.handle = handle
+"""
+
+
+def test_a_fault_of_ours_is_one_line_below_the_line_of_keys_and_gives_the_terminal_back(desk, tmp_path):
+    """Provoked by an archive that breaks at the second request."""
+    desk.pyz = with_a_fault(desk.pyz, str(tmp_path / "broken.pyz"), "docket", FAULT)
     t = desk.sit()
-    desk.lab.connect("203.0.113.10", 443)
+    desk.block("203.0.113.10")
+    desk.lab.connect("203.0.113.11", 443)
     assert t.wait() == 70
     assert t.termios() == endtoend.as_opened()
     desk.nothing_is_left()
     (said,) = [line for line in t.text().splitlines() if line.startswith("simple-clearance: ")]
-    assert "internal error: KeyError" in said and "screen.py" in said
-    assert "hint: " in t.text() and "Traceback" not in t.text()
+    assert "internal error: KeyError" in said and "docket.py" in said
+    assert "hint: run it with --debug" in t.text() and "Traceback" not in t.text()
     assert b"\x1b[2J" not in bytes(t.raw)
+    below = [line.partition(":")[0] for line in t.screen()].index("simple-clearance")
+    assert t.screen()[below - 1].endswith(endtoend.KEYS), "which stays as it was"
 
 
 # --- before anything listens
@@ -387,13 +371,15 @@ def test_a_fault_of_ours_is_one_line_and_gives_the_terminal_back(desk, tmp_path)
 SLOW = "sh -c 'sleep 60; true'"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("words", [(), ("--answer", "skip"), ("--json",)], ids=["asked", "answered", "json"])
-def test_one_that_is_ended_before_its_reader_listens_says_nothing_of_watching(desk, words, number):
+@pytest.mark.parametrize(
+    "number, words",
+    [(signal.SIGINT, ()), (signal.SIGTERM, ("--answer", "skip")), (signal.SIGINT, ("--json",))],
+    ids=["asked", "answered", "json"],
+)
+def test_one_that_is_ended_before_its_reader_listens_says_nothing_of_watching(desk, number, words):
     t = desk.start("--reader", SLOW, *words, "c1")
     t.expect("the reader does not listen yet")
-    (session,) = desk.processes("session")
-    os.kill(session, number)
+    t.kill(number)
     text = desk.ends(0)
     assert "watching" not in text and "nothing was blocked" not in text
     assert ("stopped before anything was watched" in text) == ("--json" not in words)

@@ -1,0 +1,148 @@
+"""A verdict command and its deadlines: a real process, on a clock that the test moves."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+from stage import Bench
+from support import eventually
+
+from simple_clearance.loop import Loop
+from simple_clearance.runner import TO_KILL, Runner
+
+TIMEOUT = 30.0
+
+# Says what happens to it in $0.said; minds TERM or doesn't; goes on once $0.go is there.
+SCRIPT = """#!/bin/sh
+trap 'echo term >>"$0.said"; [ %s = stubborn ] || exit 9' TERM
+echo ready >>"$0.said"
+until [ -e "$0.go" ]; do sleep 0.02; done
+"""
+
+
+class Case:
+    """A runner with one verdict under way."""
+
+    def __init__(self, folder, kind):
+        self.path = str(folder / "shield")
+        with open(self.path, "w") as file:
+            file.write(SCRIPT % kind)
+        os.chmod(self.path, 0o755)
+        self.bench = Bench()
+        self.bench.blocked()
+        self.bench.answer("allow", "r1")
+        (self.job,) = self.bench.start()
+        self.bench.take()
+        self.runner = Runner(Loop(), self.bench.docket, [self.path], TIMEOUT, print)
+        self.runner.start(self.job, self.bench.now)
+        self.pid = self.runner._running[0].child.pid
+        eventually(lambda: self.said() == ["ready"], what="it runs")
+
+    def said(self):
+        try:
+            with open(self.path + ".said") as file:
+                return file.read().split()
+        except FileNotFoundError:
+            return []
+
+    def at(self, seconds):
+        """So long after its start, a round of the session; the records of it."""
+        self.bench.mono = self.job.started + seconds
+        self.runner.tick(self.bench.now)
+        self.runner.reap(self.bench.now)
+        return self.bench.take("verdict")
+
+    def end(self):
+        """Wait for the command's end; the record of that."""
+        return eventually(lambda: self.at(self.bench.mono - self.job.started), what="it has ended")[0]
+
+    def due(self):
+        """When the runner wants to be woken, counted from the start."""
+        deadline = self.runner.deadline()
+        return None if deadline is None else deadline - self.job.started
+
+
+@pytest.fixture
+def case(tmp_path):
+    cases = []
+
+    def start(kind="stubborn"):
+        cases.append(Case(tmp_path, kind))
+        return cases[-1]
+
+    yield start
+    for it in cases:
+        with open(it.path + ".go", "w"):
+            pass
+        eventually(lambda it=it: it.runner.reap(it.bench.now) or not it.runner.running)
+
+
+def test_it_is_told_at_its_deadline_ended_at_the_second_and_killed_two_seconds_later(case):
+    it = case()
+    assert it.due() == TIMEOUT
+    assert it.at(TIMEOUT - 0.001) == []
+    (told,) = it.at(TIMEOUT)
+    assert (told["result"], told["reason"], told["seconds"]) == ("unknown", "timeout", TIMEOUT)
+    assert it.due() == 2 * TIMEOUT
+    it.at(2 * TIMEOUT - 0.001)
+    assert it.said() == ["ready"] and it.due() == 2 * TIMEOUT
+    it.at(2 * TIMEOUT)
+    eventually(lambda: it.said() == ["ready", "term"], what="it got TERM")
+    assert it.due() == 2 * TIMEOUT + TO_KILL
+    it.at(2 * TIMEOUT + TO_KILL - 0.001)
+    assert it.due() == 2 * TIMEOUT + TO_KILL
+    it.at(2 * TIMEOUT + TO_KILL)
+    assert it.due() is None
+    eventually(lambda: it.at(100) is not None and not it.runner.running, what="it is killed")
+    assert not os.path.exists("/proc/%d" % it.pid)
+
+
+def test_one_that_minds_term_is_not_killed(case):
+    it = case("obedient")
+    it.at(TIMEOUT)
+    it.at(2 * TIMEOUT)
+    eventually(lambda: it.at(2 * TIMEOUT) is not None and not it.runner.running, what="it has ended")
+    assert it.said() == ["ready", "term"] and it.due() is None
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_what_it_says_in_the_end_is_the_outcome_late_or_not(case, late):
+    it = case()
+    assert len(it.at(TIMEOUT if late else 5)) == late
+    with open(it.path + ".go", "w"):
+        pass
+    record = it.end()
+    assert record["result"] == "applied" and it.bench.docket.open_count() == 0
+    assert it.bench.docket.summary()["unknown"] == 0
+
+
+def test_one_that_is_killed_by_somebody_else_has_no_outcome(case):
+    it = case()
+    os.kill(it.pid, signal.SIGKILL)
+    record = it.end()
+    assert (record["result"], record["reason"]) == ("unknown", "ended")
+
+
+def test_what_still_runs_at_the_end_is_unknown_and_goes_on_by_itself(case):
+    it = case()
+    (pid,) = it.runner.abandon(it.bench.now)
+    assert it.bench.take("verdict")[0]["result"] == "unknown"
+    with open(it.path + ".go", "w"):
+        pass
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+def test_one_that_can_not_be_started_has_failed(case, tmp_path):
+    it = case()
+    nowhere = str(tmp_path / "nowhere")
+    runner = Runner(Loop(), it.bench.docket, [nowhere], TIMEOUT, print)
+    it.bench.docket.add_container("c2", 18, {})
+    it.bench.blocked(container="c2")
+    it.bench.answer("deny", "r2")
+    (job,) = it.bench.start()
+    runner.start(job, it.bench.now)
+    (record,) = it.bench.take("verdict")
+    assert (record["result"], record["reason"]) == ("failed", "not-started")
+    assert record["error"] == nowhere + ": No such file or directory"
