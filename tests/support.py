@@ -8,7 +8,9 @@ import subprocess
 import sys
 import time
 import zipfile
-from typing import Callable, TypeVar
+from typing import Any, Callable, TypeVar
+
+import pytest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TOOLS = os.path.join(ROOT, "tests", "tools")
@@ -31,6 +33,14 @@ def eventually(condition: Callable[[], T], timeout: float = PATIENCE, what: str 
         if time.monotonic() > deadline:
             raise AssertionError("not within %g s: %s" % (timeout, what or condition))
         time.sleep(0.01)
+
+
+# --- which tests run
+
+
+def thorough(*values: object) -> list[Any]:
+    """Parameters that the usual run leaves out."""
+    return [pytest.param(value, marks=pytest.mark.thorough) for value in values]
 
 
 # --- the archive

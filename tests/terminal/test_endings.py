@@ -8,7 +8,7 @@ import termios
 
 import endtoend
 import pytest
-from support import eventually, with_a_fault
+from support import eventually, thorough, with_a_fault
 from terminal_driver import PROMPT, state
 
 desk = endtoend.desk
@@ -109,7 +109,7 @@ def test_the_containers_end_with_a_question_open_is_incomplete(desk):
     assert t.termios() == endtoend.as_opened()
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("number", [signal.SIGKILL, *thorough(signal.SIGTERM)])
 def test_the_readers_end_is_said_and_gives_4(desk, number):
     desk.sit()
     desk.block()
@@ -131,7 +131,7 @@ def test_another_readers_end_after_it_listened_gives_4_with_its_words(desk):
     assert "no more" in text and "exit code 3" in text
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, *thorough(signal.SIGTERM, signal.SIGHUP)])
 def test_a_signal_while_podman_is_being_asked_leaves_the_terminal_alone(desk, number):
     desk.host.control("podman", mode="hang")
     t = desk.start("c1")
@@ -147,7 +147,7 @@ def stop_output(t):
     eventually(lambda: t.stopped, what="output is stopped")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, *thorough(signal.SIGTERM)])
 def test_a_second_signal_on_a_terminal_that_is_stopped_does_not_leave_it_raw(desk, number):
     """The first ends it; its last words wait a second for a terminal that takes nothing."""
     t = desk.sit()

@@ -10,9 +10,9 @@ import time
 
 import endtoend
 import pytest
-from endtoend import Desk
-from lab import Lab
-from support import eventually
+from support import PATIENCE, eventually, thorough
+
+from simple_clearance import terminal
 
 desk = endtoend.desk
 
@@ -34,45 +34,47 @@ def do_the_job(desk, t):
 ESCAPE = b"\x1b"
 
 
-@pytest.mark.parametrize(
-    "env",
-    [
-        pytest.param({"TERM": "xterm", "LANG": "C", "LC_ALL": "C"}, id="LANG=C"),
-        pytest.param({"TERM": "no-such-terminal", "PYTHONIOENCODING": "ascii"}, id="an unknown TERM"),
-        pytest.param({"NO_COLOR": "1"}, id="NO_COLOR"),
-    ],
-)
-def test_the_job_is_done_there_too(desk, env):
-    t = desk.sit(env=env)
+POOR = {"TERM": "no-such-terminal", "LANG": "C", "LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
+
+
+def test_the_job_is_done_in_a_poor_environment_too(desk):
+    t = desk.sit(env=POOR)
     do_the_job(desk, t)
     assert t.raw.isascii()
-    assert (ESCAPE in t.raw) == ("NO_COLOR" not in env)
+    assert ESCAPE in t.raw
     assert ESCAPE not in re.sub(rb"\x1b\[[0-9;]*m", b"", bytes(t.raw)), "colours and nothing else"
 
 
 @pytest.mark.parametrize(
-    "env, colour",
-    [({}, True), ({"NO_COLOR": ""}, True), ({"NO_COLOR": "0"}, False), ({"TERM": "dumb"}, False)],
+    "env, dumb, colour",
+    [
+        ({"TERM": "xterm"}, False, True),
+        ({"TERM": "xterm", "NO_COLOR": ""}, False, True),
+        ({"TERM": "xterm", "NO_COLOR": "0"}, False, False),
+        ({"TERM": "dumb"}, True, False),
+        ({"TERM": ""}, True, False),
+        ({}, True, False),
+    ],
 )
-def test_colour_is_for_terminals_and_for_those_who_want_it(desk, env, colour):
-    t = desk.sit(env=env)
-    t.expect("q stop")
-    desk.quit()
-    assert (ESCAPE in t.raw) == colour
+def test_colour_is_for_terminals_and_for_those_who_want_it(env, dumb, colour):
+    assert (terminal.is_dumb(env), terminal.has_colour(env)) == (dumb, colour)
 
 
-@pytest.mark.parametrize("term", ["dumb", None])
-def test_on_a_dumb_terminal_nothing_is_rewritten(desk, term):
-    if term is None:
-        del desk.env["TERM"]
-    t = desk.sit(env={} if term is None else {"TERM": term})
+def test_on_a_dumb_terminal_nothing_is_rewritten(desk):
+    t = desk.sit(env={"TERM": "dumb"})
     text = do_the_job(desk, t)
     assert not re.search(rb"\r(?!\r*\n)", bytes(t.raw)) and ESCAPE not in t.raw and b"\b" not in t.raw
     assert max(map(len, text.splitlines())) < 80
     assert text.count(endtoend.KEYS) >= 2, "the line of keys stands below what was told"
 
 
-@pytest.mark.parametrize("size", [(24, 20), (5, 80), (5, 20), (12, 40), (24, 132)])
+def test_without_colour_nothing_but_the_line_of_keys_is_rewritten(desk):
+    t = desk.sit(env={"NO_COLOR": "1"})
+    do_the_job(desk, t)
+    assert ESCAPE not in t.raw
+
+
+@pytest.mark.parametrize("size", [(5, 20), *thorough((24, 20), (5, 80), (12, 40), (24, 132))])
 def test_on_a_small_screen_the_job_is_done_too(desk, size):
     address = "2001:db8:5:1234:5678:9abc:def0:1234"
     t = desk.sit(size=size)
@@ -81,14 +83,10 @@ def test_on_a_small_screen_the_job_is_done_too(desk, size):
     lines = t.screen()
     assert len(lines) <= size[0] and max(map(len, lines)) < size[1]
     assert address in "".join(line.strip() for line in lines), lines
-    if size != (5, 20):
-        t.send("\x03")
-        desk.ends(5)
-        return
     desk.press("a", asked)
     eventually(desk.host.verdicts, what="the key counts")
     assert desk.host.targets() == ["allow " + address]
-    t.quiet(0.2)
+    t.until(lambda lines: " done in " in " ".join(line.strip() for line in lines))
     desk.quit()
 
 
@@ -98,7 +96,7 @@ def test_on_screens_too_small_for_any_question_nothing_breaks(desk):
     eventually(desk.lab.holder, what="it listens")
     desk.lab.connect("203.0.113.10", 443)
     desk.lab.connect("10.0.0.1", 443)
-    t.quiet(0.1)
+    desk.settled()
     for columns in (1, 4, 8, 12, 15, 16, 19):
         t.resize(1 + columns // 4, columns)
         for key in "lih?q":
@@ -125,47 +123,6 @@ def test_a_resize_paints_the_question_anew_and_it_waits_again(desk):
     desk.quit()
 
 
-def test_a_second_thought_in_a_window_that_became_too_small_takes_no_y(desk):
-    desk.c1.looks_up("login.bank.example.very-evil-corporation.example", "203.0.113.10")
-    t = desk.sit()
-    desk.press("A", desk.block())
-    t.expect("any other key: no")
-    t.resize(1, 12)
-    t.quiet(1.2)
-    t.send("y")
-    t.expect("window")
-    t.quiet(0.3)
-    assert desk.host.verdicts() == []
-    t.resize(3, 20)
-    t.quiet(0.2)
-    t.send("n")
-    t.quiet(1.2)
-    t.send("A")
-    t.expect("too small")
-    t.send("y")
-    t.quiet(0.3)
-    assert desk.host.verdicts() == []
-    t.send("\x03")
-    desk.ends(5)
-
-
-def test_two_lines_of_keys_are_rewritten_on_the_terminal_too(desk):
-    t = desk.sit(size=(24, 40))
-    asked = desk.block()
-    for key in "xz":
-        t.send(key)
-        t.expect("no key here")
-        t.expect(endtoend.KEYS)
-    keys = [line for line in t.screen() if line.startswith(("allow:", "no:"))]
-    assert keys == t.screen()[-2:]
-    desk.wait_for_keys(asked)
-    t.quiet(0.5)
-    t.send("s")
-    t.expect("s not now")
-    assert not any(line.startswith(("allow:", "no:")) for line in t.screen())
-    desk.quit()
-
-
 def test_many_resizes_in_the_middle_of_everything_break_nothing(desk):
     t = desk.sit()
     for n in range(40):
@@ -173,7 +130,7 @@ def test_many_resizes_in_the_middle_of_everything_break_nothing(desk):
         if n % 4 == 0:
             desk.lab.connect("203.0.113.%d" % (10 + n // 4), 443)
     t.resize(24, 80)
-    t.quiet(0.3)
+    desk.settled()
     t.send("l")
     t.expect("10 waiting")
     t.send("\x03")
@@ -183,58 +140,37 @@ def test_many_resizes_in_the_middle_of_everything_break_nothing(desk):
 # --- descriptors
 
 
-def test_with_a_pipe_on_stdin_the_terminal_is_asked_all_the_same(desk):
+def test_with_something_else_on_every_standard_descriptor_the_terminal_is_asked_all_the_same(desk, tmp_path):
     reading, writing = os.pipe()
     os.write(writing, b"aaaaaaaay\n")
-    t = desk.sit(stdin=reading)
-    asked = desk.block()
-    t.quiet(1.2)
-    assert desk.host.verdicts() == []
-    desk.press("a", asked)
-    t.expect("done in")
-    desk.quit()
+    with open(tmp_path / "out", "wb") as out, open(tmp_path / "err", "wb") as err:
+        t = desk.sit(stdin=reading, stdout=out, stderr=err)
+        asked = desk.block()
+        desk.wait_for_keys(asked)
+        assert desk.host.verdicts() == []
+        desk.press("a", asked)
+        t.expect("done in")
+        desk.quit()
     assert os.read(reading, 100) == b"aaaaaaaay\n", "it is not ours to read"
     os.close(reading)
     os.close(writing)
-
-
-def test_stdout_and_stderr_elsewhere_stay_empty(desk, tmp_path):
-    with open(tmp_path / "out", "wb") as out, open(tmp_path / "err", "wb") as err:
-        t = desk.sit(stdout=out, stderr=err)
-        desk.press("a", desk.block())
-        t.expect("done in")
-        desk.quit()
     assert (tmp_path / "out").read_bytes() == b"" == (tmp_path / "err").read_bytes()
 
 
-def test_no_flag_of_the_shells_terminal_is_changed(desk):
-    t = desk.sit()
-    before = t.flags
-    desk.block()
-    assert t.flags == before and not before & os.O_NONBLOCK
-    t.send("\x03")
-    desk.ends(5)
-
-
-@pytest.mark.parametrize("closed", ["0", "1", "2", "012"])
+@pytest.mark.parametrize("closed", ["012", *thorough("0", "1", "2")])
 def test_with_standard_descriptors_closed_the_job_is_done_too(desk, closed):
     """Nothing else may take their numbers: a child's stdin, stdout and stderr have them."""
     redirections = " ".join("%s%s&-" % (fd, "<" if fd == "0" else ">") for fd in closed)
     argv = ["sh", "-c", 'exec "$@" ' + redirections, "sh", *desk.argv("c1")]
     desk.t = t = desk.terminal(argv, env=desk.env)
     t.expect("watching c1")
-    asked = desk.block()
-    if closed == "012":
-        desk.press("a", asked)
-        t.expect("done in")
-        desk.quit()
-    else:
-        t.send("\x03")
-        desk.ends(5)
+    desk.press("a", desk.block())
+    t.expect("done in")
+    desk.quit()
 
 
-def test_with_few_descriptors_it_works_or_says_so(desk):
-    for limit in (8, 12, 20):
+def test_with_few_descriptors_it_works_or_says_so(desk, rounds):
+    for limit in range(8, 28, 20 // rounds(20)):
         argv = ["sh", "-c", 'ulimit -n %d; exec "$@"' % limit, "sh", *desk.argv("c1")]
         desk.t = t = desk.terminal(argv, env=desk.env)
         if t.expect(re.compile("watching c1|simple-clearance: ")).text == "watching c1":
@@ -242,39 +178,6 @@ def test_with_few_descriptors_it_works_or_says_so(desk):
         assert t.wait() in (0, 3)
         assert t.termios() == endtoend.as_opened() and "Traceback" not in t.text()
         desk.nothing_is_left()
-
-
-def test_the_archive_may_be_overwritten_while_it_runs(desk, tmp_path):
-    """A new version is copied over it: what is needed later has been read before."""
-    desk.pyz = shutil.copy(desk.pyz, str(tmp_path / "own.pyz"))
-    t = desk.sit()
-    with open(desk.pyz, "r+b") as archive:
-        archive.write(b"x" * os.path.getsize(desk.pyz))
-    desk.c1.looks_up("www.example.com", "203.0.113.10", via=("edge.example.net",))
-    desk.block()
-    for key, shown in (
-        ("?", "alone"),
-        ("i", "opens every port"),
-        ("h", "h back"),
-        ("h", ""),
-        ("l", "l back"),
-        ("l", ""),
-    ):
-        t.send(key)
-        t.expect(shown or endtoend.KEYS)
-    desk.host.control("terok-shield", mode="fail")
-    t.send("\x0c")
-    desk.press("a", t.expect(endtoend.KEYS), own=True)
-    t.expect("FAILED")
-    asked = t.expect(endtoend.KEYS)
-    desk.host.control("terok-shield")
-    desk.press("d", asked)
-    t.expect("done in")
-    desk.lab.connect("10.0.0.3", 443)
-    t.expect("not asked")
-    t.resize(12, 40)
-    t.quiet(0.2)
-    desk.quit()
 
 
 def test_without_a_controlling_terminal_the_one_on_stdin_is_opened(desk):
@@ -288,7 +191,7 @@ def test_without_a_controlling_terminal_the_one_on_stdin_is_opened(desk):
         while b"\n" not in data:
             data += os.read(master, 1000)
         os.write(master, b"q")
-        assert child.wait(5) == 0
+        assert child.wait(PATIENCE) == 0
         assert len(re.sub(rb"\x1b\[\d*m", b"", data).split(b"\r")[0]) == 79, "0 by 0 is taken as 80 by 24"
         desk.nothing_is_left()
     finally:
@@ -305,13 +208,12 @@ def test_output_that_stalls_loses_nothing_and_freezes_nobody(desk):
     desk.block()
     t.stall()
     before = len(t.raw)
-    for _ in range(200):  # more help than the kernel keeps for a terminal
-        t.send("?")
-        time.sleep(0.004)
+    eventually(lambda: t.send("?") and t.stopped, what="more help than the kernel keeps for a terminal")
     desk.lab.flood(3000)
+    desk.settled()
     t.resume()
     eventually(lambda: len(t.raw) - before > capacity(), what="what had no room comes after all")
-    t.quiet(0.3)
+    desk.settled()
     t.send("l")
     t.expect("3001 waiting")
     t.send("\x03")
@@ -338,9 +240,10 @@ def test_a_key_does_not_count_before_the_question_has_gone_out_whole(desk):
     """Output is stopped (Ctrl-S) while the question is painted: what nobody saw nobody answers."""
     t = desk.sit()
     t.send("\x13")
-    t.quiet(0.2)
+    eventually(lambda: t.stopped, what="output is stopped")
     desk.lab.connect("203.0.113.10", 443)
-    t.quiet(1.3)
+    desk.settled()
+    time.sleep(endtoend.ARMED + endtoend.MARGIN)
     assert "203.0.113.10" not in t.text()
     t.send("a")  # which lets the output go on where IXANY is set, and is early in any case
     t.quiet(0.3)
@@ -352,18 +255,6 @@ def test_a_key_does_not_count_before_the_question_has_gone_out_whole(desk):
     desk.press("a", asked)
     t.expect("done in")
     desk.quit()
-
-
-def test_it_ends_on_a_terminal_that_is_stopped(desk):
-    t = desk.sit()
-    desk.block()
-    t.send("\x13")
-    t.quiet(0.2)
-    t.kill(15)
-    eventually(lambda: t.process.poll() is not None, timeout=4, what="it ends")
-    assert t.process.poll() == 5
-    assert t.termios() == endtoend.as_opened()
-    desk.nothing_is_left()
 
 
 def test_a_question_in_script_1_and_a_second_pty(desk, need):
@@ -381,72 +272,51 @@ def test_a_question_in_script_1_and_a_second_pty(desk, need):
 # --- what comes from inside
 
 
-def test_names_from_inside_paint_nothing(desk):
-    t = desk.sit()
-    pid = 17816
-    for name in (
-        b"\x1b[2Jwww.example.com",
-        b"a" * 300 + b".example",
-        b"c1  192.0.2.1  tcp 443",
-        b"www.ex\xffample.com",
-    ):
-        head = b"Nov 23 23:05:50 dnsmasq[%d]: " % pid
-        desk.c1.append("dnsmasq.log", head + b"query[A] " + name + b" from 127.0.0.1\n")
-        desk.c1.append("dnsmasq.log", head + b"reply " + name + b" is 203.0.113.10\n")
-    desk.block()
-    assert re.sub(rb"\x1b\[[0-9;]*m", b"", bytes(t.raw)).count(b"\x1b") == 0
-    assert t.raw.isascii() and "192.0.2.1" not in t.text()
-    t.send("\x03")
-    desk.ends(5)
-
-
-def test_the_commands_words_paint_nothing(desk):
+def test_nothing_from_inside_or_from_the_command_paints_anything_of_its_own(desk):
+    desk.c1.annotations["dossier.project"] = "\x1b[2J\r\nc1  192.0.2.1" + "x" * 200
+    desk.c1.annotations["dossier.\x1b[31m"] = "y\u202e"
+    desk.c1.save()
     desk.host.control(
         "terok-shield", mode="fail", error="\x1b]0;owned\x07\x1b[2J\rallow: a\r\n" + "\u202eevil" * 99
     )
     t = desk.sit()
-    desk.press("a", desk.block())
+    for name in (
+        b"\x1b[2Jwww.example.com",
+        b"a" * 300 + b".example",
+        b"c1  192.0.2.2  tcp 443",
+        b"www.ex\xffample.com",
+    ):
+        head = b"Nov 23 23:05:50 dnsmasq[17816]: "
+        desk.c1.append("dnsmasq.log", head + b"query[A] " + name + b" from 127.0.0.1\n")
+        desk.c1.append("dnsmasq.log", head + b"reply " + name + b" is 203.0.113.10\n")
+    desk.block()
+    t.send("i")
+    t.expect("uid inside")
+    desk.press("a", t.expect(endtoend.KEYS))
     t.expect("FAILED")
     t.expect("evil")
-    t.quiet(0.2)
-    assert t.raw.isascii() and b"\x07" not in t.raw
+    t.expect(endtoend.KEYS)
+    assert t.raw.isascii() and b"\x07" not in t.raw and "192.0.2.2" not in t.text()
+    assert not any(line.startswith("c1  192.0.2.1") for line in t.text().splitlines())
     assert re.sub(rb"\x1b\[[0-9;]*m", b"", bytes(t.raw)).count(b"\x1b") == 0
     t.send("\x03")
     desk.ends(5)
-
-
-def test_labels_from_annotations_paint_nothing(host, terminal, pyz, need):
-    need("nft")
-    with Lab() as lab:
-        desk = Desk(host, lab, terminal, pyz)
-        desk.c1.annotations["dossier.project"] = "\x1b[2J\r\nc1  192.0.2.1" + "x" * 200
-        desk.c1.annotations["dossier.\x1b[31m"] = "y\u202e"
-        desk.c1.save()
-        t = desk.sit()
-        desk.block()
-        t.send("i")
-        t.expect(endtoend.KEYS)
-        assert re.sub(rb"\x1b\[[0-9;]*m", b"", bytes(t.raw)).count(b"\x1b") == 0
-        assert not any(line.startswith("c1  192.0.2.1") for line in t.text().splitlines())
-        t.send("\x03")
-        desk.ends(5)
 
 
 # --- the file itself
 
 
-@pytest.mark.parametrize("how", ["removed", "overwritten"])
+@pytest.mark.parametrize("how", ["overwritten", *thorough("removed")])
 def test_every_view_works_without_the_archive(desk, tmp_path, how):
-    """An upgrade overwrites the file under a running session."""
-    mine = str(tmp_path / "mine.pyz")
-    shutil.copy(desk.pyz, mine)
-    desk.pyz = mine
+    """An upgrade overwrites the file under a running session: what is needed later has been read before."""
+    desk.pyz = shutil.copy(desk.pyz, str(tmp_path / "mine.pyz"))
     t = desk.sit("--log", str(tmp_path / "log"), "--save-profile", str(tmp_path / "profile"))
     if how == "removed":
-        os.unlink(mine)
+        os.unlink(desk.pyz)
     else:
-        with open(mine, "r+b") as file:
-            file.write(b"\0" * os.path.getsize(mine))
+        with open(desk.pyz, "r+b") as file:
+            file.write(b"\0" * os.path.getsize(desk.pyz))
+    desk.c1.looks_up("www.example.com", "203.0.113.10", via=("edge.example.net",))
     asked = desk.block("203.0.113.10")
     desk.wait_for_keys(asked)
     for key, shown in (
@@ -454,9 +324,20 @@ def test_every_view_works_without_the_archive(desk, tmp_path, how):
         *(("h", "nothing was answered"), ("h", endtoend.KEYS)),
     ):
         t.send(key)
-        asked = t.expect(shown)
-    desk.press("a", asked)
+        t.expect(shown)
+        t.settled()
+    desk.host.control("terok-shield", mode="fail")
+    t.send("\x0c")
+    desk.press("a", t.expect(endtoend.KEYS))
+    t.expect("FAILED")
+    asked = t.expect(endtoend.KEYS)
+    desk.host.control("terok-shield")
+    desk.press("d", asked)
     desk.press("u", t.expect("done in"))
-    desk.press("y", t.expect("y deny"))
-    t.expect("u deny 203.0.113.10 ... done in")
+    desk.press("y", t.expect("y allow"))
+    t.expect("u allow 203.0.113.10 ... done in")
+    desk.lab.connect("10.0.0.3", 443)
+    t.expect("not asked")
+    t.resize(12, 40)
+    t.settled()
     desk.quit()
