@@ -111,12 +111,7 @@ def summary(counts: dict[str, int], code: int, dry: int = 0) -> Record:
 
 def pending(docket: Docket, request: Request) -> Record:
     """The `pending` record of a request as it is now."""
-    return {
-        "type": "pending",
-        **request.facts(),
-        "names": [name.name for name in docket.names(request)],
-        "dossier": docket.dossier(request.container),
-    }
+    return {"type": "pending", **docket.facts(request)}
 
 
 class Outbox:

@@ -29,6 +29,7 @@ from .happenings import Name
 
 MAX_ADDRESSES = 20000
 MAX_NAMES = 64  # of one address
+MAX_ALL = 65536  # of all addresses together
 MAX_SHOWN = 16384  # names that were checked
 MAX_OTHERS = 4096  # names with queries for something else in flight
 MAX_UNFINISHED = 4096  # bytes of a line whose end is missing; dnsmasq's own limit is 1024
@@ -58,12 +59,15 @@ class _Book:
     """The names of each address, the latest last.
 
     Two generations stand in for an order by last use: what is used moves into the young one, and
-    when that is half of all the old one is forgotten.
+    when that is half of all the old one is forgotten.  `share` of the bounds is its own.
     """
 
-    __slots__ = ("forgot", "old", "young")
+    __slots__ = ("_addresses", "_names", "_young", "forgot", "old", "young")
 
-    def __init__(self) -> None:
+    def __init__(self, share: float) -> None:
+        self._addresses = int(MAX_ADDRESSES * share) // 2  # of a generation
+        self._names = int(MAX_ALL * share) // 2
+        self._young = 0  # names in the young one
         self.young: dict[bytes, list[Name]] = {}
         self.old: dict[bytes, list[Name]] = {}
         self.forgot = False  # whether an old generation was: any address may have been in it
@@ -72,7 +76,7 @@ class _Book:
         return self.young.get(address) or self.old.get(address) or []
 
     def enter(self, address: bytes, name: str, via: str, at: str) -> bool:
-        """Note that a name was looked up; whether the address didn't have it before."""
+        """Note that a name was looked up; whether it was not the one of its address that was last."""
         names = self.young.get(address)
         if names is None:
             names = self._rejuvenate(address)
@@ -83,22 +87,27 @@ class _Book:
                 if len(names) >= MAX_NAMES:
                     del names[: MAX_NAMES // 2]
                     names[0].forgot = True
+                    self._young -= MAX_NAMES // 2
                 names.append(Name(name, via, at, self.forgot and not names))
+                self._young += 1
                 return True
             names.remove(found)
             names[0].forgot = names[0].forgot or found.forgot
             found.forgot = False
             names.append(found)
-        found.via = via
-        found.at = at
+            found.via, found.at = via, at
+            return True
+        found.via, found.at = via, at
         return False
 
     def _rejuvenate(self, address: bytes) -> list[Name]:
-        if len(self.young) >= MAX_ADDRESSES // 2:
+        if len(self.young) >= self._addresses or self._young >= self._names:
             self.forgot = bool(self.old) or self.forgot
             self.old = self.young
             self.young = {}
+            self._young = 0
         names = self.young[address] = self.old.pop(address, [])
+        self._young += len(names)
         return names
 
 
@@ -133,11 +142,13 @@ class DnsLog:
 
     `middle` says that the first byte fed is not the log's first.  It may stand within a line
     then, so that line is left out, since its rest could read like another.  And what is in
-    flight is unknown, so no chain is followed for the first minute of the log's time.
+    flight is unknown, so no chain is followed for the first minute of the log's time.  `share` is
+    the part of the bounds on addresses and names that this log may use.
     """
 
-    def __init__(self, middle: bool = False) -> None:
-        self._book = _Book()
+    def __init__(self, middle: bool = False, share: float = 1.0) -> None:
+        self._share = share / 2 if middle else share  # the other half is for what stands before
+        self._book = _Book(self._share)
         self._earlier: DnsLog | None = None
         self._text = b"\n"  # the end of the log so far, in lower case
         self._read = 0  # where in it the newline is after the last line that was read
@@ -154,7 +165,7 @@ class DnsLog:
 
     def earlier(self) -> DnsLog:
         """A log to feed with what was written before this one's first byte; names of both are found."""
-        self._earlier = DnsLog()
+        self._earlier = DnsLog(share=self._share)
         return self._earlier
 
     def begin_anew(self) -> None:
@@ -179,7 +190,7 @@ class DnsLog:
         return found
 
     def feed(self, data: bytes) -> set[str]:
-        """Take what the log holds next; the addresses that have a name more than before.
+        """Take what the log holds next; the addresses that have another name now, or another one last.
 
         Less than a megabyte at a time keeps memory flat.
         """

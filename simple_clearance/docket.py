@@ -20,7 +20,7 @@ from .verdict import APPLIED, DRY_RUN, UNKNOWN, Outcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Iterable, Sequence
+    from typing import Any, Callable, Dict, Iterable, Sequence
 
     from .happenings import Event, Name
     from .moment import Now
@@ -30,8 +30,11 @@ if TYPE_CHECKING:
 
 AGAIN_EVERY = 1.0
 
-NAMES_PER_SECOND = 1000
+NAMES_PER_SECOND = 100
 """`names` records: an address may have thousands of requests, and whoever is inside looks up at will."""
+
+NAMES_TOLD = 8
+"""Names of an address in a record, those looked up last; of the others, how many there are."""
 
 HISTORY = 2000
 """Answers remembered in full; of older ones only the verdicts, whose number has a natural limit."""
@@ -42,10 +45,45 @@ OPPOSITE = {"allow": "deny", "deny": "allow"}
 SET_ASIDE = {"skip": (SKIPPED, "skipped"), "mute": (MUTED, "muted")}
 
 
+class Heard:
+    """What was last heard of the names of an address.
+
+    `shown` is the one that its requests are shown under, `all` stands for the set of them: another
+    number, other names.
+    """
+
+    __slots__ = ("all", "shown")
+
+    def __init__(self, names: Sequence[Name]) -> None:
+        self.shown = shown(names)
+        self.all = hash(frozenset(name.name for name in names))
+
+
+def shown(names: Sequence[Name]) -> Name | None:
+    """The first that may be a target, else the first."""
+    targets = (name for name in names if addresses.is_target_name(name.name))
+    return next(targets, names[0] if names else None)
+
+
+def told(names: Sequence[Name]) -> Record:
+    """The fields of a record that tell names."""
+    fields: Record = {"names": [name.name for name in names[:NAMES_TOLD]]}
+    if len(names) > NAMES_TOLD:
+        fields["more_names"] = len(names) - NAMES_TOLD
+    return fields
+
+
 class Docket:
     """The state of one session, of all its containers."""
 
-    def __init__(self, *, report_again: bool = False, answer: str = "") -> None:
+    def __init__(
+        self,
+        *,
+        report_again: bool = False,
+        answer: str = "",
+        names: Callable[[str, str], Sequence[Name]] = lambda container, dest: (),
+    ) -> None:
+        """`names(container, dest)` are those known for an address now, the one looked up last first."""
         self.painted: dict[str, None] = {}
         self.history: list[Answer] = []
         self.counts = dict.fromkeys(("allowed", "denied", "skipped", "muted", "lost", "untold"), 0)
@@ -56,6 +94,8 @@ class Docket:
         self.shields = Shields(self._tell)
         self._proof = Proof(self._tell)
         self._register = Register()
+        self._lookup = names
+        self._heard: dict[tuple[str, str], Heard] = {}  # of the addresses that something waits for
         self._dossiers: dict[str, dict[str, str]] = {}
         self._jobs: dict[str, list[Job]] = {}
         self._aimed: dict[tuple[str, str], list[Job]] = {}  # the same, by what each is about
@@ -110,9 +150,22 @@ class Docket:
         """Every request that is remembered."""
         return self._register.all()
 
-    def names(self, request: Request) -> tuple[Name, ...]:
+    def names(self, request: Request) -> Sequence[Name]:
         """The names seen on the request's address, the one looked up last first."""
-        return self._register.names(request.container, request.dest)
+        return self._lookup(request.container, request.dest)
+
+    def shown_name(self, request: Request) -> Name | None:
+        """The name that it is shown under: the one looked up last that may be a target, else the last."""
+        heard = self._heard.get((request.container, request.dest))
+        return heard.shown if heard is not None else shown(self.names(request))
+
+    def facts(self, request: Request) -> Record:
+        """The fields of a request's `pending` record."""
+        return {
+            **request.facts(),
+            **told(self.names(request)),
+            "dossier": self.dossier(request.container),
+        }
 
     def dossier(self, container: str) -> dict[str, str]:
         return self._dossiers.get(container, {})
@@ -150,18 +203,12 @@ class Docket:
         self.shields.versions[name] = version
         self._dossiers[name] = dossier
 
-    def handle(self, container: str, event: Event, names: tuple[Name, ...], now: Now) -> None:
-        """One event of a reader, and the names known for its address at this moment."""
+    def handle(self, container: str, event: Event, now: Now) -> None:
+        """One event of a reader; the names of its address are those known at this moment."""
         if event.kind == "pending" and container in self._stopped:
             self.counts["untold"] += event.count  # the last words of its reader
         elif event.kind == "pending" and not addresses.is_undecidable(event.dest):
-            if names and self._register.any_at(container, event.dest):
-                self.learn(container, event.dest, names, now)
-            elif names:
-                self._register.set_names(container, event.dest, names)
             self._blocked(container, event, now)
-            if self._register.get((container, event.dest, event.proto, event.port)) is None:
-                self._register.drop_names(container, event.dest)
         elif event.kind == "allowed":
             running = any(job.state != "queued" for job in self._jobs.get(container, ())[:1])
             if not self._proof.let_out(container, event, running, now):
@@ -169,16 +216,21 @@ class Docket:
         else:
             self._not_asked(container, event, now)
 
-    def learn(self, container: str, dest: str, names: tuple[Name, ...], now: Now) -> None:
-        """The names of an address have changed."""
+    def learn(self, container: str, dest: str, now: Now) -> None:
+        """The names of an address have changed, or which of them was looked up last."""
         if not self._register.any_at(container, dest):
             return
-        known = {name.name for name in self._register.names(container, dest)}
-        self._register.set_names(container, dest, names)
-        if known == {name.name for name in names}:  # looked up again: nothing new
+        before, heard = self._heard.get((container, dest)), self._listen(container, dest)
+        if before is not None and before.all == heard.all:  # looked up again: nothing new
             return
-        self._nameless.update(dict.fromkeys(request.id for request in self._register.at(container, dest)))
+        for request in self._register.at(container, dest):
+            request.undecided_by = None
+            self._nameless[request.id] = None
         self._tell_names(now)
+
+    def _listen(self, container: str, dest: str) -> Heard:
+        heard = self._heard[container, dest] = Heard(self._lookup(container, dest))
+        return heard
 
     def lost(self, container: str, count: int, where: str) -> None:
         """The reader, the kernel or an output lost `count` events."""
@@ -276,11 +328,15 @@ class Docket:
         """Lets the rules decide a request that waits and is not being looked at."""
         if request.state != OPEN or request.id in self.painted or not self.rules.active:
             return
+        if request.undecided_by is not None and request.undecided_by is self.rules.policy:
+            return  # the same rules, and no name is new
         decided = self.rules.decide(request, [name.name for name in self.names(request)])
         if decided == "skip":
             self._set_aside("skip", [request], now)
         elif isinstance(decided, Job) and self.rules.has_room(decided, self.jobs(request.container)):
             self._queue(decided)
+        elif not decided:
+            request.undecided_by = self.rules.policy
 
     # Verdicts
 
@@ -460,7 +516,7 @@ class Docket:
         for request_id in job.ids:
             request = self.request(request_id)
             if request is not None and request.state == OPEN:
-                request.tried = rule
+                request.tried, request.undecided_by = rule, None
                 self.consider(request, now)
 
     def _remember(self, answer: Answer) -> None:
@@ -516,9 +572,12 @@ class Docket:
         """A request is opened: told, and closed at once where the floor refuses it anyway."""
         self._register.enter(request, now)
         request.told, request.told_at = request.count, now.mono
-        names = [name.name for name in self.names(request)]
-        self._tell("pending", **request.facts(), names=names, dossier=self.dossier(request.container))
+        request.undecided_by = None
+        if (request.container, request.dest) not in self._heard:
+            self._listen(request.container, request.dest)
+        self._tell("pending", **self.facts(request))
         if request.floor:
+            names = [name.name for name in self.names(request)]
             self._close(request, FLOOR, "floor", now)
             self.rules.floored(request, names)
             return
@@ -557,7 +616,7 @@ class Docket:
             request = self.request(request_id)
             if request is not None:
                 self._names_left -= 1
-                self._tell("names", id=request.id, names=[name.name for name in self.names(request)])
+                self._tell("names", id=request.id, **told(self.names(request)))
                 self._try_rules_again(request, now)
 
     def _report(self, request: Request, now: Now) -> None:
@@ -596,6 +655,9 @@ class Docket:
     def _close(self, request: Request, state: str, why: str, now: Now) -> None:
         if self._register.close(request, state, now):
             self._unreported.pop(request.id, None)
+            self._nameless.pop(request.id, None)
+            if not self._register.any_at(request.container, request.dest):
+                self._heard.pop((request.container, request.dest), None)
             self._tell("closed", id=request.id, why=why)
 
     def _tell(self, kind: str, **fields: Any) -> None:

@@ -20,7 +20,7 @@ from .watch import CONTENTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Mapping, Tuple, Union
+    from typing import Callable, Mapping, Sequence, Tuple, Union
 
     from .docket import Docket
     from .happenings import Message, Name
@@ -110,7 +110,7 @@ class Fleet:
             self.sources.append(self._reader(one))
             if one.pidfd >= 0:
                 self._watch_end(one)
-            one.book = NameBook(os.path.join(one.state_dir, "dnsmasq.log"))
+            one.book = NameBook(os.path.join(one.state_dir, "dnsmasq.log"), 1 / len(self.containers))
             one.log = ShieldLog(os.path.join(one.state_dir, "audit.jsonl"), one.started_at)
             files.watch(one.state_dir, CONTENTS)
             self._read_names(one, clocks.now())
@@ -177,7 +177,7 @@ class Fleet:
         for one in self.containers:
             if one.book is not None and one.book.behind:
                 for dest in one.book.catch_up():
-                    self._docket.learn(one.name, dest, one.book.names(dest), now)
+                    self._docket.learn(one.name, dest, now)
 
     def stop(self) -> None:
         """The session ends: what ends from now on was meant to."""
@@ -209,11 +209,17 @@ class Fleet:
 
     # Names
 
+    def names(self, container: str, dest: str) -> Sequence[Name]:
+        """Those known for an address now, the one looked up last first."""
+        if self._replay is not None:
+            return self._replay.names(dest)
+        return next((one.names(dest) for one in self.containers if one.name == container), ())
+
     def _read_names(self, one: Watched, now: Now) -> None:
         """Brings the names up to date; those of waiting requests are told where they have changed."""
         if one.book is not None:
             for dest in one.book.look():
-                self._docket.learn(one.name, dest, one.book.names(dest), now)
+                self._docket.learn(one.name, dest, now)
 
     def _next_slice(self) -> float | None:
         """At once, while there is history to be read."""
@@ -231,15 +237,13 @@ class Fleet:
         if isinstance(message, Started) and one in self._resuming:
             self._resuming.remove(one)
             self._docket.warn(f"{one.name}: terok-shield's reader has ended: we read the packet log now")
-        names: tuple[Name, ...] = ()
         if isinstance(message, Event) and message.kind == "pending":
             self._read_names(one, now)
-            names = one.names(message.dest)
-        self._take(one, message, names, now)
+        self._take(one, message, now)
 
-    def _take(self, one: Watched, message: object, names: tuple[Name, ...], now: Now) -> None:
+    def _take(self, one: Watched, message: object, now: Now) -> None:
         if isinstance(message, Event):
-            self._docket.handle(one.name, message, names, now)
+            self._docket.handle(one.name, message, now)
         elif isinstance(message, Lost):
             self._docket.lost(one.name, message.count, message.where)
         elif isinstance(message, Exited) and message.reason == "poststop" and one.pidfd < 0:
@@ -310,7 +314,7 @@ class Fleet:
         """A blocked packet that the bridge reader has told."""
         source = next(source for source in self.sources if source.watched is one)
         if source.kind == "audit-log":
-            self._docket.handle(one.name, event, one.names(event.dest), now)
+            self._docket.handle(one.name, event, now)
         elif not self._listened:
             one.blocked_before += 1  # while it was found out who listens
 
@@ -349,9 +353,9 @@ class Fleet:
     def _replayed(self, source: ReplaySource, message: object, now: Now) -> None:
         dest = getattr(message, "dest", "")
         if isinstance(message, (Event, Lost)):
-            self._take(source.watched, message, source.names(dest) if dest else (), now)
+            self._take(source.watched, message, now)
         elif dest:  # `recording.Learnt`: more is known of an address
-            self._docket.learn(source.watched.name, dest, source.names(dest), now)
+            self._docket.learn(source.watched.name, dest, now)
         self._drain(now)
 
     def _replay_over(self, source: ReplaySource, _now: Now) -> None:

@@ -11,7 +11,6 @@ from . import addresses
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .docket import Docket
-    from .happenings import Name
     from .requests import Request
 
 
@@ -45,7 +44,7 @@ class Group:
 
 def key_of(docket: Docket, request: Request) -> tuple[str, str]:
     """Which group a request is in; one that wants a warning of its own stands by its address."""
-    name = None if request.guarded else shown_name(docket, request)
+    name = None if request.guarded else docket.shown_name(request)
     return (request.container, request.dest if name is None else name.name)
 
 
@@ -62,13 +61,7 @@ def groups(docket: Docket) -> list[Group]:
     return list(found.values())
 
 
-def shown_name(docket: Docket, request: Request) -> Name | None:
-    """The name that a request is shown under: the one looked up last that may be a target, else the last."""
-    names = docket.names(request)
-    return next((name for name in names if addresses.is_target_name(name.name)), names[0] if names else None)
-
-
 def target_name(docket: Docket, request: Request) -> str:
     """The name that `A` would allow: the one that is shown, if it may be a target; else ""."""
-    name = shown_name(docket, request)
+    name = docket.shown_name(request)
     return name.name if name is not None and addresses.is_target_name(name.name) else ""

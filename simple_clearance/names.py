@@ -25,9 +25,10 @@ CHUNKS = 32
 
 
 class NameBook:
-    """The names of one container's addresses; `path` is its `dnsmasq.log`."""
+    """The names of one container's addresses; `path` is its `dnsmasq.log`, `share` its part of the bounds."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, share: float = 1.0) -> None:
+        self._share = share
         self._follower = Follower(path, tail=TAIL)
         self._log: DnsLog | None = None
         self._earlier: DnsLog | None = None
@@ -85,7 +86,7 @@ class NameBook:
 
     def _begin(self) -> None:
         before = self._follower.started_at
-        self._log = DnsLog(middle=before > 0)
+        self._log = DnsLog(middle=before > 0, share=self._share)
         if before > 0:
             self._earlier = self._log.earlier()
             self._history = self._follower.open_again()

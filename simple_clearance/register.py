@@ -12,7 +12,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Iterable
 
-    from .happenings import Name
     from .moment import Now
     from .requests import Key
 
@@ -30,7 +29,6 @@ class Register:
         self._closed: dict[Key, None] = {}
         # By container and address; a list only where there are several: 80 bytes less for each of the others
         self._at: dict[str, dict[str, Request | list[Request]]] = {}
-        self._names: dict[tuple[str, str], tuple[Name, ...]] = {}
 
     def get(self, key: Key) -> Request | None:
         """The request of that container, address, protocol and port, open or closed."""
@@ -54,18 +52,6 @@ class Register:
     def any_at(self, container: str, dest: str) -> bool:
         """Whether any request of an address is open: there may be thousands, so without a list of them."""
         return dest in self._at.get(container, ())
-
-    def names(self, container: str, dest: str) -> tuple[Name, ...]:
-        """The names seen on an address, the one looked up last first."""
-        return self._names.get((container, dest), ())
-
-    def set_names(self, container: str, dest: str, names: tuple[Name, ...]) -> None:
-        self._names[container, dest] = names
-
-    def drop_names(self, container: str, dest: str) -> None:
-        """Of an address that nothing waits for, nothing is kept."""
-        if not self.any_at(container, dest):
-            self._names.pop((container, dest), None)
 
     def add(self, request: Request) -> bool:
         """Remembers a new request; False when every one that is remembered is open or muted."""
@@ -109,6 +95,5 @@ class Register:
         if key is None:
             return False
         del self._closed[key]
-        request = self._requests.pop(key)
-        self.drop_names(request.container, request.dest)
+        del self._requests[key]
         return True

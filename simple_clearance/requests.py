@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from .happenings import Event
     from .moment import Now
-    from .policy import Rule
+    from .policy import Policy, Rule
 
     Key = Tuple[str, str, Optional[int], Optional[int]]
 
@@ -34,13 +34,13 @@ class Request:
 
     `failure` is what the last verdict on it came to when it did not help; `tried` is the policy's
     rule whose verdict did not lead to it, None before any; `by_hand` that the operator wants to be
-    asked, whatever the rules say.
+    asked, whatever the rules say; `undecided_by` the policy that left it open, knowing what is known.
     """
 
     __slots__ = (
         "by_hand", "changed", "container", "count", "dest", "failure", "first", "floor", "id", "key",
         "last", "port", "private", "proto", "reader_id", "state", "told", "told_at", "touched", "tried",
-        "uid",
+        "uid", "undecided_by",
     )  # fmt: skip
 
     def __init__(self, container: str, event: Event, now: Now) -> None:
@@ -61,6 +61,7 @@ class Request:
         self.failure = ""
         self.tried: Rule | None = None
         self.by_hand = False
+        self.undecided_by: Policy | None = None
         self.told = 0  # the count that was last reported
         self.told_at = now.mono
 

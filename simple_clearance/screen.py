@@ -8,7 +8,7 @@ line; the keys come last.  Every function returns lines of printable ASCII no lo
 from __future__ import annotations
 
 from . import addresses
-from .groups import shown_name, target_name
+from .groups import target_name
 from .layout import columns, folded
 from .text import ELLIPSIS, clip_right, count, printable
 
@@ -73,7 +73,7 @@ def head(facts: dict[str, Any], width: int, when: str, place: str = "") -> list[
 def name_lines(docket: Docket, group: Group, width: int) -> list[str]:
     """The name, where it came from, and what else hangs on it."""
     request = group.lead
-    names, first = docket.names(request), shown_name(docket, request)
+    names, first = docket.names(request), docket.shown_name(request)
     if first is None:
         return ["  no name known"]
     name = printable(first.name, width - 5)
@@ -290,7 +290,7 @@ def help_lines(width: int) -> list[str]:
 
 
 def group_label(docket: Docket, group: Group, width: int) -> str:
-    name = shown_name(docket, group.lead)
+    name = docket.shown_name(group.lead)
     label = name.name if name is not None and group.key[1] == name.name else group.lead.dest
     return printable(label, max(8, width))
 

@@ -23,10 +23,11 @@ from .watch import Folders, Wakeups
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Mapping
+    from typing import Mapping, Sequence
 
     from .docket import Record
     from .front import Front
+    from .happenings import Name
     from .moment import Now
     from .policyfile import PolicyFile
     from .records import Log, Profile
@@ -73,7 +74,7 @@ class Session:
         self._options = options
         self._environ = environ
         self._loop = Loop()
-        self._docket = Docket(answer=options.answer)
+        self._docket = Docket(answer=options.answer, names=self._names)
         self._fleet = Fleet(self._loop, self._docket, options, self._trace, self._end, self._drain)
         self._runner = Runner(self._loop, self._docket, options.shield, options.verdict_timeout, self._trace)
         self._guard = Guard(self._loop, {}, self._hub_appeared)
@@ -421,6 +422,9 @@ class Session:
         for record in (self._log, self._profile):
             if record is not None:
                 record.close()
+
+    def _names(self, container: str, dest: str) -> Sequence[Name]:
+        return self._fleet.names(container, dest)
 
     def _trace(self, text: str) -> None:
         if self._options.debug:

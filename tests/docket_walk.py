@@ -160,9 +160,8 @@ class Walk:
         self.docket.set_painted(ids, self.bench.now)
 
     def do_learn(self):
-        self.docket.learn(
-            self.rng.choice(CONTAINERS), self.rng.choice(DESTS), tuple(self.some_names()), self.bench.now
-        )
+        container = self.rng.choice(CONTAINERS)
+        self.bench.learn(self.rng.choice(DESTS), *self.some_names(), container=container)
 
     def do_policy(self):
         if self.rng.random() < 0.3:

@@ -48,7 +48,8 @@ class Bench:
     """A docket and a clock.  `records` are all that it has told."""
 
     def __init__(self, **options):
-        self.docket = Docket(**options)
+        self.known = {}
+        self.docket = Docket(names=lambda container, dest: self.known.get((container, dest), ()), **options)
         self.mono = 1000.0
         self.records = []
         self.docket.add_container("c1", 18, {})
@@ -64,8 +65,14 @@ class Bench:
         return [record for record in found if not kinds or record["type"] in kinds]
 
     def event(self, kind, dest, port=443, proto=6, container="c1", count=1, names=(), **fields):
-        names = tuple(one if isinstance(one, Name) else name(one) for one in names)
-        self.docket.handle(container, Event(kind, dest, port, proto, count=count, **fields), names, self.now)
+        if names:
+            self.learn(dest, *names, container=container)
+        self.docket.handle(container, Event(kind, dest, port, proto, count=count, **fields), self.now)
+
+    def learn(self, dest, *names, container="c1"):
+        """These are the names of an address from now on, the one looked up last first."""
+        self.known[container, dest] = [one if isinstance(one, Name) else name(one) for one in names]
+        self.docket.learn(container, dest, self.now)
 
     def blocked(self, dest="203.0.113.10", port=443, **fields):
         self.event("pending", dest, port, **{"uid": 1000, **fields})

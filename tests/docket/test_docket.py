@@ -135,8 +135,8 @@ def test_no_again_comes_after_closed(bench):
 def test_names_learnt_later_are_told_all_of_them(bench):
     bench.blocked()
     bench.take()
-    bench.docket.learn("c1", "203.0.113.10", (name("www.example.com"),), bench.now)
-    bench.docket.learn("c1", "203.0.113.10", (name("api.example.com"), name("www.example.com")), bench.now)
+    bench.learn("203.0.113.10", name("www.example.com"))
+    bench.learn("203.0.113.10", name("api.example.com"), name("www.example.com"))
     assert bench.take() == [
         {"type": "names", "id": "r1", "names": ["www.example.com"]},
         {"type": "names", "id": "r1", "names": ["api.example.com", "www.example.com"]},
@@ -148,7 +148,7 @@ def test_names_that_come_with_a_retry_are_told_too(bench):
     bench.take()
     bench.blocked(names=["www.example.com"])
     assert bench.take("names") == [{"type": "names", "id": "r1", "names": ["www.example.com"]}]
-    bench.docket.learn("c1", "203.0.113.10", (name("www.example.com"),), bench.now)
+    bench.learn("203.0.113.10", name("www.example.com"))
     assert bench.take() == []
 
 
@@ -156,9 +156,7 @@ def test_a_name_looked_up_again_is_not_told_again(bench):
     bench.blocked(names=["a.example.com", "b.example.com"])
     bench.take()
     for first, second in (("b", "a"), ("a", "b")) * 10:
-        bench.docket.learn(
-            "c1", "203.0.113.10", (name(f"{first}.example.com"), name(f"{second}.example.com")), bench.now
-        )
+        bench.learn("203.0.113.10", name(f"{first}.example.com"), name(f"{second}.example.com"))
     assert bench.take() == []
     assert [one.name for one in bench.docket.names(bench.docket.request("r1"))] == [
         "a.example.com",
@@ -167,11 +165,11 @@ def test_a_name_looked_up_again_is_not_told_again(bench):
 
 
 def test_nothing_is_told_of_names_of_an_address_that_nobody_asks_about(bench):
-    bench.docket.learn("c1", "203.0.113.10", (name("www.example.com"),), bench.now)
+    bench.learn("203.0.113.10", name("www.example.com"))
     bench.blocked()
     bench.answer("skip", "r1")
     bench.take()
-    bench.docket.learn("c1", "203.0.113.10", (name("www.example.com"),), bench.now)
+    bench.learn("203.0.113.10", name("www.example.com"))
     assert bench.take() == []
 
 
@@ -833,11 +831,11 @@ def test_memory_has_a_bound_however_many_destinations_there_are(case):
     assert max(map(len, tables(bench.docket))) == REMEMBERED
 
 
-def test_names_of_what_is_not_remembered_are_not_either(bench):
+def test_of_names_only_what_is_shown_of_waiting_addresses_is_kept(bench):
     flood(bench, REMEMBERED + 1000)
-    allowed_at = bench.mono
-    assert len(bench.docket._register._names) <= REMEMBERED
-    assert bench.mono == allowed_at
+    assert len(bench.docket._heard) == REMEMBERED
+    bench.answer("skip", *bench.ids())
+    assert not bench.docket._heard
 
 
 def test_packets_let_out_while_a_verdict_runs_are_not_all_remembered(bench):

@@ -114,7 +114,7 @@ def test_names_learnt_later_are_held_against_the_rules():
     bench = bench_with("allow *.example.com")
     bench.blocked()
     assert bench.run() == []
-    bench.docket.learn("c1", "203.0.113.10", (name("www.example.com"),), bench.now)
+    bench.learn("203.0.113.10", name("www.example.com"))
     assert bench.run(opened=["203.0.113.10"]) == ["allow c1 www.example.com"]
 
 
@@ -132,7 +132,7 @@ def test_an_automatic_verdict_that_failed_is_not_tried_over_and_over():
     for step in range(50):
         bench.mono += 1
         bench.blocked()
-        bench.docket.learn("c1", "203.0.113.10", (name("n%d.example.org" % step),), bench.now)
+        bench.learn("203.0.113.10", name("n%d.example.org" % step))
     assert bench.run("failed", took=0) == []
     assert bench.ids() == ["r1"]
     bench.mono += 20
@@ -147,7 +147,7 @@ def test_what_is_painted_no_rule_decides_until_it_is_let_go_of():
     bench.docket.set_painted(["r1"], bench.now)
     set_rules(bench, "deny 203.0.113.0/24")
     bench.blocked("203.0.113.1")
-    bench.docket.learn("c1", "203.0.113.1", (name("www.example.com"),), bench.now)
+    bench.learn("203.0.113.1", name("www.example.com"))
     assert bench.run() == ["deny c1 203.0.113.2"]
     bench.docket.set_painted((), bench.now)
     assert bench.run() == ["deny c1 203.0.113.1"]

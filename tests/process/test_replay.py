@@ -504,7 +504,7 @@ def test_what_a_session_logs_is_the_same_events_when_it_is_replayed(tmp_path):
             count = chance.randrange(1, 9)
             sent[key] = sent.get(key, 0) + count
             private = key[0].startswith("10.")
-            docket.handle("c1", Event("pending", *key, 6, private=private, count=count), (), now)
+            docket.handle("c1", Event("pending", *key, 6, private=private, count=count), now)
         elif step < 0.9:
             for request in docket.waiting():
                 docket.answer(chance.choice(("skip", "skip", "allow")), [request.id], now, "script")

@@ -206,7 +206,7 @@ def test_any_other_key_changes_nothing_and_says_so(stage, key):
 
 def test_names_learnt_later_are_not_painted_over_the_question(stage):
     stage.blocked()
-    stage.docket.learn("c1", "203.0.113.10", (name("www.example.com"),), stage.now)
+    stage.learn("203.0.113.10", name("www.example.com"))
     stage.refresh()
     assert "www.example.com" not in stage.text
     stage.key("A")
@@ -218,7 +218,7 @@ def test_names_learnt_later_are_not_painted_over_the_question(stage):
 
 def test_the_name_that_a_key_allows_is_the_one_that_was_painted(stage):
     stage.blocked(names=["www.example.com"])
-    stage.docket.learn("c1", "203.0.113.10", (name("evil.example"), name("www.example.com")), stage.now)
+    stage.learn("203.0.113.10", name("evil.example"), name("www.example.com"))
     stage.key("A")
     assert stage.keys.startswith("y allow www.example.com ")
     stage.key("y")
@@ -227,7 +227,7 @@ def test_the_name_that_a_key_allows_is_the_one_that_was_painted(stage):
 
 def test_painted_anew_for_another_size_the_name_that_stands_there_is_the_one_allowed(stage):
     stage.blocked(names=["www.example.com"])
-    stage.docket.learn("c1", "203.0.113.10", (name("cdn.example"), name("www.example.com")), stage.now)
+    stage.learn("203.0.113.10", name("cdn.example"), name("www.example.com"))
     stage.resize(100, 24)
     stage.key("A")
     assert stage.keys.startswith("y allow cdn.example ")
@@ -237,7 +237,7 @@ def test_painted_anew_for_another_size_the_name_that_stands_there_is_the_one_all
 
 def test_a_painted_question_that_gains_a_name_by_a_new_size_gains_its_key_too(stage):
     stage.blocked()
-    stage.docket.learn("c1", "203.0.113.10", (name("www.example.com"),), stage.now)
+    stage.learn("203.0.113.10", name("www.example.com"))
     stage.resize(100, 24)
     assert "A name" in stage.keys
     stage.key("A")
@@ -929,7 +929,7 @@ def test_what_was_typed_while_it_was_stopped_is_told():
 def test_details_and_the_question_below_them_know_the_same_names():
     stage = Stage()
     stage.blocked()
-    stage.docket.learn("c1", "203.0.113.10", (name("www.example.com"),), stage.now)
+    stage.learn("203.0.113.10", name("www.example.com"))
     stage.refresh()
     stage.key("i")
     told, _, question = stage.text.rpartition("c1  203.0.113.10")

@@ -32,12 +32,12 @@ class Script:
     """A docket with some open requests, and the answers of a script to it."""
 
     def __init__(self, requests=1, names=()):
-        self.docket = Docket()
+        self.docket = Docket(names=lambda container, dest: known)
         self.errors = []
         self.answers = Answers(self.docket, lambda message, line: self.errors.append((message, line)))
+        known = tuple(Name(name, "", "") for name in names)
         for number in range(requests):
-            known = tuple(Name(name, "", "") for name in names)
-            self.docket.handle("c1", blocked(number), known, now())
+            self.docket.handle("c1", blocked(number), now())
 
     def say(self, text):
         self.answers.feed(text if isinstance(text, bytes) else text.encode(), now())
@@ -265,9 +265,7 @@ def test_an_answer_decides_the_request_it_cites_or_nothing(seed):
                 told[record["id"]] = record
         step = chance.random()
         if step < 0.35:
-            script.docket.handle(
-                "c1", blocked(chance.randrange(12), chance.choice((80, 443))), (), now(clock)
-            )
+            script.docket.handle("c1", blocked(chance.randrange(12), chance.choice((80, 443))), now(clock))
         elif step < 0.75:
             request_id = chance.choice([*told, "r0", "r9999", "x"])
             action = chance.choice(("allow", "deny", "skip", "mute"))
@@ -392,7 +390,7 @@ class Slow:
                 self.backlog += len(line(admitted, "t"))
 
     def block(self, number, at=0.0):
-        self.docket.handle("c1", blocked(number), (), now(at))
+        self.docket.handle("c1", blocked(number), now(at))
         self.pump()
 
     def ids(self, kind):
