@@ -54,7 +54,7 @@ def folder(python: Python) -> str:
 
 def changed(archive: str, path: Path, change: Callable[[str, bytes], bytes | None]) -> str:
     """The archive again, at `path`, each entry as `change(name, data)` has it, or without it."""
-    with zipfile.ZipFile(archive) as good, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as other:
+    with zipfile.ZipFile(archive) as good, zipfile.ZipFile(path, "w") as other:
         for name in good.namelist():
             data = change(name, good.read(name))
             if data is not None:
@@ -62,8 +62,11 @@ def changed(archive: str, path: Path, change: Callable[[str, bytes], bytes | Non
     return str(path)
 
 
-def uncompiled(archive: str, path: Path) -> str:
-    return changed(archive, path, lambda name, data: None if name.endswith(".pyc") else data)
+@pytest.fixture(scope="module")
+def uncompiled(pyz: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The path of an archive with the sources alone."""
+    path = tmp_path_factory.mktemp("uncompiled") / "simple-clearance.pyz"
+    return changed(pyz, path, lambda name, data: None if name.endswith(".pyc") else data)
 
 
 # --- the build
@@ -120,36 +123,43 @@ def test_it_is_small_for_however_many_versions(archive: str) -> None:
     assert os.path.getsize(archive) < 2 << 20
 
 
-def test_a_failed_build_says_why_and_leaves_what_was_there(tmp_path: Path) -> None:
-    out = tmp_path / "out.pyz"
-    out.write_bytes(b"the old one")
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    """A checkout whose package is next to nothing."""
     shutil.copy(BUILD, tmp_path)
-    build = [sys.executable, str(tmp_path / "build_zipapp.py"), "-o"]
-    empty = "build_zipapp.py: %s is not there\n" % (tmp_path / "simple_clearance" / "__main__.py")
-    assert run(*build, str(out)) == (1, "", empty)
     (tmp_path / "simple_clearance").mkdir()
     (tmp_path / "simple_clearance" / "__main__.py").write_text("")
-    code, shown, told = run(*build, str(tmp_path / "nowhere" / "out.pyz"))
-    assert (code, shown, told.count("\n")) == (1, "", 1) and told.endswith(": No such file or directory\n")
+    return tmp_path
+
+
+def test_a_failed_build_says_why_and_leaves_what_was_there(tiny: Path) -> None:
+    def built(*words: str) -> str:
+        code, shown, told = run(sys.executable, str(tiny / "build_zipapp.py"), *words)
+        assert (code, shown, told.count("\n")) == (1, "", 1)
+        return told
+
+    out = tiny / "out.pyz"
+    out.write_bytes(b"the old one")
     lost = "build_zipapp.py: /no/python: No such file or directory\n"
-    assert run(*build, str(out), "--for", "/no/python") == (1, "", lost)
-    assert run(*build, str(out), "--for", "false") == (1, "", "build_zipapp.py: false: status 1\n")
-    (tmp_path / "simple_clearance" / "chaff.py").write_text("fine = 1\ndef broken(:\n")
-    code, shown, told = run(*build, str(out))
-    assert (code, shown, told.count("\n")) == (1, "", 1)
-    assert told.startswith("build_zipapp.py: %s: simple_clearance/chaff.py:2: " % sys.executable)
+    assert built("-o", str(out), "--for", "/no/python") == lost
+    assert built("-o", str(out), "--for", "false") == "build_zipapp.py: false: status 1\n"
+    assert built("-o", str(tiny / "nowhere" / "out.pyz")).endswith(": No such file or directory\n")
+    (tiny / "simple_clearance" / "chaff.py").write_text("fine = 1\ndef broken(:\n")
+    broken = "build_zipapp.py: %s: simple_clearance/chaff.py:2: " % sys.executable
+    assert built("-o", str(out)).startswith(broken)
+    (tiny / "simple_clearance" / "__main__.py").unlink()
+    absent = "build_zipapp.py: %s is not there\n" % (tiny / "simple_clearance" / "__main__.py")
+    assert built("-o", str(out)) == absent
     assert out.read_bytes() == b"the old one"
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["build_zipapp.py", "out.pyz", "simple_clearance"]
+    assert sorted(p.name for p in tiny.iterdir()) == ["build_zipapp.py", "out.pyz", "simple_clearance"]
 
 
 # --- it runs
 
 
 @pytest.mark.parametrize("form", ["compiled", "sources"])
-def test_every_python_runs_it(every_python: Python, archive: str, tmp_path: Path, form: str) -> None:
-    if form == "sources":
-        archive = uncompiled(archive, tmp_path / "sources.pyz")
-    argv = [every_python.path, "-I", "-W", "error", archive]
+def test_every_python_runs_it(every_python: Python, archive: str, uncompiled: str, form: str) -> None:
+    argv = [every_python.path, "-I", "-W", "error", archive if form == "compiled" else uncompiled]
     assert run(*argv, "--version") == SAYS_ITS_VERSION
     code, shown, told = run(*argv, "--help")
     assert (code, told) == (0, "") and shown.startswith("usage: simple-clearance")
@@ -232,14 +242,14 @@ def test_the_checkout_runs_as_a_module(every_python: Python) -> None:
     assert run(*argv, "--version", cwd=ROOT) == SAYS_ITS_VERSION
 
 
-def test_an_old_python_is_told_so_in_one_line(old_python: Python, pyz: str, tmp_path: Path) -> None:
-    out = tmp_path / "out.pyz"
+def test_an_old_python_is_told_so_in_one_line(old_python: Python, pyz: str, tiny: Path) -> None:
+    build = [str(tiny / "build_zipapp.py"), "-o", str(tiny / "out.pyz")]
     is_old = "needs Python 3.8 or later, this is %d.%d\n" % old_python.version[:2]
     assert run(old_python.path, pyz, "c1") == (3, "", "simple-clearance: " + is_old)
-    assert run(old_python.path, BUILD, "-o", str(out)) == (3, "", "build_zipapp.py: " + is_old)
-    argv = [sys.executable, BUILD, "-o", str(out), "--for", old_python.path]
-    assert run(*argv) == (1, "", "build_zipapp.py: %s: %s" % (old_python.path, is_old))
-    assert not out.exists()
+    assert run(old_python.path, *build) == (3, "", "build_zipapp.py: " + is_old)
+    build = [sys.executable, *build, "--for", old_python.path]
+    assert run(*build) == (1, "", "build_zipapp.py: %s: %s" % (old_python.path, is_old))
+    assert not (tiny / "out.pyz").exists()
 
 
 def test_what_an_old_python_must_read_has_nothing_new_in_it() -> None:
@@ -295,19 +305,16 @@ def test_what_was_compiled_by_another_python_does_not_run(
     assert (code, told) == (0, "") and shown.startswith("usage: simple-clearance")
 
 
-@pytest.mark.parametrize("name", ["cli", "options", "session", "screen"])
-@pytest.mark.parametrize("form", ["compiled", "sources"])
+@pytest.mark.parametrize("module", ["cli", "options", "session", "screen.py", "screen"])
 def test_one_whose_bytes_have_changed_says_so_in_a_line(
-    every_python: Python, archive: str, tmp_path: Path, form: str, name: str
+    every_python: Python, archive: str, uncompiled: str, tmp_path: Path, module: str
 ) -> None:
-    """Whichever module it is, and whoever imports it."""
-    path = str(tmp_path / "damaged.pyz")
-    if form == "sources":
-        entry = "simple_clearance/%s.py" % name
-        uncompiled(archive, Path(path))
-    else:
-        entry = folder(every_python) + "simple_clearance/%s.pyc" % name
-        shutil.copy(archive, path)
+    """Whichever module it is, and whoever imports it, compiled or not."""
+    compiled = not module.endswith(".py")
+    entry = "simple_clearance/" + module
+    if compiled:
+        entry = folder(every_python) + entry + ".pyc"
+    path = shutil.copy(archive if compiled else uncompiled, tmp_path / "damaged.pyz")
     with zipfile.ZipFile(path) as z:
         item = z.getinfo(entry)
     with open(path, "r+b") as file:
