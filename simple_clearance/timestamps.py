@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-
-_TIME = re.compile(
+_TIME = (
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt ]([0-9]{2}):([0-9]{2}):([0-9]{2})(\.[0-9]+)?"
     r"(?:[Zz]|([+-])([0-9]{2}):([0-9]{2}))?\Z"
 )
@@ -31,7 +29,9 @@ def stamp(wall: float) -> str:
 
 def seconds(text: str) -> float | None:
     """Seconds since the epoch of a time, UTC where it has no offset; None for any other text."""
-    match = _TIME.match(text)
+    import re  # which the reader, who only writes times, would have to wait for
+
+    match = re.match(_TIME, text)
     if match is None:
         return None
     year, month, day, hour, minute, second = map(int, match.groups()[:6])
