@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import termios
@@ -65,12 +66,7 @@ class Desk:
         return self.t.expect(KEYS)  # type: ignore[no-any-return]
 
     def wait_for_keys(self, painted: Found, own: bool = False) -> None:
-        """Wait until keys count for what was painted: some time after its write has returned.
-
-        That it has is seen by the session's sleeping again, however slow the machine is.
-        """
-        written = max(painted.at, self.t.settled())
-        time.sleep(max(0.0, written + (ARMED_OWN if own else ARMED) + MARGIN - time.monotonic()))
+        wait_for_keys(self.t, painted, own)
 
     def settled(self) -> None:
         """Wait until reader and session sleep: what has been blocked so far has been told."""
@@ -131,6 +127,30 @@ class Desk:
         eventually(lambda: not self.processes(), what="no process of ours is left")
         if os.path.exists("/proc/%d/net" % self.lab.pid):
             eventually(lambda: self.lab.holder() == 0, what="the NFLOG group is free")
+
+
+def wait_for_keys(t: Session, painted: Found, own: bool = False) -> None:
+    """Wait until keys count for what was painted: some time after its write has returned.
+
+    That it has is seen by the session's sleeping again, however slow the machine is.
+    """
+    written = max(painted.at, t.settled())
+    time.sleep(max(0.0, written + (ARMED_OWN if own else ARMED) + MARGIN - time.monotonic()))
+
+
+def lists(t: Session, number: int) -> None:
+    """Open the list, again and again until so many wait."""
+
+    def once() -> bool:
+        t.send("l")
+        waiting = t.expect(re.compile(r"(\d+) waiting")).groups[0]
+        t.expect("l back")
+        if waiting != str(number):
+            t.send("l")
+            t.expect(KEYS)
+        return waiting == str(number)
+
+    eventually(once, what="%d are listed" % number)
 
 
 def as_opened() -> list[object]:

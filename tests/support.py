@@ -35,6 +35,24 @@ def eventually(condition: Callable[[], T], timeout: float = PATIENCE, what: str 
         time.sleep(0.01)
 
 
+# --- work that grows
+
+
+def grows_evenly(prepare: Callable[[int], Callable[[], object]], number: int) -> bool:
+    """Whether work that is prepared for a number costs some four times as much for four times that, not 16.
+
+    In processor time; of several tries the best counts, since what else the machine does only adds.
+    """
+
+    def cost(size: int) -> float:
+        work = prepare(size)
+        began = time.process_time()
+        work()
+        return time.process_time() - began
+
+    return any(cost(4 * number) < 8 * cost(number) for _ in range(5))
+
+
 # --- which tests run
 
 

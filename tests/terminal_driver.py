@@ -283,6 +283,11 @@ class Session:
         return not select.select([], [self.slave], [], 0)[1]
 
     @property
+    def unread(self) -> int:
+        """Bytes that were typed and not read yet, where lines don't matter to the program."""
+        return int(struct.unpack("i", fcntl.ioctl(self.slave, termios.FIONREAD, b"\0" * 4))[0])
+
+    @property
     def foreground_pgid(self) -> int:
         return os.tcgetpgrp(self.master)
 

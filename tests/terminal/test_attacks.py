@@ -13,8 +13,8 @@ import endtoend
 import pytest
 from endtoend import KEYS
 from stage import Bench, Stage, name
-from support import eventually
-from terminal_driver import PROMPT
+from support import eventually, grows_evenly, thorough
+from terminal_driver import state
 
 from simple_clearance import layout, notices
 from simple_clearance.docket import NAMES_PER_SECOND, NAMES_TOLD
@@ -23,10 +23,6 @@ desk = endtoend.desk
 
 ADDRESS = "203.0.113.10"
 LONG = "2001:db8:5:1234:5678:9abc:def0:1234"
-LATENCY = 3.0
-"""Seconds within which a key is answered whatever goes on inside, on a busy machine."""
-SECOND = 2.0
-"""CPU seconds for what took fifteen when its cost grew with the square of a flood."""
 
 
 # --- the screen
@@ -110,40 +106,53 @@ def test_a_name_is_broken_before_its_dots_only(width):
 # --- floods
 
 
-def many_addresses(stage, number=20000):
-    for index in range(number):
-        Bench.blocked(stage, "198.%d.%d.%d" % (18 + index // 65536, index // 256 % 256, index % 256),
-                      names=["x.example.com"])  # fmt: skip
-    stage.refresh()
-
-
-def cpu_of(work):
-    began = time.process_time()
-    work()
-    return time.process_time() - began
-
-
-def allow_all(stage, number):
-    for key in ["l", "*", "a", *str(number), "\r"]:
-        stage.key(key)
-
-
-def test_allowing_all_of_a_flood_freezes_nothing_nor_does_leaving_it():
-    number = 20000
+def many_addresses(number):
+    """A stage where so many wait, and the keys that allow all of them."""
     stage = Stage(emulate=False)
     stage.auto = False
-    many_addresses(stage, number)
-    assert cpu_of(lambda: allow_all(stage, number)) < SECOND
-    assert len(stage.docket.jobs()) == number
+    for index in range(number):
+        Bench.blocked(stage, "198.18.%d.%d" % (index // 256, index % 256), names=["x.example.com"])
+    stage.refresh()
+    return stage, ["l", "*", "a", *str(number), "\r"]
+
+
+def allowing_all(number):
+    stage, keys = many_addresses(number)
+
+    def work():
+        for key in keys:
+            stage.key(key)
+        assert len(stage.docket.jobs()) == number
+
+    return work
+
+
+def going_on_behind_all_of_them(number):
+    stage, keys = many_addresses(number)
+    for key in keys:
+        stage.key(key)
     stage.start()
 
-    def goes_on():
-        for index in range(2000):
+    def work():
+        for index in range(number // 4):
             stage.event("allowed", f"203.0.113.{index % 250}")
             stage.event("pending", f"192.0.2.{index % 250}", port=index + 1)
 
-    assert cpu_of(goes_on) < SECOND
-    assert cpu_of(lambda: stage.docket.stop("c1", stage.now)) < SECOND
+    return work
+
+
+def leaving_all_of_them(number):
+    stage, keys = many_addresses(number)
+    for key in keys:
+        stage.key(key)
+    stage.start()
+    return lambda: stage.docket.stop("c1", stage.now)
+
+
+@pytest.mark.parametrize("what", [allowing_all, going_on_behind_all_of_them, leaving_all_of_them])
+def test_a_flood_answered_at_once_costs_no_more_than_its_size(what):
+    """Work that grows with its square, and whoever is inside freezes the prompt."""
+    assert grows_evenly(what, 1500)
 
 
 def test_a_name_learnt_for_thousands_of_requests_is_told_little_by_little_and_to_all():
@@ -169,15 +178,15 @@ def test_a_name_learnt_for_thousands_of_requests_is_told_little_by_little_and_to
     assert set(told) <= set(bench.ids())
 
 
-def test_thousands_of_ports_and_a_storm_of_look_ups_freeze_no_key(desk, tmp_path):
+def test_thousands_of_ports_and_a_storm_of_look_ups_freeze_no_key(desk, tmp_path, rounds):
     t = desk.sit("--log", str(tmp_path / "log"))
     desk.block()
     desk.lab.python(
         "import socket\n"
         "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
-        "for port in range(1, 20000):\n"
+        "for port in range(1, %d):\n"
         "    try: s.sendto(b'?', ('%s', port))\n"
-        "    except OSError: pass\n" % ADDRESS
+        "    except OSError: pass\n" % (rounds(20_000), ADDRESS)
     )
     over = threading.Event()
 
@@ -192,10 +201,9 @@ def test_thousands_of_ports_and_a_storm_of_look_ups_freeze_no_key(desk, tmp_path
     thread.start()
     try:
         for _ in range(3):
-            sent = t.send("i")
-            assert t.expect("uid inside", timeout=10).at - sent < LATENCY
+            t.send("i")
+            t.expect("uid inside")
             t.expect(KEYS)
-            t.quiet(0.2)
     finally:
         over.set()
         thread.join()
@@ -220,8 +228,8 @@ def test_a_log_that_grows_faster_than_it_is_read_freezes_no_key(desk):
     thread.start()
     try:
         for _ in range(3):
-            sent = t.send("i")
-            assert t.expect("uid inside", timeout=10).at - sent < LATENCY
+            t.send("i")
+            t.expect("uid inside")
             t.expect(KEYS)
     finally:
         over.set()
@@ -233,64 +241,20 @@ def test_a_log_that_grows_faster_than_it_is_read_freezes_no_key(desk):
 # --- the moment of a key
 
 
-def test_a_question_replaced_while_the_key_goes_down_takes_the_key_with_it(desk):
-    t = desk.sit()
-    for number in range(2):
-        here, other = "203.0.113.%d" % (20 + number), "203.0.113.%d" % (120 + number)
-        desk.wait_for_keys(desk.block(here))
-
-        def replace(here=here, other=other):
-            desk.lab.add("allow", here)
-            desk.lab.connect(here, 443)
-            desk.lab.connect(other, 443)
-
-        thread = threading.Thread(target=replace)
-        thread.start()
-        t.send("a")
-        thread.join()
-        asked = t.expect(KEYS)
-        desk.press("s", asked)
-        t.expect("  s not now")
-    assert not [target for target in desk.host.targets() if "203.0.113.12" in target]
-    desk.quit()
-
-
 def test_what_is_typed_while_the_session_is_stopped_decides_nothing(desk):
     t = desk.sit()
     desk.wait_for_keys(desk.block())
-    (pid,) = desk.processes("session")
-    os.kill(pid, signal.SIGSTOP)
-    eventually(lambda: state_of(pid) == "T", what="it is stopped")
+    t.kill(signal.SIGSTOP)
+    eventually(lambda: state(t.pid) == "T", what="it is stopped")
     t.send("a")
-    os.kill(pid, signal.SIGCONT)
+    eventually(lambda: t.unread, what="the key has arrived")
+    t.kill(signal.SIGCONT)
     t.expect("what was typed while this was stopped: ignored")
     t.expect(KEYS)  # painted anew
     t.quiet(0.3)
     assert desk.host.verdicts() == []
     t.send("\x03")
     desk.ends(5)
-
-
-def state_of(pid):
-    with open("/proc/%d/stat" % pid) as file:
-        return file.read().rpartition(")")[2].split()[0]
-
-
-def test_called_back_by_fg_the_question_is_painted_once(desk, interactive_shell):
-    t = desk.t = interactive_shell(env=desk.env)
-    t.send(" ".join(desk.argv("c1")) + "\n")
-    t.expect("watching c1", timeout=10)
-    desk.block()
-    t.send("\x1a")
-    t.expect(PROMPT)
-    before = len(t.text())
-    t.send("fg\n")
-    t.expect(KEYS)
-    t.quiet(0.3)
-    assert t.text()[before:].count(KEYS) == 1
-    t.send("\x03")
-    t.expect(PROMPT)
-    desk.nothing_is_left()
 
 
 # --- files under the session
@@ -315,23 +279,34 @@ def replaced(path, how):
             file.truncate(1 << 40)
 
 
-@pytest.mark.parametrize("how", ["fifo", "folder", "link", "loop", "huge"])
-def test_a_log_in_whose_place_there_is_something_else_holds_up_nothing(desk, how):
+HOW = ["fifo", "folder", "link", "loop", "huge"]
+
+
+def test_a_log_in_whose_place_there_is_something_else_holds_up_nothing(desk):
     t = desk.sit()
-    asked = desk.block()
-    for file in ("dnsmasq.log", "audit.jsonl"):
-        replaced(desk.c1.path(file), how)
-    assert desk.lab.connect("203.0.113.11", 443) != "connected"
-    sent = desk.press("s", asked)
-    assert t.expect("203.0.113.11", timeout=10).at - sent < LATENCY
+    asked = desk.block("203.0.113.1")
+    for number, how in enumerate(HOW):
+        for file in ("dnsmasq.log", "audit.jsonl"):
+            replaced(desk.c1.path(file), how)
+        address = "203.0.113.%d" % (number + 2)
+        assert desk.lab.connect(address, 443) != "connected"
+        if how == "huge":  # what there is to read keeps it busy for as long as one likes
+            endtoend.lists(t, 2)
+            break
+        desk.press("s", asked)
+        t.expect(address)
+        asked = t.expect(KEYS)
     t.send("\x03")
     desk.ends(5)
 
 
-@pytest.mark.parametrize("how", ["fifo", "folder", "link", "huge"])
-def test_a_state_directory_full_of_traps_holds_up_no_start(desk, how):
-    for file in ("policy/live", "live.allowed", "deny.list", "ruleset.nft", "dns.tier", "reader.pid"):
-        replaced(desk.c1.path(file), how)
+TRAPS = ("policy/live", "live.allowed", "deny.list", "ruleset.nft", "dns.tier", "reader.pid")
+
+
+@pytest.mark.parametrize("hows", [HOW, *thorough(*([how] for how in HOW))], ids="+".join)
+def test_a_state_directory_full_of_traps_holds_up_no_start(desk, hows):
+    for number, file in enumerate(TRAPS):
+        replaced(desk.c1.path(file), hows[number % len(hows)])
     desk.sit()
     desk.quit()
 
@@ -373,8 +348,7 @@ def test_a_verdict_command_that_lies_and_never_ends_talking_paints_only_what_is_
     t = desk.sit("--shield", str(fake))
     desk.press("A", desk.block())
     desk.press("y", t.expect("any other key: no"), own=True)
-    t.expect("A allow www.example.com ... done in", timeout=10)
-    t.quiet(0.2)
+    t.expect("A allow www.example.com ... done in")
     assert re.sub(rb"\x1b\[[0-9;]*m", b"", bytes(t.raw)).count(b"\x1b") == 0
     assert "0.0.0.0" not in t.text() and "203.0.113.99" not in t.text()
     assert "10.0.0.1" in t.text(), "what it says it opened is told, whatever it is"
