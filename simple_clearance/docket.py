@@ -533,7 +533,7 @@ class Docket:
         self.shields.blocked(container, event, now)
         request = self._register.get((container, event.dest, event.proto, event.port))
         before = self._proof.effect(container, event.dest)
-        if before is not None and self._proof.blocked(container, event, now) is not None:
+        if self._proof.blocked(container, event, now) is not None:
             if request is None:
                 self.counts["untold"] += event.count
                 return

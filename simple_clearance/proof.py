@@ -106,13 +106,13 @@ class Proof:
                 dest=event.dest,
                 port=event.port,
                 proto=event.proto,
-                seconds=round(max(0.0, now.mono - effect.since), 3),
+                seconds=round(now.mono - effect.since, 3),
             )
 
     def _still_blocked(
         self, effect: Effect, container: str, event: Event, reason: str | None, now: Now
     ) -> None:
-        if not effect.told_at or now.mono - effect.told_at >= STILL_EVERY:
+        if now.mono - effect.told_at >= STILL_EVERY:
             effect.told_at = now.mono
             self._tell(
                 "still_blocked", container=container, dest=event.dest, count=effect.blocked, reason=reason

@@ -193,7 +193,7 @@ class Effect:
         self.passed = False
         self.contradicted = False
         self.blocked = 0
-        self.told_at = 0.0
+        self.told_at = -1e9  # when it was told last that it is still blocked
 
     @property
     def by_name_rule(self) -> bool:

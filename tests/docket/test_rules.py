@@ -320,3 +320,59 @@ def test_a_dry_run_tells_what_it_would_do_and_closes_it():
     assert [r["why"] for r in records if r["type"] == "closed"] == ["dry-run"] * 2
     summary = bench.docket.summary()
     assert (summary["allowed"], summary["denied"], summary["open"]) == (0, 0, 0)
+
+
+# --- what a limit or a warning is not about
+
+
+def test_a_rule_without_effect_is_told_again_when_the_file_has_changed():
+    bench = bench_with("allow 10.0.0.0/8")
+    bench.blocked("10.0.0.1", private=True)
+    set_rules(bench, "# the same\nallow 10.0.0.0/8")
+    bench.blocked("10.0.0.2", private=True)
+    assert len(bench.take("error")) == 2
+
+
+def test_the_answer_denies_private_addresses_too():
+    bench = bench_with(answer="deny")
+    bench.docket.add_container("c7", 14, {})
+    bench.blocked("10.1.2.3", private=True, container="c7")
+    assert bench.run() == ["deny c7 10.1.2.3"]
+    assert bench.take("error") == []
+
+
+def test_what_the_operator_has_answered_takes_no_room_from_the_rules():
+    bench = bench_with("ask 203.0.113.0/24\ndeny 198.51.100.0/24")
+    for last in range(64):
+        bench.blocked(f"203.0.113.{last}")
+    assert bench.answer("allow", *bench.ids())
+    bench.blocked("198.51.100.1")
+    assert [job.by for job in bench.docket.jobs()][-1] == "policy"
+    assert bench.take("error") == []
+
+
+def test_what_a_verdict_that_waits_would_answer_needs_no_room():
+    bench = bench_with("allow www.example.com\ndeny 198.51.100.0/24")
+    bench.blocked("203.0.113.1", names=["www.example.com"])
+    for last in range(63):
+        bench.blocked(f"198.51.100.{last}")
+    bench.blocked("203.0.113.2", names=["www.example.com"])
+    assert bench.ids() == [] and bench.take("error") == []
+    assert bench.docket.jobs()[0].ids == ["r1", "r65"]
+
+
+def test_the_limit_is_told_once_for_each_flood():
+    bench = bench_with("deny 198.51.100.0/24")
+    for last in range(65):
+        bench.blocked(f"198.51.100.{last}")
+    bench.run()
+    for last in range(100, 165):
+        bench.blocked(f"198.51.100.{last}")
+    assert len(bench.take("error")) == 2
+
+
+@pytest.mark.parametrize("action", ["deny", "skip", "ask"])
+def test_the_floor_defeats_no_rule_but_an_allow(action):
+    bench = bench_with(action + " 10.0.0.0/8")
+    bench.blocked("10.0.0.1", private=True)
+    assert bench.take("error") == []
