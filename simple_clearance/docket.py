@@ -11,6 +11,7 @@ came to in `proof`, what is decided without asking in `rules`, the shields' stat
 from __future__ import annotations
 
 from . import addresses
+from .budget import TOLD, Budget, Kept
 from .proof import ASK_AGAIN, Proof
 from .register import Register
 from .requests import ANSWERED, DECIDING, FLOOR, MUTED, OPEN, SKIPPED, Answer, Job, Request
@@ -33,11 +34,11 @@ AGAIN_EVERY = 1.0
 NAMES_PER_SECOND = 100
 """`names` records: an address may have thousands of requests, and whoever is inside looks up at will."""
 
+KEYS = 64
+"""Requests that an answer remembers, to ask one of them again; an address may have thousands."""
+
 NAMES_TOLD = 8
 """Names of an address in a record, those looked up last; of the others, how many there are."""
-
-HISTORY = 2000
-"""Answers remembered in full; of older ones only the verdicts, whose number has a natural limit."""
 
 OPPOSITE = {"allow": "deny", "deny": "allow"}
 
@@ -65,7 +66,7 @@ def shown(names: Sequence[Name]) -> Name | None:
     return next(targets, names[0] if names else None)
 
 
-def told(names: Sequence[Name]) -> Record:
+def names_told(names: Sequence[Name]) -> Record:
     """The fields of a record that tell names."""
     fields: Record = {"names": [name.name for name in names[:NAMES_TOLD]]}
     if len(names) > NAMES_TOLD:
@@ -82,25 +83,31 @@ class Docket:
         report_again: bool = False,
         answer: str = "",
         names: Callable[[str, str], Sequence[Name]] = lambda container, dest: (),
+        budget: Budget | None = None,
     ) -> None:
         """`names(container, dest)` are those known for an address now, the one looked up last first."""
         self.painted: dict[str, None] = {}
         self.history: list[Answer] = []
         self.counts = dict.fromkeys(("allowed", "denied", "skipped", "muted", "lost", "untold"), 0)
         self.applied = 0
-        self.last_word: dict[tuple[str, str], str] = {}  # (container, target) -> the action applied last
+        self.dry = 0  # verdicts of a dry run
+        self._budget = budget = budget or Budget()
+        self._last_word = Kept("targets", budget, self._tell)  # the action applied last to each target
         self.report_again = report_again
-        self.rules = Rules(answer, self._tell)
+        self.rules = Rules(answer, self._tell, budget)
         self.shields = Shields(self._tell)
-        self._proof = Proof(self._tell)
-        self._register = Register()
+        self._proof = Proof(self._tell, budget)
+        self._register = Register(budget)
         self._lookup = names
         self._heard: dict[tuple[str, str], Heard] = {}  # of the addresses that something waits for
         self._dossiers: dict[str, dict[str, str]] = {}
         self._jobs: dict[str, list[Job]] = {}
         self._aimed: dict[tuple[str, str], list[Job]] = {}  # the same, by what each is about
         self._named: dict[str, list[Job]] = {}  # those by name, which may be about any address
-        self._bad: dict[tuple[str, str], str] = {}
+        self._bad = Kept("failures", budget, self._tell)  # what verdicts that were not made good came to
+        self._bad_before = {"failed": 0, "unknown": 0}  # of those that are not kept any more
+        self._overfull: dict[str, bool] = {}
+        self._answers: dict[str, int] = {}  # how many of the history are of each container
         self._unreported: dict[str, Request] = {}
         self._nameless: dict[str, None] = {}  # the ids of requests whose new names have to be told
         self._names_left, self._names_at = float(NAMES_PER_SECOND), 0.0
@@ -163,7 +170,7 @@ class Docket:
         """The fields of a request's `pending` record."""
         return {
             **request.facts(),
-            **told(self.names(request)),
+            **names_told(self.names(request)),
             "dossier": self.dossier(request.container),
         }
 
@@ -188,11 +195,10 @@ class Docket:
 
     def summary(self) -> Record:
         """The fields of the `summary` record, but for `exit`."""
-        bad = list(self._bad.values())
+        bad = [result for _, _, result in self._bad.items()]
         return {
             **self.counts,
-            "failed": bad.count("failed"),
-            "unknown": bad.count("unknown"),
+            **{result: number + bad.count(result) for result, number in self._bad_before.items()},
             "open": self.open_count() + self._left,
         }
 
@@ -202,6 +208,7 @@ class Docket:
         """A container, the bundle version of its shield, and the labels it was launched with."""
         self.shields.versions[name] = version
         self._dossiers[name] = dossier
+        self._budget.containers = len(self._dossiers)
 
     def handle(self, container: str, event: Event, now: Now) -> None:
         """One event of a reader; the names of its address are those known at this moment."""
@@ -304,12 +311,16 @@ class Docket:
         self._queue(Job(answer.container, action, answer.target, [], by, named=answer.named, undoes=answer))
         return True
 
+    def last_words(self) -> list[tuple[str, str, str]]:
+        """(container, target, action): what was applied last to each target, in the order of that."""
+        return self._last_word.items()
+
     def last_verdict(self) -> Answer | None:
         """The verdict that `undo` would be about: the last one applied that was not undone since."""
         for answer in reversed(self.history):
             if answer.container in self._stopped or answer.undone or answer.result != APPLIED:
                 continue
-            if self.last_word.get((answer.container, answer.target)) != OPPOSITE[answer.action]:
+            if self._last_word.get(answer.container, answer.target) != OPPOSITE[answer.action]:
                 return answer
         return None
 
@@ -423,7 +434,9 @@ class Docket:
         self._tell_verdict(job, outcome, told, [one.id for one in asked if one.id not in answered])
         if outcome.result == APPLIED:
             self._applied(job, outcome, asked, now)
-        elif outcome.result != DRY_RUN:
+        elif outcome.result == DRY_RUN:
+            self.dry += 1
+        else:
             self._not_applied(job, outcome, asked, now)
         for request in covered:
             why = "applied" if request.id in ids else "covered"
@@ -432,7 +445,7 @@ class Docket:
         if job.undoes is not None:
             job.undoes.undone = outcome.result in (APPLIED, DRY_RUN)
             return
-        keys = tuple(request.key for request in affected)
+        keys = tuple(request.key for request in affected[:KEYS])
         self._remember(
             Answer(
                 job.container, job.action, job.target, keys, outcome.result, now.wall,
@@ -473,23 +486,24 @@ class Docket:
     def _applied(self, job: Job, outcome: Outcome, asked: list[Request], now: Now) -> None:
         self.applied += 1
         self.counts["allowed" if job.action == "allow" else "denied"] += 1
-        self.last_word.pop((job.container, job.target), None)  # the last one applied stands last
-        self.last_word[job.container, job.target] = job.action
+        self._last_word.put(job.container, job.target, job.action)
         dests = outcome.opened if job.named else (job.target,)
         if job.named and job.action == "deny" and job.undoes is not None:
             dests = job.undoes.opened
         for place in self._places(job, asked).union((job.container, dest) for dest in dests):
-            self._bad.pop(place, None)
+            self._bad.pop(*place)
         self._proof.applied(job, dests, now)
         for request in asked if job.named else ():
             if request.dest not in outcome.opened:
                 request.failure = "elsewhere"
 
     def _not_applied(self, job: Job, outcome: Outcome, asked: list[Request], now: Now) -> None:
-        if self.last_word.get((job.container, job.target)) == OPPOSITE[job.action]:
-            del self.last_word[job.container, job.target]  # it was wanted otherwise, and may be so
+        if self._last_word.get(job.container, job.target) == OPPOSITE[job.action]:
+            self._last_word.pop(job.container, job.target)  # it was wanted otherwise, and may be so
         for place in self._places(job, asked[:1]):  # one verdict is one
-            self._bad[place] = outcome.result
+            forgotten = self._bad.put(*place, outcome.result)
+            if forgotten:
+                self._bad_before[forgotten] += 1
         for request in asked:
             request.failure = outcome.reason or outcome.result
             request.changed = now.mono
@@ -520,11 +534,23 @@ class Docket:
                 self.consider(request, now)
 
     def _remember(self, answer: Answer) -> None:
+        container, limit = answer.container, self._budget.limit("answers")
         self.history.append(answer)
-        if len(self.history) > HISTORY and answer.action not in ("allow", "deny"):
-            half = HISTORY // 2
-            verdicts = [one for one in self.history[:-half] if one.action in ("allow", "deny")]
-            self.history[:-half] = verdicts
+        self._answers[container] = self._answers.get(container, 0) + 1
+        if self._answers[container] <= limit:
+            return
+        if container not in self._overfull:
+            self._overfull[container] = True
+            self.warn(container + ": " + TOLD["answers"] % limit)
+        drop = self._answers[container] - limit // 2  # half of them at once, since each time takes a while
+        self._answers[container] = limit // 2
+        kept = []
+        for one in self.history:
+            if one.container == container and drop:
+                drop -= 1
+            else:
+                kept.append(one)
+        self.history = kept
 
     # Events
 
@@ -616,7 +642,7 @@ class Docket:
             request = self.request(request_id)
             if request is not None:
                 self._names_left -= 1
-                self._tell("names", id=request.id, **told(self.names(request)))
+                self._tell("names", id=request.id, **names_told(self.names(request)))
                 self._try_rules_again(request, now)
 
     def _report(self, request: Request, now: Now) -> None:
@@ -630,7 +656,7 @@ class Docket:
         for request in self.requests_at(container, event.dest):
             waits = request.state == OPEN and request.id not in self.painted
             if waits and now.mono - request.touched >= event.late:
-                self._bad.pop((container, request.dest), None)
+                self._bad.pop(container, request.dest)
                 self._close(request, ANSWERED, "covered", now)
 
     def _not_asked(self, container: str, event: Event, now: Now) -> None:
@@ -649,7 +675,7 @@ class Docket:
             self.counts[why] += 1
             self._close(request, state, why, now)
         first = requests[0]
-        keys = tuple(request.key for request in requests)
+        keys = tuple(request.key for request in requests[:KEYS])
         self._remember(Answer(first.container, action, first.dest, keys, "", now.wall))
 
     def _close(self, request: Request, state: str, why: str, now: Now) -> None:

@@ -13,7 +13,7 @@ from .text import clip_right, count, printable, seconds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Mapping, Sequence
+    from typing import Any, Sequence
 
     from .happenings import Watching
 
@@ -255,8 +255,8 @@ REPEATED = 100
 """Commands told at the end."""
 
 
-def repeat_commands(last_word: Mapping[tuple[str, str], str], shield: str) -> list[str]:
+def repeat_commands(last_words: Sequence[tuple[str, str, str]], shield: str) -> list[str]:
     """The commands that would repeat the applied verdicts: the last word on each target, in their order."""
-    commands = [f"{shield} {action} {container} {dest}" for (container, dest), action in last_word.items()]
+    commands = [f"{shield} {action} {container} {dest}" for container, dest, action in last_words]
     more = len(commands) - REPEATED
     return commands if more <= 0 else [*commands[:REPEATED], "and %d more, which --log keeps" % more]

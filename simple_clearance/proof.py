@@ -6,12 +6,14 @@ packet let out after an allow is told, and so is one that is still blocked, or d
 
 from __future__ import annotations
 
+from .budget import Kept
 from .requests import Effect
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable, Iterable
 
+    from .budget import Budget
     from .happenings import Event
     from .moment import Now
     from .requests import Job
@@ -24,26 +26,26 @@ LIVE_EXPIRY = 1790.0
 
 STILL_EVERY = 10.0
 
-EARLY_LIMIT = 1024
-"""Addresses let out while a verdict runs that are remembered for it."""
-
 
 class Proof:
     """The addresses under watch.  `tell(type, **fields)` takes what should be told."""
 
-    def __init__(self, tell: Callable[..., None]) -> None:
+    def __init__(self, tell: Callable[..., None], budget: Budget) -> None:
         self._tell = tell
-        self._effects: dict[tuple[str, str], Effect] = {}
+        self._budget = budget
+        self._effects = Kept("addresses", budget, tell)
         self._early: dict[str, dict[str, tuple[float, Event]]] = {}
 
     def effect(self, container: str, dest: str) -> Effect | None:
         """What a verdict should have done to this address, while that is under watch."""
-        return self._effects.get((container, dest))
+        found: Effect | None = self._effects.get(container, dest)
+        return found
 
     def applied(self, job: Job, dests: Iterable[str], now: Now) -> None:
         """A verdict on these addresses was applied."""
         for dest in dests:
-            effect = self._effects[job.container, dest] = Effect(job, now)
+            effect = Effect(job, now)
+            self._effects.put(job.container, dest, effect)
             early = self._early.get(job.container, {}).pop(dest, None)
             if job.action == "allow" and early is not None and early[0] >= job.started:
                 self._prove(effect, job.container, early[1], now)
@@ -54,10 +56,10 @@ class Proof:
 
     def let_out(self, container: str, event: Event, running: bool, now: Now) -> bool:
         """A packet was let out; whether its address is under watch.  `running`: whether a verdict is."""
-        effect = self._effects.get((container, event.dest))
+        effect = self.effect(container, event.dest)
         if running:
             early = self._early.setdefault(container, {})
-            if len(early) < EARLY_LIMIT or event.dest in early:
+            if len(early) < self._budget.limit("let out") or event.dest in early:
                 early[event.dest] = (now.mono, event)  # it may open before its command has ended
         if effect is None:
             return False
@@ -71,7 +73,7 @@ class Proof:
 
     def denied(self, container: str, event: Event, now: Now) -> None:
         """A packet was refused by the deny set, which stands above every allow."""
-        effect = self._effects.get((container, event.dest))
+        effect = self.effect(container, event.dest)
         if effect is not None and effect.action == "allow" and now.mono - effect.since >= event.late:
             effect.blocked += event.count
             self._still_blocked(effect, container, event, "denied", now)
@@ -82,7 +84,7 @@ class Proof:
         It is asked all the same a minute after the verdict, and at once after a rule by name,
         whose next rule may know better; the address is under watch no longer then.
         """
-        effect = self._effects.get((container, event.dest))
+        effect = self.effect(container, event.dest)
         if effect is None:
             return None
         age = now.mono - effect.since
@@ -93,7 +95,7 @@ class Proof:
             reason = "floor" if event.private else "expired" if age >= LIVE_EXPIRY else None
             self._still_blocked(effect, container, event, reason, now)
         if age >= ASK_AGAIN or effect.by_name_rule:
-            del self._effects[container, event.dest]
+            self._effects.pop(container, event.dest)
             return None
         return effect
 

@@ -1,7 +1,7 @@
 """The register: every request that is remembered, and where to find it.  Pure.
 
 It keeps the indices together: by what a request is, by its id while it is open, by its address
-while that waits.  Memory is bounded: beyond a limit the request closed first is forgotten.
+while that waits.  Beyond its budget a container's request that was closed first is forgotten.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Iterable
 
+    from .budget import Budget
     from .moment import Now
     from .requests import Key
-
-REMEMBERED = 20_000
-"""Requests kept at most; what goes beyond is counted as lost and asked when it is tried again."""
 
 
 class Register:
     """All requests of a session.  `open` maps the ids of those not closed yet to them, in order."""
 
-    def __init__(self) -> None:
+    def __init__(self, budget: Budget) -> None:
         self.open: dict[str, Request] = {}
+        self._budget = budget
         self._next = 1
         self._requests: dict[Key, Request] = {}
-        self._closed: dict[Key, None] = {}
-        # By container and address; a list only where there are several: 80 bytes less for each of the others
-        self._at: dict[str, dict[str, Request | list[Request]]] = {}
+        self._number: dict[str, int] = {}  # of them, by container
+        self._closed: dict[str, dict[Key, None]] = {}  # by container, the one closed first at the front
+        # By container and address; by id as well only where there are several: 80 bytes less for the others
+        self._at: dict[str, dict[str, Request | dict[str, Request]]] = {}
 
     def get(self, key: Key) -> Request | None:
         """The request of that container, address, protocol and port, open or closed."""
@@ -46,18 +46,21 @@ class Register:
 
     def at(self, container: str, dest: str) -> list[Request]:
         """All open requests of one address."""
-        found = self._at.get(container, {}).get(dest, [])
-        return found[:] if isinstance(found, list) else [found]
+        found = self._at.get(container, {}).get(dest, {})
+        return list(found.values()) if isinstance(found, dict) else [found]
 
     def any_at(self, container: str, dest: str) -> bool:
         """Whether any request of an address is open: there may be thousands, so without a list of them."""
         return dest in self._at.get(container, ())
 
     def add(self, request: Request) -> bool:
-        """Remembers a new request; False when every one that is remembered is open or muted."""
-        if len(self._requests) >= REMEMBERED and not self._forget():
+        """Remembers a new request; False when there is no room and every other is open or muted."""
+        container = request.container
+        full = self._number.get(container, 0) >= self._budget.limit("requests")
+        if full and not self._forget(container):
             return False
         self._requests[request.key] = request
+        self._number[container] = self._number.get(container, 0) + 1
         return True
 
     def enter(self, request: Request, now: Now) -> None:
@@ -65,14 +68,14 @@ class Register:
         request.id = "r%d" % self._next
         self._next += 1
         request.state, request.changed = OPEN, now.mono
-        self._closed.pop(request.key, None)
+        self._closed.get(request.container, {}).pop(request.key, None)
         self.open[request.id] = request
         at = self._at.setdefault(request.container, {})
         there = at.setdefault(request.dest, request)
-        if isinstance(there, list):
-            there.append(request)
+        if isinstance(there, dict):
+            there[request.id] = request
         elif there is not request:
-            at[request.dest] = [there, request]
+            at[request.dest] = {there.id: there, request.id: request}
 
     def close(self, request: Request, state: str, now: Now) -> bool:
         """Closes a request into `state`; False when it was closed already."""
@@ -80,20 +83,22 @@ class Register:
             return False
         at = self._at[request.container]
         there = at[request.dest]
-        if isinstance(there, list) and len(there) > 1:
-            there.remove(request)
+        if isinstance(there, dict) and len(there) > 1:
+            del there[request.id]
         else:
             del at[request.dest]
         request.state, request.changed = state, now.mono
         if state != MUTED:
-            self._closed[request.key] = None
+            self._closed.setdefault(request.container, {})[request.key] = None
         return True
 
-    def _forget(self) -> bool:
-        """Makes room by forgetting the request that was closed first."""
-        key = next(iter(self._closed), None)
+    def _forget(self, container: str) -> bool:
+        """Makes room by forgetting this container's request that was closed first."""
+        closed = self._closed.get(container, {})
+        key = next(iter(closed), None)
         if key is None:
             return False
-        del self._closed[key]
+        del closed[key]
         del self._requests[key]
+        self._number[container] -= 1
         return True

@@ -11,20 +11,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable, Sequence
 
+    from .budget import Budget
     from .policy import Policy
     from .requests import Request
-
-AUTOMATIC_LIMIT = 64
-"""Verdicts of a policy or of `--answer` that may wait for one container."""
-
-WARNINGS = 64
-"""Rules and addresses that are told to be without effect; whoever is inside chooses how many there are."""
 
 
 class Rules:
     """The `policy`, if there is one, and the `answer` to all that it leaves open, or ""."""
 
-    def __init__(self, answer: str, tell: Callable[..., None]) -> None:
+    def __init__(self, answer: str, tell: Callable[..., None], budget: Budget) -> None:
+        self._budget = budget
         self.policy: Policy | None = None
         self.answer = answer
         self._tell = tell
@@ -68,11 +64,12 @@ class Rules:
         waiting = [other for other in jobs if other.by in ("policy", "answer")]
         if any(other.is_same(job) for other in waiting):
             return True
-        full = len(waiting) >= AUTOMATIC_LIMIT
+        most = self._budget.limit("automatic")
+        full = len(waiting) >= most
         if full and not self._full.get(job.container):
             text = "%d verdicts wait for %s already: more requests stay open" % (len(waiting), job.container)
             self._tell("error", message=text)
-        if full or len(waiting) < AUTOMATIC_LIMIT // 2:  # told once for each flood
+        if full or len(waiting) < most // 2:  # told once for each flood
             self._full[job.container] = full
         return not full
 
@@ -87,6 +84,6 @@ class Rules:
             self._once(rule, text)
 
     def _once(self, key: str, message: str) -> None:
-        if key not in self._warned and len(self._warned) < WARNINGS:
+        if key not in self._warned and len(self._warned) < self._budget.limit("warnings"):
             self._warned[key] = None
             self._tell("error", message=message)

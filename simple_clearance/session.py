@@ -383,8 +383,7 @@ class Session:
         self._drain(now)
         front.close()
         self._drain(now)  # what it lost
-        dry = sum(answer.result == DRY_RUN for answer in self._docket.history)
-        summary = coprocess.summary(self._docket.summary(), self._exit_code(), dry)
+        summary = coprocess.summary(self._docket.summary(), self._exit_code(), self._docket.dry)
         if self._log is not None:
             self._log.record(summary, now)
             summary["exit"] = self._exit_code()  # that may have been what could not be written
@@ -408,7 +407,7 @@ class Session:
 
         from .notices import repeat_commands  # every front has imported it
 
-        return repeat_commands(self._docket.last_word, " ".join(map(shlex.quote, self._options.shield)))
+        return repeat_commands(self._docket.last_words(), " ".join(map(shlex.quote, self._options.shield)))
 
     def _exit_code(self) -> int:
         if self._ending:

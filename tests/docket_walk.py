@@ -6,6 +6,10 @@
 - at most one verdict runs for a container, and none is begun for one that has stopped
 - a request is `deciding` exactly while a verdict for it waits or runs
 - no rule decides what is painted
+- the last word on each target is the verdict applied last, unless its opposite was tried in vain since;
+  what `u` would undo is not undone yet, and an effect is that of the last verdict on its address
+- a job, an effect and a request know a rule of the policy that is in force, or of one before it, which
+  counts for nothing: whatever the rules decide next, they decide from the first of their rules
 - every packet is accounted for: in the count of a request, in `untold`, or in `lost`
 - the summary is the sum of the records
 """
@@ -16,8 +20,6 @@ import random
 
 from stage import Bench, name
 
-from simple_clearance import docket as docket_module
-from simple_clearance import register, rules
 from simple_clearance.policy import parse
 from simple_clearance.requests import DECIDING, OPEN
 
@@ -81,6 +83,7 @@ class Walk:
         self.painted_before = {}
         self.unheard = 0
         self.jobs_seen = []
+        self.last = {}  # (container, target): the action applied last
 
     # What happens
 
@@ -141,13 +144,24 @@ class Walk:
         opened = ()
         if result == "applied" and job.action == "allow":
             opened = self.rng.sample(DESTS, self.rng.randrange(3)) if job.named else (job.target,)
+        self.ends(job, result)
         self.bench.finish(
             job, result, reason=self.rng.choice(["", "exit", "quarantine"]), error="x", opened=opened
         )
 
+    def ends(self, job, result):
+        """What a verdict came to, as whoever replays the commands knows it."""
+        target = (job.container, job.target)
+        if result == "applied":
+            self.last.pop(target, None)
+            self.last[target] = job.action
+        elif result in ("failed", "unknown") and self.last.get(target, job.action) != job.action:
+            del self.last[target]
+
     def do_overdue(self):
         job = self.one_of([job for job in self.docket.jobs() if job.state == "running"])
         if job is not None:
+            self.ends(job, "unknown")
             self.docket.overdue(job, self.bench.now)
 
     def do_time(self):
@@ -183,7 +197,11 @@ class Walk:
 
     def do_stop(self):
         if self.rng.random() < 0.01:
-            self.docket.stop(self.rng.choice(CONTAINERS[1:]), self.bench.now)
+            container = self.rng.choice(CONTAINERS[1:])
+            for job in self.docket.jobs(container):
+                if job.state == "queued":
+                    self.ends(job, "failed")
+            self.docket.stop(container, self.bench.now)
 
     WEIGHTS = (
         (do_blocked, 40),
@@ -242,7 +260,37 @@ class Walk:
                 self.jobs_seen.append(job)  # keeps it alive, so that its id stands for it alone
                 if job.by in ("policy", "answer"):
                     assert not set(job.ids[:1]) & set(painted), "no rule decides what is painted"
+        self.hold_against_the_replay()
         self.account()
+
+    def hold_against_the_replay(self):
+        docket = self.docket
+        words = docket.last_words()
+        if not docket._last_word._over:  # else the oldest are gone
+            assert {(container, target): action for container, target, action in words} == self.last
+        for container in CONTAINERS:
+            order = [target for one, target in self.last if one == container]
+            kept = [target for one, target, _ in words if one == container]
+            assert kept == order[len(order) - len(kept) :], "in the order in which they were applied"
+        for container, dest, effect in docket._proof._effects.items():
+            assert self.last.get((container, dest), effect.action) == effect.action or effect.named
+        undoable = docket.last_verdict()
+        if undoable is not None:
+            assert undoable.result == "applied" and not undoable.undone
+        in_force = docket.rules.policy.rules if docket.rules.policy else ()
+        for request in docket.waiting():
+            decided = docket.rules.policy and docket.rules.policy.decide(
+                request.dest, request.port, request.proto, request.private,
+                [one.name for one in docket.names(request)], request.tried,
+            )  # fmt: skip
+            if request.tried not in in_force and decided:
+                afresh = docket.rules.policy.decide(
+                    request.dest, request.port, request.proto, request.private,
+                    [one.name for one in docket.names(request)],
+                )  # fmt: skip
+                assert decided.rule is afresh.rule, "a changed file starts from its first rule"
+            if request.undecided_by is not None and request.undecided_by is docket.rules.policy:
+                assert not decided or decided.action == "ask" or request.by_hand, (request, decided)
 
     def account(self):
         for request in self.docket.all_requests():
@@ -279,8 +327,5 @@ def walk(seed, steps, **options):
     return len(one.ledger.pending), len(one.ledger.verdicts)
 
 
-def small_tables(monkeypatch):
-    """Limits that a walk reaches."""
-    monkeypatch.setattr(register, "REMEMBERED", 25)
-    monkeypatch.setattr(rules, "AUTOMATIC_LIMIT", 3)
-    monkeypatch.setattr(docket_module, "HISTORY", 30)
+SMALL = {"requests": 75, "automatic": 9, "answers": 90, "addresses": 12, "targets": 12, "failures": 9}
+"""Limits that a walk reaches; its three containers share them."""

@@ -247,6 +247,7 @@ class PromptWalk(Walk):
             if job.state == "running" and self.rng.random() < 0.3:
                 for one in job.ids:
                     self.answered.pop(one, None)
+                self.ends(job, "unknown")
                 self.docket.overdue(job, self.stage.now)
 
     WEIGHTS = (

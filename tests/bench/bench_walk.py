@@ -18,17 +18,16 @@ sys.path[:0] = [os.path.dirname(HERE), os.path.dirname(os.path.dirname(HERE))]
 import docket_walk  # noqa: E402
 import prompt_walk  # noqa: E402
 
-from simple_clearance import docket, register, rules  # noqa: E402
+from simple_clearance.budget import Budget  # noqa: E402
 
-SIZES = ((25, 3, 30), (register.REMEMBERED, rules.AUTOMATIC_LIMIT, docket.HISTORY))
 STEPS = 3000
 
 
 def walk(seed: int) -> int:
     """One walk of each kind; how many verdicts there were."""
-    register.REMEMBERED, rules.AUTOMATIC_LIMIT, docket.HISTORY = SIZES[seed % 3 != 0]
+    budget = Budget({} if seed % 3 else docket_walk.SMALL)
     answer = ("", "", "", "allow", "deny", "skip")[seed % 6]
-    _, verdicts = docket_walk.walk(seed, STEPS, answer=answer)
+    _, verdicts = docket_walk.walk(seed, STEPS, answer=answer, budget=budget)
     one = prompt_walk.walk(
         seed, STEPS, height=(24, 6, 50)[seed % 3], dumb=seed % 7 == 0, colour=seed % 5 == 0
     )

@@ -9,9 +9,10 @@ from stage import Bench, name
 from support import grows_evenly
 
 from simple_clearance import audit
+from simple_clearance.budget import LIMITS
 from simple_clearance.policy import parse
-from simple_clearance.register import REMEMBERED
-from simple_clearance.rules import AUTOMATIC_LIMIT
+
+REMEMBERED, AUTOMATIC_LIMIT = LIMITS["requests"], LIMITS["automatic"]
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ def undone(bench, **outcome):
 
 
 def words(bench):
-    return [f"{action} {target}" for (_, target), action in bench.docket.last_word.items()]
+    return [f"{action} {target}" for _, target, action in bench.docket.last_words()]
 
 
 def test_it_is_what_was_run_last_however_often_it_was_undone():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from simple_clearance.budget import Budget
 from simple_clearance.happenings import Event
 from simple_clearance.moment import Now
 from simple_clearance.register import Register
@@ -15,7 +16,7 @@ ADDRESS = "203.0.113.10"
 
 @pytest.fixture
 def register():
-    return Register()
+    return Register(Budget())
 
 
 def opened(register, dest=ADDRESS, port=443):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from docket_walk import small_tables, walk
+from docket_walk import SMALL, walk
+
+from simple_clearance.budget import Budget
 
 
 def test_a_random_walk_keeps_every_promise(rounds):
@@ -12,10 +14,9 @@ def test_a_random_walk_keeps_every_promise(rounds):
         assert requests > 40 and verdicts > 30, "the walk must also get somewhere"
 
 
-def test_a_random_walk_over_small_tables_keeps_every_promise(rounds, monkeypatch):
-    small_tables(monkeypatch)
+def test_a_random_walk_over_small_tables_keeps_every_promise(rounds):
     for seed in range(100, 100 + rounds(30)):
-        walk(seed, 800)
+        walk(seed, 800, budget=Budget(SMALL))
 
 
 @pytest.mark.parametrize("answer", ["allow", "deny", "skip"])

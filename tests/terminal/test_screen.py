@@ -570,7 +570,7 @@ def test_the_commands_that_would_repeat_it_have_the_last_word_on_each_target():
     stage.result = {}
     stage.key("u")
     stage.key("y")
-    assert notices.repeat_commands(stage.docket.last_word, "terok-shield") == [
+    assert notices.repeat_commands(stage.docket.last_words(), "terok-shield") == [
         "terok-shield allow c1 203.0.113.1",
         "terok-shield allow c1 203.0.113.2",
     ]
