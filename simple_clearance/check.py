@@ -17,9 +17,9 @@ from .hub import Hub
 from .loop import Loop
 from .policy import MISTAKES
 from .policyfile import PolicyFile
+from .signals import Wakeups
 from .source import ReaderSource
 from .text import count, printable
-from .watch import Wakeups
 from .watched import Watched
 
 TYPE_CHECKING = False

@@ -11,25 +11,25 @@ import os
 
 from . import archived, audit, bridge, clocks, forgotten, jsonlines, statedir, watched
 from .errors import CANNOT_START, OK, READER_ENDED, Refused
+from .folders import CONTENTS
 from .happenings import Event, Exited, Lost, Started, Watching
 from .names import NameBook
 from .shieldlog import ShieldLog
 from .source import AuditSource, ReaderSource
 from .text import printable
-from .watch import CONTENTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable, Mapping, Sequence, Tuple, Union
 
     from .docket import Docket
+    from .folders import Folders
     from .happenings import Message, Name
     from .hub import Hub
     from .loop import Loop
     from .moment import Now
     from .options import Options
     from .replay import ReplayFile, ReplaySource
-    from .watch import Folders
     from .watched import Watched
 
     Source = Union[ReaderSource, AuditSource, ReplaySource]

@@ -14,9 +14,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable
 
+    from .folders import Folders
     from .loop import Loop
     from .moment import Now
-    from .watch import Folders
 
 
 DOUBT = 4

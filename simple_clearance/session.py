@@ -14,12 +14,13 @@ from . import __version__, children, clocks, coprocess, hub, terminal, watched
 from .docket import Docket
 from .errors import HUB_ACTIVE, INCOMPLETE, OK, READER_ENDED, Refused
 from .fleet import Fleet
+from .folders import Folders
 from .guard import Guard
 from .loop import Loop
 from .options import Options
 from .runner import Runner
+from .signals import Wakeups
 from .verdict import DRY_RUN, FAILED, Outcome
-from .watch import Folders, Wakeups
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

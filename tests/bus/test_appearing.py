@@ -11,8 +11,9 @@ import time
 
 import pytest
 
+from simple_clearance.folders import Folders
 from simple_clearance.hub import LOOK_AGAIN, NAME
-from simple_clearance.watch import Folders, Wakeups
+from simple_clearance.signals import Wakeups
 
 SID = "0123456789ab"
 

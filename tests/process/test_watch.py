@@ -12,7 +12,8 @@ import threading
 import pytest
 from support import eventually
 
-from simple_clearance.watch import CONTENTS, ENTRIES, Folders, Wakeups
+from simple_clearance.folders import CONTENTS, ENTRIES, Folders
+from simple_clearance.signals import Wakeups
 
 
 def wakes(wakeups, within=0.0):
@@ -149,7 +150,8 @@ def test_a_child_inherits_neither_the_pipe_nor_a_folder(wakeups, tmp_path):
 def test_a_notice_that_comes_last_of_all_does_not_kill(tmp_path):
     """It may be pending when the handlers go; its default action is the end of the process."""
     program = (
-        "import os, signal, sys, threading; from simple_clearance.watch import *\n"
+        "import os, signal, sys, threading\n"
+        "from simple_clearance.signals import *; from simple_clearance.folders import *\n"
         "with Wakeups(signal.SIGIO), Folders() as folders:\n"
         "    folders.watch(sys.argv[1])\n"
         "    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGIO])\n"
@@ -360,7 +362,8 @@ def test_a_folder_that_we_may_not_read_is_said_to_be_not_watched(wakeups, tmp_pa
     closed = tmp_path / "closed"
     closed.mkdir(mode=0)
     program = (
-        "import os, signal, sys; from simple_clearance.watch import *\n"
+        "import os, signal, sys\n"
+        "from simple_clearance.signals import *; from simple_clearance.folders import *\n"
         "if os.getuid() == 0:\n"
         "    os.setgroups([])\n"
         "    os.setresuid(4242, 4242, 4242)\n"
