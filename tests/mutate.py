@@ -33,7 +33,15 @@ PACKAGE = "simple_clearance"
 
 SCREEN = ("terminal/test_keys.py", "terminal/test_prompt.py", "terminal/test_screen.py")
 WALKS = ("docket/test_walk.py", "terminal/test_prompt_walk.py")
-DOCKET = ("docket/test_proof.py", "docket/test_rules.py", *WALKS, *SCREEN, "docket/test_docket.py")
+DOCKET = (
+    "docket/test_proof.py",
+    "docket/test_shields.py",
+    "docket/test_register.py",
+    "docket/test_rules.py",
+    *WALKS,
+    *SCREEN,
+    "docket/test_docket.py",
+)
 HUB = ("bus/test_hub.py", "bus/test_session_bus.py", "bus/test_hub_processes.py", "process/test_hub_guard.py")
 SUBJECTS = {
     "docket": DOCKET,

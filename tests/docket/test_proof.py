@@ -109,3 +109,15 @@ def test_blocked_again_after_an_allow_by_network_no_other_rule_has_its_turn_for_
     bench.mono += 1
     bench.blocked()
     assert bench.run() == [] and bench.ids() == []
+
+
+def test_blocked_again_after_the_operator_allowed_a_name_it_is_not_asked_for_a_minute(bench):
+    bench.blocked(names=["www.example.com"])
+    bench.answer("allow", "r1", name="www.example.com")
+    bench.run(opened=["203.0.113.10"])
+    bench.mono += 1
+    bench.blocked(names=["www.example.com"])
+    assert bench.ids() == []
+    bench.mono += 60
+    bench.blocked(names=["www.example.com"])
+    assert bench.ids() == ["r2"]

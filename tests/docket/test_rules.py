@@ -376,3 +376,11 @@ def test_the_floor_defeats_no_rule_but_an_allow(action):
     bench = bench_with(action + " 10.0.0.0/8")
     bench.blocked("10.0.0.1", private=True)
     assert bench.take("error") == []
+
+
+@pytest.mark.parametrize("dest", ["169.254.1.2", "169.254.169.254"])
+def test_the_answer_does_not_allow_what_is_special_though_the_shield_calls_it_an_ordinary_address(dest):
+    bench = bench_with(answer="allow")
+    bench.blocked(dest, private=False)
+    assert bench.run() == []
+    assert len(bench.take("error")) == 1
