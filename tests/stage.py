@@ -9,6 +9,7 @@ assert stage.commands == ["allow c1 203.0.113.10"]
 
 from __future__ import annotations
 
+import gc
 import re
 
 import pyte
@@ -42,6 +43,18 @@ def inspect(data, width):
         assert b"\n" not in line, data
         for part in line.split(b"\r"):
             assert len(part) <= width - 1, part
+
+
+def tables(*things):
+    """Every table, list and the like that hangs on these, wherever."""
+    found, todo = {}, list(things)
+    while todo:
+        one = todo.pop()
+        is_table = isinstance(one, (dict, list, tuple, set))
+        if id(one) not in found and (is_table or type(one).__module__.startswith("simple_clearance.")):
+            found[id(one)] = one
+            todo += gc.get_referents(one)
+    return [one for one in found.values() if isinstance(one, (dict, list, tuple, set))]
 
 
 class Bench:

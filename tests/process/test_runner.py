@@ -10,7 +10,7 @@ from stage import Bench
 from support import eventually
 
 from simple_clearance.loop import Loop
-from simple_clearance.runner import TO_KILL, Runner
+from simple_clearance.runner import Runner
 
 TIMEOUT = 30.0
 
@@ -90,10 +90,10 @@ def test_it_is_told_at_its_deadline_ended_at_the_second_and_killed_two_seconds_l
     assert it.said() == ["ready"] and it.due() == 2 * TIMEOUT
     it.at(2 * TIMEOUT)
     eventually(lambda: it.said() == ["ready", "term"], what="it got TERM")
-    assert it.due() == 2 * TIMEOUT + TO_KILL
-    it.at(2 * TIMEOUT + TO_KILL - 0.001)
-    assert it.due() == 2 * TIMEOUT + TO_KILL
-    it.at(2 * TIMEOUT + TO_KILL)
+    assert it.due() == 2 * TIMEOUT + 2.0
+    it.at(2 * TIMEOUT + 2.0 - 0.001)
+    assert it.due() == 2 * TIMEOUT + 2.0
+    it.at(2 * TIMEOUT + 2.0)
     assert it.due() is None
     eventually(lambda: it.at(100) is not None and not it.runner.running, what="it is killed")
     assert not os.path.exists("/proc/%d" % it.pid)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from stage import Stage, name
+from stage import Bench, Stage, name, tables
+from support import thorough
 
 from simple_clearance.policy import parse
 
@@ -412,6 +413,24 @@ def test_nothing_piles_up_behind_a_stopped_screen_whatever_comes_and_goes(stage)
     assert len(stage.waiting_to_go) < 1000
 
 
+@pytest.mark.parametrize("stalled", [False, True])
+def test_what_the_prompt_keeps_has_a_bound_whatever_comes(stage, stalled):
+    """For hours, on a screen that goes on and on one that is stopped."""
+    stage.blocked("203.0.113.1")
+    stage.stalled = stalled
+    for step in range(1000):
+        stage.event("pending", f"10.{step >> 8}.{step & 255}.1", 22, private=True)
+        Bench.blocked(stage, f"198.51.{step >> 8}.{step & 255}")
+        stage.answer("allow", stage.ids()[-1])
+        stage.docket.lost("c1", 1, "kernel")
+        stage.docket.warn("a mishap, number %d" % step)
+        stage.refresh()
+        stage.wait(0.01)
+    assert len(stage.commands) == 1000
+    kept = sum(map(len, tables(stage.prompt))) - sum(map(len, tables(stage.docket)))
+    assert kept < 500
+
+
 def test_everything_is_told_at_the_end_and_nothing_is_asked(stage):
     stage.blocked()
     fill(stage)
@@ -772,8 +791,8 @@ def said(stage):
 
 
 @pytest.mark.parametrize("name", [NAMED, "www.example.com", "a." * 100 + "example.com"])
-@pytest.mark.parametrize("width", [12, 16, 20, 24, 30, 37, 38, 40, 60, 80])
-@pytest.mark.parametrize("height", [1, 2, 3, 4, 5, 8, 12, 30])
+@pytest.mark.parametrize("width", [12, 20, 38, 80, *thorough(16, 24, 30, 37, 40, 60)])
+@pytest.mark.parametrize("height", [1, 3, 4, 12, *thorough(2, 5, 8, 30)])
 def test_no_name_is_allowed_that_was_not_on_the_screen(width, height, name):
     stage = Stage(width, height, emulate=False)
     stage.blocked(names=[name])

@@ -12,13 +12,14 @@ import random
 
 import pytest
 from stage import Stage, clock, name
+from support import thorough
 
 from simple_clearance import layout, notices, screen
 from simple_clearance.groups import groups
 from simple_clearance.painter import Painter
 
+USUAL_WIDTHS = [20, 37, 40, 60, 80, *thorough(21, 25, 30, 38, 39, 41, 50, 59, 61, 75, 76, 77, 100, 132, 200)]
 WIDTHS = [20, 21, 25, 30, 37, 38, 39, 40, 41, 50, 59, 60, 61, 75, 76, 77, 80, 100, 132, 200]
-HEIGHTS = [5, 6, 10, 24, 50]
 
 
 def at(width, height=24, version=18, **options):
@@ -397,8 +398,8 @@ def test_the_end_of_a_failed_commands_words_is_kept(width):
     assert len(stage.written) < 3000
 
 
-@pytest.mark.parametrize("height", HEIGHTS)
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("height", [5, 24, *thorough(6, 10, 50)])
+@pytest.mark.parametrize("width", USUAL_WIDTHS)
 def test_every_view_fits_every_size(width, height):
     stage = at(width, height, version=14)
     many = [name("%s.example.com" % ("n" * n), "edge%d.cdn.example" % n) for n in range(1, 60, 7)]
@@ -484,9 +485,9 @@ def test_a_question_and_its_keys_fit_the_screen_whole_unless_its_address_alone_d
     assert stage.shown[0].startswith("c1  ")
 
 
-def test_random_sizes_while_everything_happens():
+def test_random_sizes_while_everything_happens(rounds):
     rng = random.Random(11)
-    for _ in range(12):
+    for _ in range(rounds(40)):
         width, height = rng.randrange(20, 200), rng.randrange(5, 50)
         stage = at(width, height, colour=rng.random() < 0.5)
         for step in range(40):
