@@ -10,8 +10,18 @@ import os
 import platform
 import signal
 
-from . import bridge, children, clocks, forgotten, jsonlines, statedir, terminal, timestamps, watched
-from . import container as podman
+from . import (
+    bridge,
+    children,
+    clocks,
+    container,
+    forgotten,
+    jsonlines,
+    statedir,
+    terminal,
+    timestamps,
+    watched,
+)
 from .errors import CANNOT_START, HUB_ACTIVE, OK, Refused
 from .hub import Hub
 from .loop import Loop
@@ -66,7 +76,7 @@ class Check:
         self._environ = environ
         self._name = options.containers[0]
         self._watched = Watched(self._name)
-        self._found: podman.Container | None = None
+        self._found: container.Container | None = None
         self.lines: list[Line] = []
 
     def run(self) -> int:
@@ -118,8 +128,8 @@ class Check:
         return _version(["podman"]) or printable(path, 200)
 
     def _container(self) -> str:
-        self._found = podman.inspect(self._name)
-        podman.check_running(self._found)
+        self._found = container.inspect(self._name)
+        container.check_running(self._found)
         return f"{self._name} runs, id {self._found.short_id}"
 
     def _shielded(self) -> str:
@@ -127,7 +137,7 @@ class Check:
         found = self._found
         self._watched.id, self._watched.version = found.id, found.shield_version
         if found.state_dir is None and self._options.state_dir is None:
-            podman.state_directory(found, None, os.getuid())
+            container.state_directory(found, None, os.getuid())
         if found.shield_version is None:
             return "yes, bundle version unknown: private addresses are asked, with a warning"
         floor = (
@@ -139,7 +149,7 @@ class Check:
 
     def _state_dir(self) -> str:
         if self._found is not None:
-            path = podman.state_directory(self._found, self._options.state_dir, os.getuid())
+            path = container.state_directory(self._found, self._options.state_dir, os.getuid())
         else:
             path = self._options.state_dir or ""
             statedir.check_given(path, self._name)
@@ -157,7 +167,7 @@ class Check:
 
     def _namespace(self) -> str:
         if self._found is not None:
-            self._watched.pidfd, self._watched.namespace = podman.open_namespace(self._found)
+            self._watched.pidfd, self._watched.namespace = container.open_namespace(self._found)
             text = "that of pid %d" % self._found.pid
         else:
             text = self._options.netns or "not needed: another reader is given"

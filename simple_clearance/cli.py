@@ -181,10 +181,10 @@ def _reader(argv: list[str]) -> int:
 
     try:
         if netns is None:
-            from . import container
+            from .container import inspect, open_namespace
 
-            found = container.inspect(words[1])
-            pidfd, namespace = container.open_namespace(found)
+            found = inspect(words[1])
+            pidfd, namespace = open_namespace(found)
             netns, dossier = "/proc/self/fd/%d" % namespace, found.dossier
         return reader.main(words[0], words[1], netns, pidfd, dossier)
     except Refused as error:

@@ -75,29 +75,29 @@ def _live(options: Options, environ: Mapping[str, str]) -> int:
             CANNOT_START, f"no temporary folder: {error.strerror}", "TMPDIR=DIR names one"
         ) from None
     try:
-        world = children.spawn([*own_command(), "--demo-world", folder], stdin_pipe=True)
+        child = children.spawn([*own_command(), "--demo-world", folder], stdin_pipe=True)
         try:
-            _await(world)
+            _await(child)
             live = _options(options)
-            live.sandbox = world.pid
+            live.sandbox = child.pid
             live.state_dir = folder
-            live.netns = "/proc/%d/ns/net" % world.pid
+            live.netns = "/proc/%d/ns/net" % child.pid
             live.shield = [*own_command(), "--demo-shield", folder]
             return _session(live, environ, WELCOME)
         finally:
-            _end(world)
+            _end(child)
     finally:
         demoworld.remove(folder)
 
 
 def _recorded(options: Options, environ: Mapping[str, str]) -> int:
-    tape = children.spawn([*own_command(), "--demo-tape", demoworld.CONTAINER], stdin_pipe=True)
+    child = children.spawn([*own_command(), "--demo-tape", demoworld.CONTAINER], stdin_pipe=True)
     try:
         played = _options(options)
-        played.replay = "/proc/self/fd/%d" % tape.out
+        played.replay = "/proc/self/fd/%d" % child.out
         return _session(played, environ, RECORDED)
     finally:
-        _end(tape)
+        _end(child)
 
 
 def _options(given: Options) -> Options:
@@ -125,14 +125,14 @@ def _say(welcome: str) -> None:
         pass  # the session finds that out, too, and tells what is lost by it
 
 
-def _await(world: Child) -> None:
+def _await(child: Child) -> None:
     """Returns once it is ready; NotHere with the step that failed."""
     said = b""
     poll = select.poll()
-    poll.register(world.out, select.POLLIN)
+    poll.register(child.out, select.POLLIN)
     until = time.monotonic() + PATIENCE
     while b"\n" not in said and poll.poll(max(0.0, until - time.monotonic()) * 1000):
-        data = children.read(world.out)
+        data = children.read(child.out)
         if data == b"":
             break
         said += data or b""

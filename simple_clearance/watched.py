@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 
-from . import container as podman
-from . import ids, statedir
+from . import container, ids, statedir
 from .errors import CANNOT_START, Refused
 from .hub import Hub
 from .pidfd import pidfd_open
@@ -88,7 +87,7 @@ class Watched:
 
 def prepare(name: str, options: Options, environ: Mapping[str, str], uid: int) -> Watched:
     """Finds out everything about a container.  Refused (3) with the remedy when it can't be watched."""
-    podman.check_name(name)
+    container.check_name(name)
     watched = Watched(name)
     try:
         _fill(watched, options, uid)
@@ -113,13 +112,13 @@ def _fill(watched: Watched, options: Options, uid: int) -> None:
         if options.sandbox:
             watched.pidfd = pidfd_open(options.sandbox)
             raise Refused(CANNOT_START, "there is no podman to ask")
-        found = podman.inspect(watched.name)
+        found = container.inspect(watched.name)
         watched.id, watched.version, watched.dossier = found.id, found.shield_version, found.dossier
         watched.sidecar, watched.started_at = found.sidecar, found.started_at
         watched.audited = found.annotations.get("terok.shield.audit_enabled") != "false"
-        podman.check_running(found)
-        watched.state_dir = podman.state_directory(found, watched.state_dir or None, uid)
-        watched.pidfd, watched.namespace = podman.open_namespace(found)
+        container.check_running(found)
+        watched.state_dir = container.state_directory(found, watched.state_dir or None, uid)
+        watched.pidfd, watched.namespace = container.open_namespace(found)
     except Refused:
         if needs_podman:
             raise

@@ -22,8 +22,8 @@ RECORDED = (SAMPLES / "podman-inspect-0.9.json").read_bytes()
 
 
 @pytest.fixture
-def podman(tmp_path):
-    """podman(SCRIPT): the path of a shell script that stands where podman stands."""
+def fake(tmp_path):
+    """fake(SCRIPT): the path of a shell script that stands where podman stands."""
 
     def make(script):
         path = tmp_path / "podman"
@@ -84,8 +84,8 @@ def gone(pid):
 # --- what podman says
 
 
-def test_a_running_shielded_container_is_told_as_podman_told_it(podman):
-    c = container.inspect("c1", podman("cat %s/podman-inspect-0.9.json" % SAMPLES))
+def test_a_running_shielded_container_is_told_as_podman_told_it(fake):
+    c = container.inspect("c1", fake("cat %s/podman-inspect-0.9.json" % SAMPLES))
     assert (c.name, c.short_id, len(c.id)) == ("c1", "3b068f2a090c", 64)
     assert (c.running, c.pid, c.conmon_pid) == (True, 13247, 13244)
     assert c.state_dir == "/home/op/.local/state/terok/shield/containers/c1"
@@ -93,18 +93,18 @@ def test_a_running_shielded_container_is_told_as_podman_told_it(podman):
     assert c.started_at == "2026-11-24T22:19:16.865388129Z"
 
 
-def test_podman_is_asked_once_with_the_name_behind_a_double_dash(podman, tmp_path):
+def test_podman_is_asked_once_with_the_name_behind_a_double_dash(fake, tmp_path):
     log = tmp_path / "argv"
-    container.inspect("c1", podman('echo "$@" >>%s; cat %s/podman-inspect-0.9.json' % (log, SAMPLES)))
+    container.inspect("c1", fake('echo "$@" >>%s; cat %s/podman-inspect-0.9.json' % (log, SAMPLES)))
     assert log.read_text() == "inspect --format json -- c1\n"
 
 
-def test_podman_gets_no_stdin_a_session_of_its_own_and_no_ignored_signal(podman, tmp_path):
+def test_podman_gets_no_stdin_a_session_of_its_own_and_no_ignored_signal(fake, tmp_path):
     seen = tmp_path / "seen"
     script = (
         "{ readlink /proc/$$/fd/0; cut -d' ' -f6 /proc/$$/stat; echo $$; grep SigIgn /proc/$$/status; } >%s\n"
     )
-    container.inspect("c1", podman(script % seen + "cat %s/podman-inspect-0.9.json" % SAMPLES))
+    container.inspect("c1", fake(script % seen + "cat %s/podman-inspect-0.9.json" % SAMPLES))
     stdin, session, pid, ignored = seen.read_text().splitlines()
     assert stdin == "/dev/null"
     assert session == pid
@@ -154,8 +154,8 @@ def test_a_container_without_annotations_is_not_shielded():
 @pytest.mark.parametrize(
     "name", ["", "-h", "--latest", ".c1", "c1 ", "c 1", "c1\n", "a/b", "c\u00e9", "$(id)", "c1:x"]
 )
-def test_what_podman_would_not_take_as_a_name_is_never_passed_to_it(name, podman, tmp_path):
-    error = refusal(container.inspect, name, podman("touch %s/asked" % tmp_path))
+def test_what_podman_would_not_take_as_a_name_is_never_passed_to_it(name, fake, tmp_path):
+    error = refusal(container.inspect, name, fake("touch %s/asked" % tmp_path))
     assert "is not a container's name" in error.message
     assert not (tmp_path / "asked").exists()
 
@@ -168,15 +168,15 @@ def test_what_podman_would_not_take_as_a_name_is_never_passed_to_it(name, podman
         pytest.param("Error: inspecting object: no such container nosuch", id="container"),
     ],
 )
-def test_a_missing_container_is_told_with_where_to_look(said, podman):
-    error = refusal(container.inspect, "nosuch", podman("echo '[]'; echo '%s' >&2; exit 125" % said))
+def test_a_missing_container_is_told_with_where_to_look(said, fake):
+    error = refusal(container.inspect, "nosuch", fake("echo '[]'; echo '%s' >&2; exit 125" % said))
     assert error.message == "no such container: nosuch"
     assert error.hints[0].startswith("podman ps -a")
 
 
-def test_an_image_of_that_name_is_no_container(podman):
+def test_an_image_of_that_name_is_no_container(fake):
     error = refusal(
-        container.inspect, "rig", podman("""echo '[{"Id": "73", "RepoTags": ["localhost/rig"]}]'""")
+        container.inspect, "rig", fake("""echo '[{"Id": "73", "RepoTags": ["localhost/rig"]}]'""")
     )
     assert error.message == "no such container: rig"
 
@@ -187,56 +187,56 @@ def test_no_podman_is_told_with_the_way_to_do_without():
     assert "--netns PATH" in error.hints[0]
 
 
-def test_a_podman_that_can_not_be_run_is_told(podman):
-    path = podman("")
+def test_a_podman_that_can_not_be_run_is_told(fake):
+    path = fake("")
     os.chmod(path, 0o644)
     assert refusal(container.inspect, "c1", path).message.endswith("podman: Permission denied")
 
 
-def test_another_error_of_podman_is_shown_escaped(podman):
+def test_another_error_of_podman_is_shown_escaped(fake):
     script = r"""printf 'level=warning msg="x"\nError: no \033[2Jspace\n' >&2; exit 125"""
-    error = refusal(container.inspect, "c1", podman(script))
+    error = refusal(container.inspect, "c1", fake(script))
     assert error.message == "podman inspect c1: Error: no \\x1b[2Jspace"
 
 
-def test_a_podman_ended_by_a_signal_is_told(podman):
-    assert refusal(container.inspect, "c1", podman("kill -9 $$")).message == "podman inspect c1: exit -9"
+def test_a_podman_ended_by_a_signal_is_told(fake):
+    assert refusal(container.inspect, "c1", fake("kill -9 $$")).message == "podman inspect c1: exit -9"
 
 
-def test_a_podman_that_hangs_is_ended_with_all_it_started(podman, tmp_path):
+def test_a_podman_that_hangs_is_ended_with_all_it_started(fake, tmp_path):
     script = "sleep 600 & echo $! $$ >%s/pids; wait" % tmp_path
     start = time.monotonic()
-    error = refusal(container.inspect, "c1", podman(script), deadline=0.3)
+    error = refusal(container.inspect, "c1", fake(script), deadline=0.3)
     assert "no answer in 0.3 s" in error.message
     assert time.monotonic() - start < 2
     for pid in (tmp_path / "pids").read_text().split():
         eventually(lambda pid=pid: gone(int(pid)))
 
 
-def test_a_podman_that_hangs_and_ignores_term_is_killed(podman):
+def test_a_podman_that_hangs_and_ignores_term_is_killed(fake):
     start = time.monotonic()
-    refusal(container.inspect, "c1", podman("trap '' TERM; while :; do sleep 0.1; done"), deadline=0.2)
+    refusal(container.inspect, "c1", fake("trap '' TERM; while :; do sleep 0.1; done"), deadline=0.2)
     assert 2.2 <= time.monotonic() - start < 8
 
 
-def test_a_process_left_behind_with_the_pipes_does_not_hold_us_up(podman, tmp_path):
+def test_a_process_left_behind_with_the_pipes_does_not_hold_us_up(fake, tmp_path):
     script = "sleep 60 & echo $! >%s/pid; cat %s/podman-inspect-0.9.json" % (tmp_path, SAMPLES)
     start = time.monotonic()
     try:
-        assert container.inspect("c1", podman(script)).name == "c1"
+        assert container.inspect("c1", fake(script)).name == "c1"
         assert time.monotonic() - start < 2
     finally:
         os.kill(int((tmp_path / "pid").read_text()), 9)
 
 
-def test_endless_output_is_bounded(podman):
+def test_endless_output_is_bounded(fake):
     start = time.monotonic()
-    assert "more than 4 MiB" in refusal(container.inspect, "c1", podman("yes")).message
+    assert "more than 4 MiB" in refusal(container.inspect, "c1", fake("yes")).message
     assert time.monotonic() - start < 5
 
 
-def test_endless_complaints_are_bounded(podman):
-    error = refusal(container.inspect, "c1", podman("yes '\u00fc' | head -c 3000000 >&2; exit 1"))
+def test_endless_complaints_are_bounded(fake):
+    error = refusal(container.inspect, "c1", fake("yes '\u00fc' | head -c 3000000 >&2; exit 1"))
     assert len(error.message) < 5 * children.ERROR_LIMIT
 
 
@@ -300,21 +300,21 @@ def test_any_mutation_of_a_real_answer_is_a_container_or_a_refusal():
 # --- the list of those that run
 
 
-def test_the_shielded_ones_that_run_are_listed(podman):
+def test_the_shielded_ones_that_run_are_listed(fake):
     script = r"""
 if [ "$1" = ps ]; then echo '[{"Names": ["web"]}, {"Names": ["db", "x"]}]'
 else [ "$*" = "inspect --format json -- web db" ] && cat %s; fi"""
     both = json.loads(changed(Name="web")) + json.loads(changed(Name="db", Config__Annotations={}))
-    answer = pathlib.Path(podman("")).parent / "answer"
+    answer = pathlib.Path(fake("")).parent / "answer"
     answer.write_text(json.dumps(both))
-    assert container.shielded(podman(script % answer)) == ["web"]
+    assert container.shielded(fake(script % answer)) == ["web"]
 
 
 @pytest.mark.parametrize(
     "script", ["exit 1", "echo '[]'", "echo '[{}]'", "echo null", "echo '[{\"Names\": 1}]'", "echo x"]
 )
-def test_where_that_can_not_be_told_the_list_is_empty(script, podman):
-    assert container.shielded(podman(script)) == []
+def test_where_that_can_not_be_told_the_list_is_empty(script, fake):
+    assert container.shielded(fake(script)) == []
     assert container.shielded("/nonexistent/podman") == []
 
 
