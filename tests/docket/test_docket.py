@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import pytest
 from stage import Bench, name, tables
-from support import grows_evenly, thorough
+from support import grows_evenly
 
 from simple_clearance import audit
-from simple_clearance.budget import LIMITS
+from simple_clearance.budget import LIMITS, Budget
 from simple_clearance.policy import parse
 
-REMEMBERED, AUTOMATIC_LIMIT = LIMITS["requests"], LIMITS["automatic"]
+FEW = 200
+"""Where so many requests are remembered, what holds for the real number is seen sooner."""
 
 
 @pytest.fixture
 def bench():
     return Bench(report_again=True)
+
+
+@pytest.fixture
+def forgetful():
+    return Bench(budget=Budget(dict.fromkeys(LIMITS, FEW)))
 
 
 def rules(text):
@@ -756,83 +762,88 @@ def numbered(number):
     return "198.%d.%d.%d" % (18 + (number >> 16), number >> 8 & 255, number & 255)
 
 
-def test_the_table_has_an_end_and_what_goes_beyond_is_told_as_lost(bench):
-    for number in range(REMEMBERED + 10):
-        bench.blocked(numbered(number), count=2)
-    records = bench.take()
-    assert len([r for r in records if r["type"] == "pending"]) == REMEMBERED
+def test_the_table_has_an_end_and_what_goes_beyond_is_told_as_lost(forgetful):
+    for number in range(FEW + 10):
+        forgetful.blocked(numbered(number), count=2)
+    records = forgetful.take()
+    assert len([r for r in records if r["type"] == "pending"]) == FEW
     assert [r for r in records if r["type"] == "lost"] == [{"type": "lost", "count": 20, "where": "table"}]
-    assert bench.docket.summary()["lost"] == 20
-    bench.answer("skip", "r7")
-    last = numbered(REMEMBERED + 9)
-    bench.blocked(last)
-    assert [r["dest"] for r in bench.take("pending")] == [last], "there is room again"
-    assert bench.take("lost") == [], "told once"
+    assert forgetful.docket.summary()["lost"] == 20
+    forgetful.answer("skip", "r7")
+    last = numbered(FEW + 9)
+    forgetful.blocked(last)
+    assert [r["dest"] for r in forgetful.take("pending")] == [last], "there is room again"
+    assert forgetful.take("lost") == [], "told once"
 
 
-def test_what_was_closed_first_is_forgotten_first_and_a_muted_one_never(bench):
+def test_what_was_closed_first_is_forgotten_first_and_a_muted_one_never(forgetful):
     for last in (1, 2, 3):
-        bench.blocked(f"203.0.113.{last}")
-    for number in range(REMEMBERED - 3):
-        bench.blocked(numbered(number))
-    others = {numbered(number) for number in range(REMEMBERED - 3)}
-    bench.answer("mute", "r1")
-    bench.answer("skip", "r3")
-    bench.answer("skip", "r2")
-    bench.blocked("203.0.113.4")
-    assert {request.dest for request in bench.docket.all_requests()} - others == {
+        forgetful.blocked(f"203.0.113.{last}")
+    for number in range(FEW - 3):
+        forgetful.blocked(numbered(number))
+    others = {numbered(number) for number in range(FEW - 3)}
+    forgetful.answer("mute", "r1")
+    forgetful.answer("skip", "r3")
+    forgetful.answer("skip", "r2")
+    forgetful.blocked("203.0.113.4")
+    assert {request.dest for request in forgetful.docket.all_requests()} - others == {
         f"203.0.113.{n}" for n in (1, 2, 4)
     }
-    bench.blocked("203.0.113.5")
-    assert {request.dest for request in bench.docket.all_requests()} - others == {
+    forgetful.blocked("203.0.113.5")
+    assert {request.dest for request in forgetful.docket.all_requests()} - others == {
         f"203.0.113.{n}" for n in (1, 4, 5)
     }
-    bench.blocked("203.0.113.1")
-    assert len(bench.ids()) == REMEMBERED - 1
-    assert bench.ids()[-2:] == ["r%d" % (REMEMBERED + 1), "r%d" % (REMEMBERED + 2)]
+    forgetful.blocked("203.0.113.1")
+    assert len(forgetful.ids()) == FEW - 1
+    assert forgetful.ids()[-2:] == ["r%d" % (FEW + 1), "r%d" % (FEW + 2)]
 
 
-def test_twenty_thousand_are_remembered():
-    assert REMEMBERED == 20_000
+def test_what_is_remembered():
+    assert LIMITS == {
+        "requests": 20_000,
+        "answers": 2_000,
+        "addresses": 4_096,
+        "targets": 4_096,
+        "failures": 4_096,
+        "let out": 1_024,
+        "automatic": 64,
+        "warnings": 64,
+    }
 
 
 def flood(bench, number, **fields):
     for n in range(number):
-        bench.blocked(
-            f"198.51.{n >> 8 & 255}.{n & 255}", 1024 + (n >> 16), names=["x%d.example.com" % n], **fields
-        )
-        if n % 1000 == 0:
-            bench.mono += 0.1
-            bench.take()
+        bench.blocked(numbered(n), names=["x%d.example.com" % n], **fields)
 
 
 @pytest.mark.parametrize(
-    "case",
-    ["asked", "skipped by --answer", *thorough("denied by --answer", "skipped by a rule", "floor")],
+    "case", ["asked", "skipped by --answer", "skipped by a rule", "floor", "denied by --answer"]
 )
 def test_memory_has_a_bound_however_many_destinations_there_are(case):
-    bench = Bench(answer={"skipped by --answer": "skip", "denied by --answer": "deny"}.get(case, ""))
+    answer = {"skipped by --answer": "skip", "denied by --answer": "deny"}.get(case, "")
+    bench = Bench(answer=answer, budget=Budget(dict.fromkeys(LIMITS, FEW)))
     if case == "skipped by a rule":
         bench.docket.set_policy(rules("skip *"), bench.now)
-    flood(bench, REMEMBERED + 1000, private=case == "floor")
+    flood(bench, 3 * FEW, private=case == "floor")
+    bench.run()
     bench.take()
-    assert max(map(len, tables(bench.docket))) == REMEMBERED
+    assert max(map(len, tables(bench.docket))) == FEW
 
 
-def test_of_names_only_what_is_shown_of_waiting_addresses_is_kept(bench):
-    flood(bench, REMEMBERED + 1000)
-    assert len(bench.docket._heard) == REMEMBERED
-    bench.answer("skip", *bench.ids())
-    assert not bench.docket._heard
+def test_of_names_only_what_is_shown_of_waiting_addresses_is_kept(forgetful):
+    flood(forgetful, 2 * FEW)
+    assert len(forgetful.docket._heard) == FEW
+    forgetful.answer("skip", *forgetful.ids())
+    assert not forgetful.docket._heard
 
 
-def test_packets_let_out_while_a_verdict_runs_are_not_all_remembered(bench):
-    bench.blocked()
-    bench.answer("allow", "r1")
-    bench.start()
-    for n in range(2000):
-        bench.event("allowed", f"198.51.{n >> 8}.{n & 255}")
-    assert max(map(len, tables(bench.docket))) == 1024
+def test_packets_let_out_while_a_verdict_runs_are_not_all_remembered(forgetful):
+    forgetful.blocked()
+    forgetful.answer("allow", "r1")
+    forgetful.start()
+    for n in range(2 * FEW):
+        forgetful.event("allowed", numbered(n))
+    assert max(map(len, tables(forgetful.docket))) == FEW
 
 
 def an_address_with_many_ports(number):
@@ -874,7 +885,6 @@ def test_denied_and_multicast_are_counted_and_not_told(bench):
 
 
 def test_automatic_verdicts_have_a_limit_of_their_own():
-    assert AUTOMATIC_LIMIT == 64
     bench = Bench(answer="deny")
     for last in range(200):
         bench.blocked(f"203.0.113.{last}")
