@@ -39,6 +39,7 @@ class Script:
         **options,
     ):
         self.host = host
+        self.pyz = pyz
         self.records = []
         self._rest = b""
         self._feed = -1

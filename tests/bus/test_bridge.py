@@ -136,7 +136,7 @@ def test_what_is_blocked_is_asked_through_the_audit_log_and_an_answer_works(scri
     session = it.until("session")
     assert session["containers"] == [{"name": "c1", "id": c1.id, "source": "audit-log", "shield": 18}]
     assert lab.connect("203.0.113.10", 443) == "EHOSTUNREACH"
-    pending = it.until("pending", seconds=2)
+    pending = it.until("pending")
     assert (pending["dest"], pending["port"], pending["proto"], pending["uid"]) == (
         "203.0.113.10",
         443,
@@ -218,25 +218,25 @@ def test_its_log_is_followed_through_rotation_truncation_and_half_lines(followed
     it, path = followed, c1.path("audit.jsonl")
     it.until("session")
     c1.append("audit.jsonl", entry("198.51.100.1"))
-    it.until("pending", dest="198.51.100.1", seconds=1)
+    it.until("pending", dest="198.51.100.1")
     os.rename(path, path + ".1")
     c1.append("audit.jsonl.1", entry("198.51.100.2"))
-    it.until("pending", dest="198.51.100.2", seconds=1)
+    it.until("pending", dest="198.51.100.2")
     c1.append("audit.jsonl", entry("198.51.100.3"))
-    it.until("pending", dest="198.51.100.3", seconds=1)
+    it.until("pending", dest="198.51.100.3")
     shutil.copy(path, path + ".2")
     os.truncate(path, 0)
     c1.append("audit.jsonl", entry("198.51.100.4"))
-    it.until("pending", dest="198.51.100.4", seconds=1)
+    it.until("pending", dest="198.51.100.4")
     os.unlink(path)
     line = entry("198.51.100.5")
     c1.append("audit.jsonl", line[:50])
     assert it.silent(0.1)
     c1.append("audit.jsonl", line[50:])
-    it.until("pending", dest="198.51.100.5", seconds=1)
+    it.until("pending", dest="198.51.100.5")
     c1.append("audit.jsonl.new", entry("198.51.100.6"))
     os.rename(path + ".new", path)
-    it.until("pending", dest="198.51.100.6", seconds=1)
+    it.until("pending", dest="198.51.100.6")
     assert no_more_questions(it) == ["198.51.100.%d" % number for number in range(1, 7)]
     it.ends(5)
 
@@ -271,7 +271,7 @@ def test_verdicts_of_others_in_the_log_are_no_requests_and_a_shield_that_changes
     for action in ("allowed", "denied", "setup"):
         c1.append("audit.jsonl", entry("198.51.100.1", action=action))
     c1.shield("quarantine")
-    assert it.until("shield", seconds=1)["state"] == "quarantine"
+    assert it.until("shield")["state"] == "quarantine"
     assert no_more_questions(it) == []
     it.ends(0)
 
@@ -307,13 +307,11 @@ def test_when_it_ends_we_read_the_packet_log_and_say_so(followed, c1, lab):
     it = followed
     it.until("session")
     os.killpg(c1.head, signal.SIGTERM)
-    assert it.until("error", seconds=3)["message"] == READ_NOW
-    assert [lab.holder()] == [
-        pid for pid, argv in endtoend.processes(it.child.args[3]) if "--as-reader" in argv
-    ]
+    assert it.until("error")["message"] == READ_NOW
+    assert [lab.holder()] == [pid for pid, argv in endtoend.processes(it.pyz) if "--as-reader" in argv]
     lab.listen(443)
     lab.connect("203.0.113.10", 443)
-    pending = it.until("pending", seconds=1)
+    pending = it.until("pending")
     assert pending["uid"] is not None  # the packet tells more than the log
     it.say("allow %s\n" % pending["id"])
     it.until("verdict")
@@ -329,7 +327,7 @@ def test_when_only_its_head_ends_the_other_one_goes_on_writing(followed, c1, lab
     holder = lab.holder()
     os.kill(c1.head, signal.SIGKILL)
     lab.connect("203.0.113.10", 443)
-    it.until("pending", seconds=2)
+    it.until("pending")
     assert it.of("error") == [] and lab.holder() == holder
     os.kill(holder, signal.SIGKILL)
     assert it.until("error")["message"] == READ_NOW
@@ -341,7 +339,7 @@ def test_a_start_after_its_head_was_ended_goes_by_the_log_all_the_same(script, c
     it = script()
     assert it.until("session")["containers"][0]["source"] == "audit-log"
     lab.connect("203.0.113.10", 443)
-    it.until("pending", seconds=2)
+    it.until("pending")
     it.ends(5)
 
 
@@ -366,7 +364,7 @@ def test_another_one_that_takes_its_place_is_followed_too(followed, c1, lab):
     c1.bridge_reader()
     it.child.send_signal(signal.SIGCONT)
     lab.connect("203.0.113.10", 443)
-    it.until("pending", seconds=3)
+    it.until("pending")
     assert it.of("error") == []
     it.ends(5)
 

@@ -174,7 +174,7 @@ def test_hundreds_of_requests_answered_in_any_order_twice_and_too_late(script, h
     text = "".join(lines + chance.sample(again, len(again)))
     for start in range(0, len(text), 700):
         it.say(text[start : start + 700])
-    it.until("closed", 200, seconds=30)
+    it.until("closed", 200)
     it.until("error", 200)
     it.ends(5)
     wanted = sorted("%s %s" % (what, dest_of[key]) for key, what in first.items() if what != "skip")
@@ -382,7 +382,7 @@ def test_a_slow_reader_loses_events_only_as_counted_and_no_verdict(script, host,
         lambda: len(host.verdicts()) == 2 and host.verdicts()[1].ended, what="both verdicts", timeout=30
     )
     assert len(it.records) == 1
-    lost = it.until("lost", where="stdout", seconds=30)
+    lost = it.until("lost", where="stdout")
     assert lost["count"] > 0
     told = len(it.of("pending"))
     assert 10_000 < told < 20_000, "4 MiB of them"
