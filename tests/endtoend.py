@@ -69,7 +69,13 @@ class Desk:
         wait_for_keys(self.t, painted, own)
 
     def settled(self) -> None:
-        """Wait until reader and session sleep: what has been blocked so far has been told."""
+        """Wait until what has been blocked so far has been told: nothing lies in the kernel, nobody works."""
+
+        def read() -> bool:
+            row = self.lab.listener()
+            return not row or not (row[2] or self.lab.netlink(row[1])["Rmem"])
+
+        eventually(read, what="the reader has all of it")
         for role in ("reader", "session"):
             for pid in self.processes(role):
                 eventually(lambda pid=pid: state(pid) not in "RD", what="the %s sleeps" % role)

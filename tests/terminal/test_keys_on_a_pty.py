@@ -139,10 +139,7 @@ def test_the_list_answers_what_is_marked_after_the_number_is_typed(desk):
     desk.block("203.0.113.10")
     for n in (11, 12):
         desk.lab.connect("203.0.113.%d" % n, 443)
-    desk.settled()
-    t.send("l")
-    t.expect("3 waiting for c1")
-    t.expect("l back")
+    endtoend.lists(t, 3)
     t.send("1")
     t.expect("1 marked")
     t.send("3")

@@ -130,9 +130,7 @@ def test_many_resizes_in_the_middle_of_everything_break_nothing(desk):
         if n % 4 == 0:
             desk.lab.connect("203.0.113.%d" % (10 + n // 4), 443)
     t.resize(24, 80)
-    desk.settled()
-    t.send("l")
-    t.expect("10 waiting")
+    endtoend.lists(t, 10)
     t.send("\x03")
     desk.ends(5)
 
@@ -213,9 +211,7 @@ def test_output_that_stalls_loses_nothing_and_freezes_nobody(desk):
     desk.settled()
     t.resume()
     eventually(lambda: len(t.raw) - before > capacity(), what="what had no room comes after all")
-    desk.settled()
-    t.send("l")
-    t.expect("3001 waiting")
+    endtoend.lists(t, 3001)
     t.send("\x03")
     text = desk.ends(5)
     assert "lost" not in text and "3001 left open" in text
