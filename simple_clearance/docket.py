@@ -187,7 +187,7 @@ class Docket:
         first = next(iter(self._unreported.values()), None)
         times = [first.told_at + AGAIN_EVERY] if first else []
         if self._nameless:
-            times.append(self._names_at + max(0.0, 1 - self._names_left) / NAMES_PER_SECOND)
+            times.append(self._names_at + (1 - self._names_left) / NAMES_PER_SECOND)
         return min(times, default=None)
 
     def open_count(self) -> int:

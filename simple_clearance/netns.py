@@ -102,7 +102,7 @@ def drop_privileges() -> None:
     os.setresuid(uid, uid, uid)  # from 0 to another it takes every capability along
     if capset is not None:
         capset()
-    if hard == resource.RLIM_INFINITY or limit < hard:  # poll(2) refuses to watch more than that: not 0
+    if limit < hard:  # poll(2) refuses to watch more than that: not 0
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
 
 
@@ -118,8 +118,7 @@ def _first_free_descriptor() -> int:
 
 def _become_root_inside() -> None:
     """Where the namespace maps our own uid to an ordinary one (keep-id): only its root may do the rest."""
-    if os.getuid() != 0:
-        os.setresuid(0, 0, 0)
+    os.setresuid(0, 0, 0)
 
 
 def _hide_files() -> None:

@@ -58,6 +58,7 @@ SUBJECTS = {
     "policy": ("docket/test_policy.py", "docket/test_rules.py", "process/test_policy.py"),
     "dnslog": ("wire/test_dnslog.py", "wire/test_mutants.py", "wire/test_dnslog_dnsmasq.py"),
     "statedir": ("process/test_statedir.py", "process/test_container.py"),
+    "pidfd": ("kernel/test_netns.py", "kernel/test_reader.py"),
     "netns": ("kernel/test_netns.py", "kernel/test_reader.py"),
     "runner": ("process/test_kill.py", "process/test_exit_codes.py", "process/test_coprocess.py"),
     "hub": HUB,

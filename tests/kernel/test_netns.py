@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import shutil
@@ -15,7 +16,8 @@ from needs import need
 from reading import code
 from support import PATIENCE, PYTHONS, ROOT
 
-from simple_clearance import pidfd
+from simple_clearance import netns, pidfd
+from simple_clearance.errors import Refused
 
 ORDINARY = 1000
 
@@ -40,7 +42,8 @@ def refused(what, *args):
         what(*args)
     except OSError:
         return True
-walls = [refused(os.open, "/etc/passwd", 0), refused(os.listdir, "/proc"), refused(os.setuid, 0),
+walls = [refused(os.open, "/etc/passwd", 0) and refused(os.open, "etc/passwd", 0),
+         refused(os.listdir, "/proc"), refused(os.setuid, 0),
          refused(os.dup, 0), refused(os.kill, neighbour, 0)]
 print(*map(int, map(bool, walls)), flush=True)
 sys.stdin.readline()
@@ -53,6 +56,25 @@ def _home():
         os.chmod(folder, 0o755)
         shutil.copytree(os.path.join(ROOT, "simple_clearance"), os.path.join(folder, "simple_clearance"))
         yield folder
+
+
+@contextlib.contextmanager
+def dropped(home, ids, script=DROPPING):
+    """What a process with these ids, and a group more, finds after it has given up privilege; its status."""
+    user = ["setpriv", "--reuid=%d" % ORDINARY, "--regid=%d" % ORDINARY, "--groups=4242", "--no-new-privs"]
+    argv = [*user, "--", reachable_python(ORDINARY), "-I", "-c", script, home]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="/") as process:
+        assert process.stdin is not None and process.stdout is not None
+        assert process.stdout.readline() == b"made\n"
+        for kind in ("uid", "gid"):
+            with open("/proc/%d/%s_map" % (process.pid, kind), "w") as table:
+                table.write(ids)
+        process.stdin.write(b"go\n")
+        process.stdin.flush()
+        walls = process.stdout.readline().decode().strip()
+        with open("/proc/%d/status" % process.pid) as status:
+            found = dict(line.rstrip("\n").split(":\t", 1) for line in status if ":\t" in line)
+        yield walls, found
 
 
 @pytest.mark.parametrize(
@@ -69,18 +91,8 @@ def _home():
 def test_every_id_map_ends_without_a_capability(home, ids, uid, walls):
     need("root")
     need("userns")
-    argv = [*as_user(ORDINARY), reachable_python(ORDINARY), "-I", "-c", DROPPING, home]
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdin is not None and process.stdout is not None
-        assert process.stdout.readline() == b"made\n"
-        for kind in ("uid", "gid"):
-            with open("/proc/%d/%s_map" % (process.pid, kind), "w") as table:
-                table.write(ids)
-        process.stdin.write(b"go\n")
-        process.stdin.flush()
-        assert process.stdout.readline().decode().strip() == walls
-        with open("/proc/%d/status" % process.pid) as status:
-            found = dict(line.rstrip("\n").split(":\t", 1) for line in status if ":\t" in line)
+    with dropped(home, ids) as (found_walls, found):
+        assert found_walls == walls
         for name in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
             assert int(found[name], 16) == 0, name
         outside = {
@@ -88,6 +100,17 @@ def test_every_id_map_ends_without_a_capability(home, ids, uid, walls):
         }
         assert found["Uid"].split() == [str(outside[uid])] * 4
         assert found["Gid"].split() == [str(outside[uid])] * 4
+        assert found["Groups"].strip() == ""
+
+
+def test_without_ctypes_what_else_can_be_given_up_is(home):
+    """Root's capabilities stay then, where there is nobody else to become: they reach no further."""
+    need("root")
+    need("userns")
+    script = DROPPING.replace("netns.drop_", "sys.modules['ctypes'] = None; netns.drop_")
+    with dropped(home, "0 1000 1\n", script) as (walls, found):
+        assert walls == "1 1 0 1 0"
+        assert found["Groups"].strip() == ""
 
 
 def test_a_pidfd_tells_the_end_of_a_process(every_python):
@@ -154,14 +177,43 @@ def test_a_process_that_has_threads_is_refused_with_a_reason(home):
             assert process.stdout.read().startswith(b"3 can't join the container's namespaces: ")
 
 
-def test_entering_leaves_no_descriptor_open():
-    need("netns")
-    need("root")
+def test_entering_leaves_no_descriptor_open(home):
     script = (
-        "import os, sys; sys.path.insert(0, %r)\n"
+        "import os, sys; sys.path.insert(0, sys.argv[2])\n"
         "from simple_clearance import netns\n"
-        "fd = os.open('/proc/self/ns/net', os.O_RDONLY); before = os.listdir('/proc/self/fd')\n"
-        "netns.enter(fd); print(before == os.listdir('/proc/self/fd'))\n" % ROOT
+        "fd = os.open(sys.argv[1], os.O_RDONLY); before = os.listdir('/proc/self/fd')\n"
+        "netns.enter(fd); print(before == os.listdir('/proc/self/fd'))\n"
+    )
+    need("nft")
+    with Lab(user=ORDINARY if os.getuid() == 0 else 0) as lab:
+        argv = [*as_user(ORDINARY), reachable_python(ORDINARY), "-I", "-S", "-c", script, lab.netns, home]
+        assert subprocess.run(argv, stdout=subprocess.PIPE, check=True).stdout == b"True\n"
+
+
+def test_what_is_no_network_namespace_is_refused_before_anything_else_is_tried():
+    with open(os.devnull) as file, pytest.raises(Refused) as caught:
+        netns.enter(file.fileno())
+    assert caught.value.message == "can't join the network namespace: Invalid argument"
+
+
+def test_a_namespace_whose_owner_is_out_of_sight_is_refused():
+    need("userns")
+    script = (
+        "import ctypes, os, sys; sys.path.insert(0, %r)\n"
+        "from simple_clearance import netns\n"
+        "from simple_clearance.errors import Refused\n"
+        "fd = os.open('/proc/self/ns/net', os.O_RDONLY)\n"
+        "assert ctypes.CDLL(None).unshare(netns.CLONE_NEWUSER) == 0\n"
+        "try: netns.enter(fd)\n"
+        "except Refused as e: print(e.message, *e.hints, sep='; ')\n" % ROOT
     )
     done = subprocess.run([sys.executable, "-I", "-S", "-c", script], stdout=subprocess.PIPE, check=True)
-    assert done.stdout == b"True\n"
+    assert done.stdout.decode().startswith(
+        "can't find the user namespace that owns it: Operation not permitted; run it as the user"
+    )
+
+
+def test_a_path_is_escaped_before_it_is_shown():
+    with pytest.raises(Refused) as caught:
+        netns.open_path("/nowhere/\x1b[2J\n")
+    assert caught.value.message == "can't open /nowhere/\\x1b[2J\\x0a: No such file or directory"

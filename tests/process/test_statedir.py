@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import pathlib
+import subprocess
+import sys
 import types
 
 import pytest
@@ -90,6 +92,7 @@ def test_what_is_no_directory_is_not_believed(path, folder, monkeypatch):
 def test_another_id_or_none_is_not_believed(content, folder):
     (folder / "container.id").write_text(content)
     assert "container.id" in refused(believe, folder).message
+    assert statedir.recorded_id(str(folder)) == (OTHER if content == OTHER + "\n" else "")
 
 
 def test_an_id_file_that_is_no_file_neither_convinces_nor_holds_up(folder):
@@ -118,6 +121,7 @@ def test_a_root_inside_the_right_directory_does_not_put_it_in_doubt(folder):
 
 def test_a_given_directory_needs_no_id_but_must_not_hold_another(folder):
     statedir.check_given(str(folder), "c1", ID)
+    statedir.check_given(str(folder), "c1")
     assert (
         "is that of container 3b068f2a090c"
         in refused(statedir.check_given, str(folder), "c1", OTHER * 5).message
@@ -150,6 +154,40 @@ def test_a_refusal_escapes_what_an_image_wrote(folder):
     evil = pathlib.Path(str(folder) + "\x1b[2J\nhint: rm -rf")
     message = refused(believe, evil).message
     assert "\\x1b[2J\\x0ahint" in message
+
+
+def test_a_refusal_escapes_and_clips_what_was_given(folder):
+    evil = folder.parent / "\x1b[2J\nhint: rm -rf"
+    folder.rename(evil)
+    errors = [refused(statedir.check_given, str(evil), "c1", OTHER)]
+    (evil / "container.id").unlink()
+    (evil / "containers" / "c1").mkdir(parents=True)
+    errors.append(refused(statedir.check_given, str(evil), "c1"))
+    errors.append(refused(statedir.check_given, str(evil) + "/nowhere", "c1"))
+    for error in errors:
+        assert "\\x1b[2J\\x0ahint" in error.message
+        assert all(text.isprintable() for text in (error.message, *error.hints))
+    assert len(refused(statedir.check_given, "/" + "x" * 5000, "c1").message) < 300
+
+
+@pytest.mark.parametrize(
+    "path, reason",
+    [("/nonexistent", "No such file or directory"), ("/\0", "no path"), ("/\ud800", "no path")],
+)
+def test_the_systems_own_words_say_why_where_it_has_any(path, reason):
+    for error in (refused(believe, path), refused(statedir.check_given, path, "c1")):
+        assert error.message.endswith(": " + reason)
+
+
+def test_nothing_stays_open_but_the_lock(folder):
+    lock, before = statedir.claim(str(folder), "c1"), os.listdir("/proc/self/fd")
+    believe(folder)
+    refused(believe, folder, os.getuid() + 1)
+    statedir.check_given(str(folder), "c1", ID)
+    refused(statedir.check_given, str(folder), "c1", OTHER)
+    refused(statedir.claim, str(folder), "c1")
+    assert os.listdir("/proc/self/fd") == before
+    os.close(lock)
 
 
 # --- one session at a time
@@ -185,3 +223,28 @@ def test_a_stranger_with_a_lock_on_another_file_is_not_the_one(folder):
 def test_what_can_not_be_locked_keeps_nobody_away(folder):
     assert statedir.claim(str(folder) + "/nowhere", "c1") == -1
     assert statedir.claim("/proc/self/environ", "c1") == -1
+
+
+def test_the_one_that_has_it_is_shown_by_its_command_escaped_and_clipped(folder):
+    lock, (ours, theirs) = os.open(str(folder), os.O_RDONLY), os.pipe()
+    code = "import fcntl; fcntl.flock(%d, fcntl.LOCK_EX); print(flush=True); open(%d).read()" % (lock, ours)
+    argv = [sys.executable, "-c", code, "x" * 1000, "\x1b[2J\n"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, pass_fds=(lock, ours)) as holder:
+        os.close(lock)
+        assert holder.stdout.readline() == b"\n"
+        message = refused(statedir.claim, str(folder), "c1").message
+        os.close(theirs)
+    os.close(ours)
+    assert "pid %d (..xxx" % holder.pid in message and message.endswith("xxx \\x1b[2J\\x0a)")
+    assert len(message) < 300
+
+
+def test_one_that_can_not_be_seen_has_it_all_the_same(folder):
+    """Whoever took the lock may have ended, with the descriptor left to another."""
+    lock = os.open(str(folder), os.O_RDONLY)
+    code = "import fcntl; fcntl.flock(%d, fcntl.LOCK_EX)" % lock
+    subprocess.run([sys.executable, "-c", code], pass_fds=(lock,), check=True)
+    error = refused(statedir.claim, str(folder), "c1")
+    os.close(lock)
+    assert error.message == "another session answers for c1: a process"
+    assert error.hints == ("answer there, or end it first",)
