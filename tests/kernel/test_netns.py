@@ -217,3 +217,11 @@ def test_a_path_is_escaped_before_it_is_shown():
     with pytest.raises(Refused) as caught:
         netns.open_path("/nowhere/\x1b[2J\n")
     assert caught.value.message == "can't open /nowhere/\\x1b[2J\\x0a: No such file or directory"
+
+
+def test_a_python_without_pidfd_open_asks_the_kernel_itself():
+    fd = pidfd.libc_call("syscall", pidfd.SYS_PIDFD_OPEN, os.getpid(), 0)
+    try:
+        assert os.readlink("/proc/self/fd/%d" % fd) == "anon_inode:[pidfd]"
+    finally:
+        os.close(fd)
