@@ -256,8 +256,8 @@ def _target(rule: Rule, word: str) -> None:
 def _meant(word: str) -> str:
     """What `word`, which is no target, may have been meant for."""
     host = word.partition("://")[2].partition("/")[0] or word
-    name, colon, port = host.rpartition(":")
-    port = " port " + port if colon and port.isascii() and port.isdigit() else ""
+    name, _, port = host.rpartition(":")
+    port = " port " + port if port.isascii() and port.isdigit() else ""
     name = (name if port else host).strip("[]").rstrip(".").lower()
     if addresses.canonical(name) is None and not addresses.is_name(name):
         return TARGETS

@@ -88,6 +88,12 @@ def test_a_rule_of_another_policy_comes_before_all_of_these():
     assert rules(text).decide("203.0.113.1", 443, TCP, False, ["a.example.com"], other).action == "allow"
 
 
+def test_a_rule_of_a_longer_policy_comes_before_all_of_these():
+    last = rules("skip *\nask *\ndeny *").rules[-1]
+    found = rules("deny 203.0.113.9\nskip *").decide("203.0.113.9", 443, TCP, False, after=last)
+    assert found is not None and found.rule.text == "deny 203.0.113.9"
+
+
 def test_a_file_without_rules_decides_nothing():
     for text in ("", "\n\n", "  # nothing\n\t\n", b"\xef\xbb\xbf", b"\r\n"):
         assert rules(text).rules == ()
@@ -136,6 +142,7 @@ def test_a_name_rule_looks_at_ports_too():
 def test_a_name_that_is_no_target_is_never_allowed_but_may_be_skipped(name):
     assert decided("allow *.example.com", "203.0.113.1", names=[name]) == ""
     assert decided("skip *.example.com", "203.0.113.1", names=[name]) == "skip"
+    assert decided("skip " + name, "203.0.113.1", names=[name]) == "skip"
     assert (
         decided("allow *.example.com", "203.0.113.1", names=[name, "c.example.com"]) == "allow c.example.com"
     )
@@ -171,6 +178,22 @@ def test_a_rule_on_a_name_never_yields_an_address():
 )
 def test_what_a_target_matches(target, dest, matches):
     assert decided("skip " + target, dest) == ("skip" if matches else "")
+
+
+@pytest.mark.parametrize("target, dest", [("::/8", "203.0.113.9"), ("203.0.113.0/24", "::cb00:7109")])
+def test_no_network_holds_an_address_of_the_other_kind(target, dest):
+    """Their numbers would match."""
+    assert decided("deny " + target, dest) == ""
+
+
+def test_what_is_no_address_is_in_no_network():
+    assert decided("deny 128.0.0.0/1\ndeny 0.0.0.0/1\ndeny ::/1", "nowhere") == ""
+    assert "203.0.113.9" not in policy.Network("203.0.113.0", 24)
+
+
+@pytest.mark.parametrize("action", ["deny", "skip", "ask"])
+def test_a_rule_that_allows_nothing_need_not_lie_in_a_private_range(action):
+    assert decided(action + " 0.0.0.0/1", "10.1.2.3", private=True) == action
 
 
 def test_an_address_rule_allows_the_blocked_address_and_nothing_else():
@@ -292,6 +315,9 @@ SKIP = "skip, with the same words behind it"
         ("allow 203.0.113.0/33", "not a network: 203.0.113.0/33", "the prefix has at most 32 bits"),
         ("allow 203.0.113.0/255.255.255.0", "not a network: 203.0.113.0/255.255.255.0", NETWORKS),
         ("allow 203.0.113.0/", "not a network: 203.0.113.0/", NETWORKS),
+        ("allow 203.0.113.0/0024", "not a network: 203.0.113.0/0024", NETWORKS),
+        ("allow 203.0.113.0/2\u00b2", "not a network: 203.0.113.0/2\\xb2", NETWORKS),
+        ("allow 203.0.113/24", "not a network: 203.0.113/24", NETWORKS),
         ("allow ::ffff:203.0.113.1", "neither a name nor an address: ::ffff:203.0.113.1", policy.TARGETS),
         ("allow 203.0.113.01", "neither a name nor an address: 203.0.113.01", policy.TARGETS),
         ("allow 203.0.113", "neither a name nor an address: 203.0.113", policy.TARGETS),
@@ -311,12 +337,17 @@ SKIP = "skip, with the same words behind it"
         ("allow a_b.example.com", "not a name that can be allowed: a_b.example.com", TARGET_NAME),
         ("allow *.a_b.example.com", "not a name that can be allowed: *.a_b.example.com", TARGET_NAME),
         ("allow *.", "not a suffix: *.", "*.example.com"),
+        ("allow *.\u00e9.example", "not a suffix: *.\\xe9.example", "*.example.com"),
+        ("allow www.example.com:44\u00b2", "neither a name nor an address: www.example.com:44\\xb2",
+         policy.TARGETS),
         ("allow *.*.example.com", "not a suffix: *.*.example.com", "*.example.com"),
         ("allow www.*.com", "neither a name nor an address: www.*.com", policy.TARGETS),
         ("skip * port", "no port after `port`", PORTS),
         ("skip * port https", "not a port: https", PORTS),
         ("skip * port 443,80", "not a port: 443,80", PORTS),
         ("skip * port -1", "not a port: -1", PORTS),
+        ("skip * port 000443", "not a port: 000443", PORTS),
+        ("skip * port 44\u00b2", "not a port: 44\\xb2", PORTS),
         ("skip * port 65536", "not a range of ports: 65536", "from 0 to 65535, the smaller first"),
         ("skip * port 26-25", "not a range of ports: 26-25", "from 0 to 65535, the smaller first"),
         ("skip * port 1 port 2", "not understood: port", policy.SYNTAX),
@@ -357,12 +388,17 @@ def test_a_comment_may_hold_anything_that_is_text():
 
 
 def test_what_is_quoted_is_safe_to_print():
-    for line in ("allow \x1b[2J", "\u202eallow *", "x" * 100_000, "allow " + "y" * 100_000):
+    long, name = "y" * 100_000, ".".join(["x" * 60] * 4)
+    for line in (
+        "allow \x1b[2J", "\u202eallow *", long, "allow " + long, "allow *." + long,
+        "allow 203.0.113.0/" + long, "allow 203.0.113.0/" + "9" * 5000,
+        "skip * port " + "9" * 5000, "skip * port " + long, "skip * " + long,
+        "allow http://" + name + "/", "deny " + name, "allow " + name + "_",
+    ):  # fmt: skip
         with pytest.raises(PolicyError) as caught:
             parse(line.encode(), "r\x1bules\n")
-        assert (
-            str(caught.value).isascii() and str(caught.value).isprintable() and len(str(caught.value)) < 400
-        )
+        for text in (str(caught.value), caught.value.hint):
+            assert text.isascii() and text.isprintable() and len(text) < 150
 
 
 def test_a_file_too_large_is_a_mistake_and_not_read_on():
