@@ -85,7 +85,7 @@ class Keyboard:
 
     def feed(self, data: bytes, mono: float, since: float | None = None) -> list[Press]:
         """What one read brought at `mono`, typed at `since` at the earliest (else at that moment)."""
-        typed = mono if since is None else min(mono, since)
+        typed = mono if since is None else since
         pause = typed - self._last_input
         if pause >= QUIET_IN_TEXT:
             self._dropped = 0

@@ -99,7 +99,7 @@ class Prompt:
     def input(self, data: bytes, now: Now, since: float | None = None) -> None:
         """Bytes from the terminal, typed at `since` (monotonic) at the earliest."""
         self.now = now
-        typed = now.mono if since is None else min(now.mono, since)
+        typed = now.mono if since is None else since
         hurried = not self._fresh and typed >= self._ripe
         for press in self._keyboard.feed(data, now.mono, since):
             self._press(press, hurried)

@@ -393,7 +393,7 @@ def test_what_is_quoted_is_safe_to_print():
         "allow \x1b[2J", "\u202eallow *", long, "allow " + long, "allow *." + long,
         "allow 203.0.113.0/" + long, "allow 203.0.113.0/" + "9" * 5000,
         "skip * port " + "9" * 5000, "skip * port " + long, "skip * " + long,
-        "allow http://" + name + "/", "deny " + name, "allow " + name + "_",
+        "allow http://" + name + "/", "deny " + name, "allow a_b." + name,
     ):  # fmt: skip
         with pytest.raises(PolicyError) as caught:
             parse(line.encode(), "r\x1bules\n")

@@ -203,6 +203,7 @@ SEQUENCES = {
     "pasted between brackets": b"\x1b[200~a\x1b[201~",
     "a late answer to somebody's query": b"\x1b]11;rgb:aaaa/dddd/ssss\x07",
     "the same, ended by ST": b"\x1bP1$r0 q\x1b\\",
+    "a title with a bracket, set by a query": b"\x1b]0;[maaaa\x07",
 }
 
 
@@ -289,6 +290,17 @@ def test_a_working_key_works_before_anything_is_armed_and_without_a_pause(key):
 def test_a_key_that_is_none_here_is_unknown_at_any_time(key):
     assert fates(keyboard(), key.encode("latin-1"), 10.0) == [(key, "unknown")]
     assert fates(keyboard(0.0), key.encode("latin-1"), 10.0) == [(key, "unknown")]
+
+
+def test_a_working_key_is_no_part_of_a_text():
+    board = keyboard(0.0)
+    assert [fates(board, one, mono)[0][1] for one, mono in ((b"x", 5.0), (b"z", 5.2))] == ["unknown"] * 2
+    assert fates(board, b"l", 5.4) == [("l", "works")]
+    assert press(board, "a", 5.6) == "decides"
+
+
+def test_no_byte_is_no_key():
+    assert keyboard(0.0).feed(b"", 5.0) == []
 
 
 # --- a random operator
