@@ -60,11 +60,11 @@ class Bridge:
                 return False
         return True
 
-    def end(self) -> None:
+    def end(self, patience: float = PATIENCE) -> None:
         """Ends it: TERM to its group, then KILL.  Only the head would leave the other one with the group.
 
         The OCI runtime may have started it deaf to TERM, which is seen before, or it may not
-        mind it, which is seen after two seconds.  Refused when it outlives even KILL.
+        mind it, which is seen after `patience` seconds.  Refused when it outlives even KILL.
         """
         for number in (signal.SIGTERM, signal.SIGKILL):
             if number == signal.SIGTERM and processes.is_deaf(self.holder, number):
@@ -75,7 +75,7 @@ class Bridge:
                 os.killpg(self.head, number)
             except ProcessLookupError:
                 return
-            if self.ended(PATIENCE):
+            if self.ended(patience):
                 return
         raise Refused(
             CANNOT_START,

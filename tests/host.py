@@ -166,7 +166,7 @@ class Container:
         assert self.lab is not None
         program = shutil.copy(os.path.join(TOOLS, "nflog-reader.py"), self.host.folder)
         words = {"state_dir": self.state_dir, "emit": "socket", "container_id": self.id, **other}
-        argv = [*(user or [sys.executable]), "-I", program, words["state_dir"], self.sid]
+        argv = [*(user or [sys.executable]), "-I", "-S", program, words["state_dir"], self.sid]
         argv += ["--emit=" + words["emit"], "--annotations={}", "--container-id=" + words["container_id"]]
         env = dict(os.environ, LAB_PID=str(self.pid), STUBBORN=stubborn)
         head = subprocess.Popen(

@@ -41,6 +41,7 @@ PACKAGES = {
     "setpriv": "util-linux",
     "slirp4netns": "slirp4netns",
     "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client",
     "sshd": "openssh-server",
     "systemd-analyze": "systemd",
     "tmux": "tmux",

@@ -20,7 +20,7 @@ import sys
 import time
 
 import pytest
-from support import PATIENCE
+from support import PATIENCE, eventually
 
 
 class Script:
@@ -86,6 +86,20 @@ class Script:
     def reader_ends(self):
         os.close(self._feed)
         self._feed = -1
+
+    # --- signals
+
+    def signal(self, number):
+        """A signal, once it has been seen: it has woken up for it, and sleeps again or is gone."""
+        before = eventually(self._switches, what="it sleeps")
+        os.kill(self.child.pid, number)
+        eventually(lambda: self._switches() not in (before, None), what="it has seen the signal")
+
+    def _switches(self):
+        """How often it went to sleep; None while it is awake."""
+        with open("/proc/%d/status" % self.child.pid) as status:
+            fields = dict(line.split(":\t", 1) for line in status if ":\t" in line)
+        return None if fields["State"].startswith("R") else fields.get("voluntary_ctxt_switches", "gone")
 
     # --- answers
 

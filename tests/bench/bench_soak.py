@@ -25,7 +25,8 @@ def main(seconds: float = 120.0, lanes: float = 6, seed: float = 0) -> int:
         archive = folder + "/simple-clearance.pyz"
         subprocess.run([sys.executable, ROOT + "/build_zipapp.py", "-o", archive], check=True)
         with Soak(folder + "/lanes", archive, seed, int(lanes)) as soak:
-            soak.run(seconds)
+            until = time.monotonic() + seconds
+            soak.run(lambda: time.monotonic() > until)
             faults, violations = soak.faults(), soak.violations()
             print(
                 "seed %d: %d starts of a hub, %d sessions, %d of them ended by it, %d verdicts"

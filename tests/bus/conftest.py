@@ -11,6 +11,7 @@ import tempfile
 
 import pytest
 from needs import need
+from support import PATIENCE
 
 from simple_clearance import dbus
 from simple_clearance.hub import Hub
@@ -84,7 +85,7 @@ class Client:
 
     def __init__(self, path):
         self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.settimeout(5)
+        self._socket.settimeout(PATIENCE)
         self._socket.connect(path)
         self._protocol = dbus.Connection()
 
@@ -156,9 +157,9 @@ def _as_ordinary_user(function):
 
 @pytest.fixture
 def readable():
-    """`readable(fd, within=0)`: whether there is something to read, now or soon."""
+    """`readable(fd, within=PATIENCE)`: whether there is something to read, as soon as there is."""
 
-    def ask(fd, within=0.0):
+    def ask(fd, within=PATIENCE):
         poll = select.poll()
         poll.register(fd, select.POLLIN)
         return bool(poll.poll(within * 1000))

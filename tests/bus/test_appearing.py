@@ -10,6 +10,7 @@ import sys
 import time
 
 import pytest
+from support import PATIENCE
 
 from simple_clearance.folders import Folders
 from simple_clearance.hub import LOOK_AGAIN, NAME
@@ -17,18 +18,19 @@ from simple_clearance.signals import Wakeups
 
 SID = "0123456789ab"
 
-# A hub as it really starts: folders, then bind(), and only some time later listen().
+# A hub as it really starts: folders, then bind(), and only some time later listen(): when it is told to.
 HUB = """
-import os, socket, sys, time
+import os, socket, sys
 sys.stdin.readline()
 os.makedirs(os.path.dirname(sys.argv[1]), exist_ok=True)
 if os.path.exists(sys.argv[1]):
     os.unlink(sys.argv[1])
 listener = socket.socket(socket.AF_UNIX)
 listener.bind(sys.argv[1])
-time.sleep(float(sys.argv[2]))
+print("bound", flush=True)
+sys.stdin.readline()
 listener.listen(1)
-print(time.monotonic(), flush=True)
+print("listening", flush=True)
 sys.stdin.read()
 """
 
@@ -53,12 +55,18 @@ class Watching:
         self._folders.close()
         self._wakeups.__exit__()
 
-    def wait(self, seconds):
-        """The hub found within that time, or None."""
+    def wait(self, seconds=PATIENCE, until_left=0, then=None):
+        """The hub found within that time, or None.
+
+        Once no more than `until_left` of the looks after a notice are to come, `then` is called.
+        """
         end, due = time.monotonic() + seconds, []
         while True:
             now = time.monotonic()
             if due and due[0] <= now:
+                if then is not None and len(due) <= until_left:
+                    then()
+                    then = None
                 del due[0]
                 active = self.hub.look()
                 if active:
@@ -84,8 +92,8 @@ class Watching:
 def start():
     children = []
 
-    def start(path, delay=0.0):
-        argv = [sys.executable, "-I", "-c", HUB, path, str(delay)]
+    def start(path):
+        argv = [sys.executable, "-I", "-S", "-c", HUB, path]
         child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         children.append(child)
         return child
@@ -98,41 +106,50 @@ def start():
         child.stdout.close()
 
 
-def go(child):
+def goes_on(child, how_far):
     child.stdin.write(b"go\n")
     child.stdin.flush()
+    assert child.stdout.readline().decode() == how_far + "\n"
+
+
+def binds(child):
+    goes_on(child, "bound")
+
+
+def listens(child):
+    goes_on(child, "listening")
 
 
 @pytest.mark.parametrize(
-    ("path", "delay"),
+    ("path", "left"),
     [
-        ("terok/clearance/%s/hub.sock" % SID, 0.0),
-        ("terok/clearance/%s/hub.sock" % SID, 1.2),
-        ("terok/events/%s/ingester.sock" % SID, 0.3),
-        ("terok/clearance/%s.sock" % SID, 0.3),
-        ("home/.local/state/terok/clearance/%s/hub.sock" % SID, 0.3),
-        ("terok-clearance.sock", 0.3),
+        ("terok/clearance/%s/hub.sock" % SID, 4),
+        ("terok/clearance/%s/hub.sock" % SID, 1),
+        ("terok/events/%s/ingester.sock" % SID, 2),
+        ("terok/clearance/%s.sock" % SID, 3),
+        ("home/.local/state/terok/clearance/%s/hub.sock" % SID, 2),
+        ("terok-clearance.sock", 2),
     ],
 )
-def test_a_hub_that_appears_is_found_soon_after_it_listens(place, start, path, delay):
-    child = start(os.path.join(place.path, path), delay)
+def test_a_hub_that_appears_is_found_once_it_listens(place, start, path, left):
+    """It may listen as late as right before the last look: no notice comes of that."""
+    child = start(os.path.join(place.path, path))
     with Watching(place.hub()) as watching:
-        assert watching.wait(0.3) is None
+        assert watching.wait(0.2) is None
         assert watching.rounds == 0, "woken while nothing happened"
-        go(child)
-        assert watching.wait(5).pid == child.pid
-        assert time.monotonic() - float(child.stdout.readline()) < 1.5
+        binds(child)
+        assert watching.wait(until_left=left, then=lambda: listens(child)).pid == child.pid
 
 
 def test_a_hub_that_takes_the_place_of_a_stale_socket_is_found(place, start):
     path = "terok/clearance/%s/hub.sock" % SID
     place.listen(path).close()
-    child = start(os.path.join(place.path, path), 0.1)
+    child = start(os.path.join(place.path, path))
     with Watching(place.hub()) as watching:
-        assert watching.wait(0.3) is None
+        assert watching.wait(0.2) is None
         assert watching.rounds == 0
-        go(child)
-        assert watching.wait(5).pid == child.pid
+        binds(child)
+        assert watching.wait(until_left=2, then=lambda: listens(child)).pid == child.pid
 
 
 def test_a_bus_that_appears_with_its_hub_is_found(place, need):
@@ -146,7 +163,7 @@ def test_a_bus_that_appears_with_its_hub_is_found(place, need):
         assert watching.wait(0.3) is None
         assert watching.rounds == rounds
         place.client().own(NAME)
-        assert watching.wait(1)
+        assert watching.wait()
 
 
 def test_a_hub_that_comes_and_goes_is_found_each_time(place, start):
@@ -155,8 +172,9 @@ def test_a_hub_that_comes_and_goes_is_found_each_time(place, start):
     with Watching(hub) as watching:
         for _ in range(3):
             child = start(path)
-            go(child)
-            assert watching.wait(5).pid == child.pid
+            binds(child)
+            listens(child)
+            assert watching.wait().pid == child.pid
             child.kill()
             child.wait()
             assert hub.look() is None

@@ -279,11 +279,11 @@ def test_after_an_error_a_connection_stays_unusable():
         connection.feed(answer(3))
 
 
-def test_whatever_comes_is_events_or_a_protocol_error():
+def test_whatever_comes_is_events_or_a_protocol_error(rounds):
     source = random.Random(20261124)
     pieces = [HELLO, NAME_ACQUIRED, MATCH_ADDED, NO_OWNER, owner_changed("a.b", ":1.1", ""), deep(5)]
     pieces += [parameter.values[0] for parameter in NOT_DBUS]
-    for _ in range(6000):
+    for _ in range(rounds(6000)):
         data = bytearray(b"".join(source.choices(pieces, k=3)))
         for _ in range(source.randint(1, 6)):
             at = source.randrange(len(data))
@@ -339,10 +339,10 @@ def test_a_text_that_is_no_address_is_a_protocol_error(text):
         dbus.parse_addresses(text)
 
 
-def test_any_text_is_addresses_or_a_protocol_error():
+def test_any_text_is_addresses_or_a_protocol_error(rounds):
     source = random.Random(7)
     pieces = ["unix:", "path=", "abstract=", "%", "2f", ",", ";", "=", ":", "/a", "\udc80", "x"]
-    for _ in range(3000):
+    for _ in range(rounds(3000)):
         text = "".join(source.choices(pieces, k=9))
         try:
             assert all(isinstance(address, (bytes, str)) for address in dbus.parse_addresses(text))

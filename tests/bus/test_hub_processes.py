@@ -11,7 +11,7 @@ import sys
 
 import pytest
 from needs import need
-from support import eventually
+from support import PATIENCE, eventually
 
 from simple_clearance import bridge, processes
 from simple_clearance.watched import Watched
@@ -172,30 +172,13 @@ def test_one_that_is_busy_is_named_by_its_pid(start, look, place):
 
 @pytest.mark.parametrize("how", ["", "blocks", "ignores"])
 def test_the_remedy_that_is_named_ends_it(start, look, how):
-    """crun 1.8 starts what its hooks start with SIGTERM blocked."""
+    """As an operator's shell runs it.  crun 1.8 starts what its hooks start with SIGTERM blocked."""
     first = start(*OWN, how=how)
     (remedy,) = re.findall(r"kill -(?:TERM|KILL) \d+", " ".join(look().hints))
     assert ("TERM" in remedy) == (how == "")
-    subprocess.run(remedy.split(), check=True)
-    assert first.wait(5) == (-signal.SIGTERM if how == "" else -signal.SIGKILL)
+    subprocess.run(["sh", "-c", remedy], check=True)
+    assert first.wait(PATIENCE) == (-signal.SIGTERM if how == "" else -signal.SIGKILL)
     assert look() is None
-
-
-def test_a_look_that_finds_nobody_takes_no_millisecond_more(look):
-    """The table of all sockets is read each time, since each verdict waits for the look."""
-    import time
-
-    pairs = [socket.socketpair() for _ in range(100)]
-    try:
-        look()
-        began = time.perf_counter()
-        for _ in range(20):
-            look()
-        assert (time.perf_counter() - began) / 20 < 0.01
-    finally:
-        for pair in pairs:
-            for each in pair:
-                each.close()
 
 
 # --- a hub that no reader feeds
@@ -214,7 +197,7 @@ def reader(c1):
     started = []
 
     def start(*words):
-        argv = [sys.executable, "-c", "import time; time.sleep(60)", c1.state_dir, *words]
+        argv = [sys.executable, "-c", "import time; time.sleep(600)", c1.state_dir, *words]
         started.append(subprocess.Popen(argv, start_new_session=True))
         eventually(lambda: c1.state_dir.encode() in processes.words(started[-1].pid))
         return started[-1]

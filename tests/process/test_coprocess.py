@@ -20,7 +20,7 @@ import time
 import pytest
 import scripting
 from needs import need
-from support import eventually
+from support import PATIENCE, eventually
 
 script = scripting.script
 quiet = scripting.quiet
@@ -72,18 +72,18 @@ def test_each_line_begins_with_its_type_and_a_time(script):
         assert record["ts"].endswith("Z") and len(record["ts"]) == 24
 
 
-@pytest.mark.parametrize(
-    "action, why, key",
-    [("deny", "applied", "denied"), ("skip", "skipped", "skipped"), ("mute", "muted", "muted")],
-)
-def test_every_action_ends_a_request(script, host, action, why, key):
+def test_every_action_ends_a_request(script, host):
     it = script()
-    it.block("198.51.100.1")
-    (request_id,) = it.ids(1)
-    it.say("%s %s\n" % (action, request_id))
-    assert it.until("closed")["why"] == why
-    assert it.ends(0).records[-1][key] == 1
-    assert targets(host) == (["deny 198.51.100.1"] if action == "deny" else [])
+    it.block("198.51.100.1", "198.51.100.2", "198.51.100.3")
+    it.ids(3)
+    it.say("deny r1\nskip r2\nmute r3\n")
+    it.until("closed", 3)
+    summary = it.ends(0).records[-1]
+    assert {record["id"]: record["why"] for record in it.of("closed")} == {
+        **{"r1": "applied", "r2": "skipped", "r3": "muted"},
+    }
+    assert (summary["denied"], summary["skipped"], summary["muted"]) == (1, 1, 1)
+    assert targets(host) == ["deny 198.51.100.1"]
 
 
 def test_a_name_is_allowed_where_the_request_has_it(script, host):
@@ -116,12 +116,14 @@ def test_what_is_not_understood_is_one_error_each_and_changes_nothing(script, ho
 
 
 def test_a_request_that_is_decided_is_not_decided_again(script, host):
-    host.control("terok-shield", mode="silent", delay=0.5)
-    it = script()
+    gate = host.gate()
+    host.control("terok-shield", mode="silent", gate=gate)
+    it = script("--json", "--verdict-timeout", "600")
     it.block("198.51.100.1")
     it.ids(1)
     it.say("allow r1\ndeny r1\n")
     assert it.until("error")["message"] == "request r1 is being decided already"
+    host.open(gate)
     it.until("closed")
     it.say("deny r1\n")
     it.until("error", 2)
@@ -149,11 +151,12 @@ def test_repeats_are_told_with_their_count_once_a_second_at_most(script):
     it = script()
     it.block("198.51.100.1")
     it.ids(1)
+    began = time.monotonic()
     for _ in range(20):
         it.block("198.51.100.1")
     assert it.until("again", count=21)["id"] == "r1"
     it.ends(5)
-    assert len(it.of("again")) <= 3
+    assert len(it.of("again")) <= 2 + (time.monotonic() - began)
 
 
 def test_hundreds_of_requests_answered_in_any_order_twice_and_too_late(script, host):
@@ -183,7 +186,7 @@ def test_hundreds_of_requests_answered_in_any_order_twice_and_too_late(script, h
     assert (summary["allowed"] + summary["denied"], summary["skipped"], summary["open"]) == (20, 180, 50)
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.thorough)])
 def test_an_answer_decides_the_request_it_cites_or_nothing(script, host, seed):
     """A random walk of both sides at once."""
     chance = random.Random(seed)
@@ -201,7 +204,7 @@ def test_an_answer_decides_the_request_it_cites_or_nothing(script, host, seed):
         if select.select([it.child.stdout], [], [], 0)[0]:
             it.read()
     it.hang_up()
-    it.child.wait(30)
+    it.child.wait(PATIENCE)
     code = it.child.returncode
     it.ends(code)
     dest_of = {record["id"]: record["dest"] for record in it.of("pending")}
@@ -216,12 +219,6 @@ def test_an_answer_decides_the_request_it_cites_or_nothing(script, host, seed):
 # --- the end of input
 
 
-def test_at_the_end_of_input_with_nothing_open_it_ends_with_0(script):
-    it = script()
-    it.until("session")
-    it.ends(0)
-
-
 def test_at_the_end_of_input_with_a_request_open_it_ends_with_5(script):
     it = script()
     it.block("198.51.100.1")
@@ -231,12 +228,15 @@ def test_at_the_end_of_input_with_a_request_open_it_ends_with_5(script):
 
 
 def test_at_the_end_of_input_every_answer_given_before_is_carried_out(script, host):
-    host.control("terok-shield", mode="silent", delay=0.3)
-    it = script()
+    gate = host.gate()
+    host.control("terok-shield", mode="silent", gate=gate)
+    it = script("--json", "--verdict-timeout", "600")
     it.block("198.51.100.1", "198.51.100.2")
     it.ids(2)
     it.say("allow r1\ndeny r2\n")
     it.hang_up()
+    eventually(host.verdicts, what="the first one runs")
+    host.open(gate)
     it.ends(0)
     assert targets(host) == ["allow 198.51.100.1", "deny 198.51.100.2"]
     assert all(call.rc == 0 for call in host.verdicts())
@@ -258,7 +258,9 @@ def shell(code):
     return ["sh", "-c", code + ' exec "$@"', "sh"]
 
 
-@pytest.mark.parametrize("before", ["exec </dev/null;", "exec <&-;"])
+@pytest.mark.parametrize(
+    "before", ["exec <&-;", pytest.param("exec </dev/null;", marks=pytest.mark.thorough)]
+)
 def test_without_input_it_ends_at_once(script, before):
     it = script(prefix=shell(before))
     it.ends(0)
@@ -289,7 +291,7 @@ def test_a_socket_serves_for_both_ways(script):
         assert json.loads(stream.readline())["type"] == "summary"
         assert stream.readline() == b""
         stream.close()
-        assert it.child.wait(10) == 0
+        assert it.child.wait(PATIENCE) == 0
 
 
 def test_answers_may_come_a_byte_at_a_time_and_ten_megabytes_in_one_line(script):
@@ -322,15 +324,17 @@ def test_with_an_answer_stdin_is_not_read_at_all(script):
 
 
 def test_a_stdout_that_goes_away_ends_it_and_costs_no_verdict(script, host):
-    host.control("terok-shield", mode="silent", delay=0.5)
-    it = script()
+    gate = host.gate()
+    host.control("terok-shield", mode="silent", gate=gate)
+    it = script("--json", "--verdict-timeout", "600")
     it.block("198.51.100.1", "198.51.100.2")
     it.ids(2)
     it.say("allow r1\n")
     eventually(host.verdicts, what="the verdict command runs")
     it.child.stdout.close()
     it.child.stdout = None
-    assert it.child.wait(10) == 5
+    host.open(gate)
+    assert it.child.wait(PATIENCE) == 5
     assert it.child.stderr.read() == b""
     (call,) = host.verdicts()
     assert call.rc == 0
@@ -341,7 +345,7 @@ def test_a_stdout_that_goes_away_is_noticed_without_an_event(script):
     it.until("session")
     it.child.stdout.close()
     it.child.stdout = None
-    assert it.child.wait(10) == 0
+    assert it.child.wait(PATIENCE) == 0
     assert it.child.stderr.read() == b""
 
 
@@ -351,49 +355,55 @@ def test_in_a_pipeline_it_ends_when_the_next_one_does(script):
     pipeline = ["bash", "-c", '"$@" | head -n 1; exit ${PIPESTATUS[0]}', "bash"]
     it = script(prefix=pipeline)
     assert it.until("session")
-    it.child.wait(10)
+    it.child.wait(PATIENCE)
     assert (it.child.returncode, it.child.stderr.read(), it.child.stdout.read()) == (0, b"", b"")
 
 
 def test_a_full_disk_behind_stdout_ends_it_with_5_and_says_so(script):
     with open("/dev/full", "wb") as full:
         it = script(stdout=full)
-        assert it.child.wait(10) == 5
+        assert it.child.wait(PATIENCE) == 5
     assert it.child.stderr.read() == b"simple-clearance: stdout: No space left on device\n"
 
 
 def test_without_a_stdout_it_does_not_start(script):
     it = script(prefix=shell("exec >&-;"))
-    assert it.child.wait(10) == 2
+    assert it.child.wait(PATIENCE) == 2
     assert it.child.stderr.read().startswith(b"simple-clearance: stdout is closed\nhint: ")
 
 
-def test_a_slow_reader_loses_events_only_as_counted_and_no_verdict(script, host, tmp_path):
+@pytest.fixture
+def talkative(host, script):
+    """So many labels, each as long as it may be, that 4 MiB are 1,900 requests."""
+    c1 = host.containers["c1"]
+    c1.annotations.update({"dossier.%02d" % number: "x" * 128 for number in range(16)})
+    c1.save()
+
+
+def test_a_slow_reader_loses_events_only_as_counted_and_no_verdict(script, host, tmp_path, talkative):
     it = script("--json", "--log", str(tmp_path / "log"))
     it.until("session")
-    total = 24_000
+    total = 4_000
     for start in range(0, total, 400):
         it.block(*("198.18.%d.%d" % divmod(number, 200) for number in range(start, start + 400)))
-        if start in (400, 20_000):  # the second time far beyond what is kept
+        if start in (400, 3_200):  # the second time far beyond what is kept
             seen = b'"id":"r%d"' % (start - 9)
             eventually(lambda seen=seen: seen in end_of(tmp_path / "log"), what="they are told")
             it.say("deny r7\nskip r8\n" if start == 400 else "deny r9\n")
-    eventually(
-        lambda: len(host.verdicts()) == 2 and host.verdicts()[1].ended, what="both verdicts", timeout=30
-    )
+    eventually(lambda: len(host.verdicts()) == 2 and host.verdicts()[1].ended, what="both verdicts")
     assert len(it.records) == 1
     lost = it.until("lost", where="stdout")
     assert lost["count"] > 0
     told = len(it.of("pending"))
-    assert 10_000 < told < 20_000, "4 MiB of them"
+    assert 1_500 < told < 2_500, "4 MiB of them"
     assert [record["id"] for record in it.of("verdict")] == ["r7", "r9"]
     assert {record["id"] for record in it.of("closed")} == {"r7", "r8", "r9"}
     # one that was not told is told when it is tried again, and may be answered then
-    it.block("198.18.99.199")
-    late = it.until("pending", dest="198.18.99.199")
-    assert late["id"] == "r20000" and late["count"] == 2
-    it.say("skip r20000\n")
-    it.until("closed", id="r20000")
+    it.block("198.18.17.99")
+    late = it.until("pending", dest="198.18.17.99")
+    assert late["id"] == "r3500" and late["count"] == 2
+    it.say("skip r3500\n")
+    it.until("closed", id="r3500")
     it.ends(5)
     summary = it.records[-1]
     table = sum(record["count"] for record in it.of("lost") if record["where"] == "table")
@@ -403,14 +413,16 @@ def test_a_slow_reader_loses_events_only_as_counted_and_no_verdict(script, host,
     assert (summary["denied"], summary["skipped"], summary["open"]) == (2, 2, total - table - 4)
 
 
-def test_what_a_slow_reader_lost_is_in_the_summary_even_when_it_reads_only_at_the_end(script, tmp_path):
+def test_what_a_slow_reader_lost_is_in_the_summary_even_when_it_reads_only_at_the_end(
+    script, tmp_path, talkative
+):
     it = script("--json", "--answer", "skip", "--log", str(tmp_path / "log"))
     it.until("session")
-    total = 24_000
+    total = 4_000
     for start in range(0, total, 400):
         it.block(*("198.18.%d.%d" % divmod(number, 200) for number in range(start, start + 400)))
     last = b'"dest":"198.18.%d.%d"' % divmod(total - 1, 200)
-    eventually(lambda: last in end_of(tmp_path / "log"), what="all of it was taken", timeout=30)
+    eventually(lambda: last in end_of(tmp_path / "log"), what="all of it was taken")
     it.child.send_signal(signal.SIGTERM)
     it.ends(5)
     lost = it.of("lost")
@@ -425,10 +437,10 @@ def test_who_never_reads_does_not_hold_up_the_end_for_long(script):
     it.until("session")
     it.block(*("198.18.%d.%d" % divmod(number, 200) for number in range(2000)))  # more than a pipe holds
     eventually(lambda: pipe_full(it.child.stdout.fileno()), what="nothing more goes into the pipe")
-    it.child.send_signal(signal.SIGTERM)
     began = time.monotonic()
-    assert it.child.wait(20) == 5
-    assert 3 < time.monotonic() - began < 12, "it has its chance to read"
+    it.child.send_signal(signal.SIGTERM)
+    assert it.child.wait(PATIENCE) == 5
+    assert time.monotonic() - began > 3, "it has its chance to read"
     assert it.child.stderr.read() == b"simple-clearance: stdout was not read to its end\n"
 
 
@@ -437,10 +449,9 @@ def test_a_second_ctrl_c_does_not_wait_for_a_reader(script):
     it.until("session")
     it.block(*("198.18.%d.%d" % divmod(number, 200) for number in range(2000)))
     eventually(lambda: pipe_full(it.child.stdout.fileno()), what="nothing more goes into the pipe")
-    it.child.send_signal(signal.SIGINT)
-    eventually(lambda: it.child.poll() is None and waits(it.child.pid), what="it waits for its reader")
-    it.child.send_signal(signal.SIGINT)
-    assert it.child.wait(3) == 5
+    it.signal(signal.SIGINT)
+    it.signal(signal.SIGINT)
+    assert it.child.wait(PATIENCE) == 5
 
 
 def test_a_reader_that_is_only_slow_gets_all_of_the_end(script):
@@ -449,7 +460,6 @@ def test_a_reader_that_is_only_slow_gets_all_of_the_end(script):
     it.block(*("198.18.%d.%d" % divmod(number, 200) for number in range(2000)))
     eventually(lambda: pipe_full(it.child.stdout.fileno()), what="nothing more goes into the pipe")
     it.hang_up()
-    eventually(lambda: waits(it.child.pid), what="it waits for its reader")
     it.ends(5)
     assert len(it.of("pending")) == 2000 == it.records[-1]["open"]
 
@@ -465,12 +475,6 @@ def pipe_full(fd):
     return int.from_bytes(waiting, sys.byteorder) > 60_000
 
 
-def waits(pid):
-    """Whether it sleeps in poll(2)."""
-    with open("/proc/%d/stat" % pid) as file:
-        return file.read().rpartition(")")[2].split()[0] == "S"
-
-
 def test_no_flag_of_a_shared_descriptor_is_changed(script):
     in_read, in_write = os.pipe()
     out_read, out_write = os.pipe()
@@ -483,7 +487,7 @@ def test_no_flag_of_a_shared_descriptor_is_changed(script):
         assert not fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_NONBLOCK
     for fd in (in_read, in_write, out_write):
         os.close(fd)
-    assert it.child.wait(10) == 5
+    assert it.child.wait(PATIENCE) == 5
     stream.close()
 
 
@@ -514,33 +518,24 @@ def test_a_reader_that_dies_is_4_with_everything_told(script):
     it.reader_ends()
     while it.read():
         pass
-    assert it.child.wait(10) == 4
+    assert it.child.wait(PATIENCE) == 4
     assert it.records[-1]["exit"] == 4 and it.of("closed")[0]["why"] == "stopped"
     assert b"the reader ended unexpectedly" in it.child.stderr.read()
-
-
-def test_a_container_that_stops_is_0(script, host):
-    it = script()
-    it.until("session")
-    host.containers["c1"].stop()
-    while it.read():
-        pass
-    assert it.child.wait(10) == 0
-    assert it.records[-1]["exit"] == 0
 
 
 def test_when_it_cannot_start_stdout_stays_empty(script, host):
     host.containers["c1"].stop()
     it = script()
-    out, err = it.child.communicate(timeout=10)
+    out, err = it.child.communicate(timeout=PATIENCE)
     assert (it.child.returncode, out) == (3, b"")
     assert err.startswith(b"simple-clearance: c1 is not running\nhint: ")
     it.child.stdin = it.child.stdout = it.child.stderr = None
 
 
+@pytest.mark.thorough
 def test_a_log_that_cannot_be_opened_is_3_before_anything_starts(script, host):
     it = script("--json", "--log", "/nonexistent/log")
-    out, err = it.child.communicate(timeout=10)
+    out, err = it.child.communicate(timeout=PATIENCE)
     assert (it.child.returncode, out) == (3, b"")
     assert err.startswith(b"simple-clearance: --log /nonexistent/log: No such file or directory\nhint: ")
     it.child.stdin = it.child.stdout = it.child.stderr = None
@@ -595,7 +590,8 @@ def test_a_log_has_the_same_records_and_what_is_about_to_be_run(script, host, tm
     assert (deciding["id"], deciding["action"], deciding["target"], deciding["by"]) == (
         *("r1", "allow", "198.51.100.1", "script"),
     )
-    assert logged == it.records
+    assert logged.pop()["type"] == it.records[-1]["type"] == "summary"  # it may be told some ms later
+    assert logged == it.records[:-1]
     assert (tmp_path / "p.txt").read_text().splitlines()[1:] == ["+198.51.100.1"]
 
 
@@ -691,8 +687,10 @@ def test_an_unattended_session_needs_no_terminal_and_reads_no_input(quiet, host)
 
 def test_an_unattended_failure_is_told_and_is_5(quiet, host):
     host.control("terok-shield", mode="fail", error="Error: No IPs allowed for c1")
-    it = quiet("--answer", "deny", "--for", "1.5")
+    it = quiet("--answer", "deny")
     it.block("198.51.100.1")
+    eventually(lambda: [call.ended for call in host.verdicts()] not in ([], [None]), what="it fails")
+    it.signal(signal.SIGTERM)
     lines = it.lines()
     assert lines[1].startswith("c1: deny 198.51.100.1 for tcp 443 https (answer): FAILED after ")
     assert lines[1].endswith(" | Error: No IPs allowed for c1")
@@ -703,10 +701,11 @@ def test_an_unattended_failure_is_told_and_is_5(quiet, host):
     assert it.child.returncode == 5
 
 
+@pytest.mark.thorough
 def test_an_unattended_session_ends_when_its_stdout_goes_away(quiet):
     it = quiet("--answer", "skip")
     os.read(it.child.stdout.fileno(), 1000)
     it.child.stdout.close()
     it.child.stdout = None
-    assert it.child.wait(10) == 0
+    assert it.child.wait(PATIENCE) == 0
     assert it.child.stderr.read() == b""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
@@ -12,8 +12,7 @@ import time
 
 import endtoend
 import pytest
-from needs import need
-from support import eventually
+from support import PATIENCE, eventually
 
 from simple_clearance import dbus
 
@@ -68,7 +67,7 @@ class Runtime:
         """Become the owner of this name on the bus, as a hub does."""
         client = socket.socket(socket.AF_UNIX)
         self._closing.append(client.close)
-        client.settimeout(5)
+        client.settimeout(PATIENCE)
         client.connect(self.path + "/bus")
         protocol = dbus.Connection()
         serial = protocol.call("RequestName", name, 0)
@@ -107,7 +106,15 @@ def refused(desk, *words, code=1):
     return lines
 
 
-@pytest.mark.parametrize("path", SOCKETS.values(), ids=SOCKETS)
+def one_and_for_all(*names):
+    """The places of these are for the usual run: that each is looked at is tried in tests/bus."""
+    return [
+        pytest.param(path, id=name, marks=[] if name in names else [pytest.mark.thorough])
+        for name, path in SOCKETS.items()
+    ]
+
+
+@pytest.mark.parametrize("path", one_and_for_all("today's hub", "the hub for all"))
 def test_while_a_hub_listens_the_start_is_refused_and_the_remedy_named(desk, runtime, path):
     runtime.listen(path)
     lines = refused(desk)
@@ -122,8 +129,15 @@ def test_while_a_hub_listens_the_start_is_refused_and_the_remedy_named(desk, run
     assert "--ignore-hub" not in "".join(lines)
 
 
-@pytest.mark.parametrize("how", ["XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS"])
-@pytest.mark.parametrize("name", [NAME, NAME + ".Container_%s"])
+@pytest.mark.parametrize(
+    "how, name",
+    [
+        ("XDG_RUNTIME_DIR", NAME),
+        pytest.param("XDG_RUNTIME_DIR", NAME + ".Container_%s", marks=pytest.mark.thorough),
+        pytest.param("DBUS_SESSION_BUS_ADDRESS", NAME, marks=pytest.mark.thorough),
+        pytest.param("DBUS_SESSION_BUS_ADDRESS", NAME + ".Container_%s", marks=pytest.mark.thorough),
+    ],
+)
 def test_while_the_name_has_an_owner_the_start_is_refused(desk, runtime, need, name, how):
     need("dbus-daemon")
     runtime.bus()
@@ -174,22 +188,18 @@ def test_what_can_not_be_asked_is_not_no_hub(desk, runtime, prepare):
 
 
 def stopped_by(desk, appear):
-    """`appear()` while a question waits: how long it took until the session had ended, and its words."""
+    """`appear()` while a question waits ends the session, which says why."""
     desk.block()
-    began = time.monotonic()
     appear()
-    assert desk.t.wait(4) == 1
-    took = time.monotonic() - began
     text = desk.ends(1)
     assert "the clearance hub is active" in text and "hint: " in text
     assert desk.host.verdicts() == []
-    return took
 
 
-@pytest.mark.parametrize("path", SOCKETS.values(), ids=SOCKETS)
-def test_a_hub_that_comes_up_later_stops_the_session_within_two_seconds(desk, runtime, path):
+@pytest.mark.parametrize("path", one_and_for_all("today's ingester", "the ingester for all"))
+def test_a_hub_that_comes_up_later_stops_the_session(desk, runtime, path):
     desk.sit()
-    assert stopped_by(desk, lambda: runtime.listen(path)) < 2.5  # 2 s, and the end itself
+    stopped_by(desk, lambda: runtime.listen(path))
 
 
 def test_one_that_listens_a_while_after_it_bound_is_noticed_too(desk, runtime):
@@ -197,17 +207,17 @@ def test_one_that_listens_a_while_after_it_bound_is_noticed_too(desk, runtime):
 
     def appear():
         hub = runtime.bind(SOCKETS["today's hub"])
-        time.sleep(0.7)  # what a hub does meanwhile; no notice comes of listen()
+        time.sleep(0.3)  # what a hub does meanwhile; no notice comes of listen()
         hub.listen(1)
 
-    assert stopped_by(desk, appear) < 2.5
+    stopped_by(desk, appear)
 
 
 def test_a_name_that_gets_an_owner_later_stops_the_session(desk, runtime, need):
     need("dbus-daemon")
     runtime.bus()
     desk.sit()
-    assert stopped_by(desk, lambda: runtime.own(NAME)) < 2
+    stopped_by(desk, lambda: runtime.own(NAME))
 
 
 def test_a_bus_that_comes_up_later_with_the_name_on_it_stops_the_session(desk, runtime, need):
@@ -218,7 +228,7 @@ def test_a_bus_that_comes_up_later_with_the_name_on_it_stops_the_session(desk, r
         runtime.bus()
         runtime.own(NAME)
 
-    assert stopped_by(desk, appear) < 3
+    stopped_by(desk, appear)
 
 
 def test_a_bus_that_ends_is_no_reason_to_stop(desk, runtime, need):
@@ -245,11 +255,15 @@ def test_right_before_a_verdict_it_is_looked_again(desk, runtime):
 
 
 def test_a_verdict_that_runs_when_a_hub_comes_up_is_waited_for(desk, runtime):
-    desk.host.control("terok-shield", delay=1.0)
-    t = desk.sit()
+    gate = desk.host.gate()
+    desk.host.control("terok-shield", gate=gate)
+    t = desk.sit("--verdict-timeout", "600")
     desk.press("a", desk.block())
     eventually(desk.host.verdicts, what="the verdict command runs")
-    runtime.listen(SOCKETS["today's hub"])
+    hub = runtime.listen(SOCKETS["today's hub"])
+    hub.settimeout(PATIENCE)
+    hub.accept()[0].close()  # it has been looked for
+    desk.host.open(gate)
     assert t.wait() == 1
     text = desk.ends(1)
     (verdict,) = desk.host.verdicts()
@@ -280,21 +294,26 @@ def test_while_it_can_not_be_told_no_verdict_is_run(desk, runtime):
 
 
 def test_a_bus_that_hangs_keeps_nobody_waiting_who_has_a_hundred_verdicts_to_run(desk, runtime, tmp_path):
-    need("dbus-daemon")
+    """Half a second goes by with each look at it, so what is doubtful stays so for a while."""
     rules = tmp_path / "rules"
     rules.write_text("deny 198.18.0.0/15\n")
-    daemon = runtime.bus()
     t = desk.sit("--policy", str(rules))
-    daemon.send_signal(signal.SIGSTOP)
+    bus = runtime.bind("bus")
+    bus.listen(1000)
+    bus.setblocking(False)
     desk.lab.flood(100)
     t.expect("can't tell whether a clearance hub is active")
-    began = time.monotonic()
     t.send("h")
-    t.expect("h back", timeout=20)
+    t.expect("h back")
     t.send("\x03")
-    assert t.wait(20) == 5
-    assert time.monotonic() - began < 6  # of the 50 s that as many looks take
+    assert t.wait() == 5
     assert desk.host.verdicts() == []
+    looks = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            bus.accept()[0].close()
+            looks += 1
+    assert 0 < looks < 50
 
 
 def test_as_a_library_it_raises_system_exit_1(desk, runtime):

@@ -15,7 +15,7 @@ import tty
 
 import pytest
 from needs import need
-from support import ROOT
+from support import PATIENCE, ROOT
 
 from simple_clearance.output import Output
 
@@ -104,11 +104,9 @@ def test_a_terminal_that_is_stalled_is_not_waited_for():
     output.flush()
     assert output.backlog and not fcntl.fcntl(slave, fcntl.F_GETFL) & os.O_NONBLOCK
     found = b""
-    deadline = time.monotonic() + 10
-    while output.backlog and time.monotonic() < deadline:
+    while output.backlog:
         found += drained(master)
         output.flush()
-    assert output.backlog == 0
     os.close(master)
     output.put("x\n")
     output.flush()
@@ -165,22 +163,20 @@ def test_another_users_pipe_is_not_waited_for_either():
     """It can't be opened anew: `sudo -u nobody simple-clearance.pyz | less`."""
     need("root")
     code = (
-        "import os, sys, time; sys.path.insert(0, %r)\n"
+        "import os, sys; sys.path.insert(0, %r)\n"
         "from simple_clearance.output import Output\n"
         "os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)\n"
         "output = Output(); output.put(%r * 50000)\n"
-        "began = time.monotonic(); output.flush(); took = time.monotonic() - began\n"
-        "sys.stderr.write('%%d %%d %%.3f' %% (output.fd, output.backlog > 300000, took))\n"
+        "output.flush()\n"
+        "sys.stderr.write('%%d %%d' %% (output.fd, output.backlog > 300000))\n"
         "sys.stderr.flush()\n"
-        "output.linger(10)\n"
+        "output.linger(%d)\n"
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", code % (ROOT, "1234567\n")], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as child:
-        fd, waits, took = child.stderr.read(len("1 1 0.000")).split()
-        assert (fd, waits) == (b"1", b"1") and float(took) < 1
+    argv = [sys.executable, "-S", "-c", code % (ROOT, "1234567\n", PATIENCE)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        assert child.stderr.read(len("1 1")) == b"1 1"  # while nobody reads
         assert child.stdout.read() == b"1234567\n" * 50_000
-        assert child.wait(10) == 0 and child.stderr.read() == b""
+        assert child.wait(PATIENCE) == 0 and child.stderr.read() == b""
 
 
 def test_the_last_words_get_their_time_and_no_more(pipe):
@@ -188,6 +184,6 @@ def test_the_last_words_get_their_time_and_no_more(pipe):
     output.put(LINES)
     began = time.monotonic()
     output.linger(0.2)
-    assert 0.15 < time.monotonic() - began < 2
+    assert time.monotonic() - began > 0.15
     assert output.backlog and not output.gone
     os.close(output.fd)

@@ -12,7 +12,7 @@ import threading
 import time
 
 import pytest
-from support import eventually
+from support import PATIENCE, eventually
 
 from simple_clearance import clocks, coprocess, timestamps
 from simple_clearance.docket import Docket
@@ -221,7 +221,7 @@ def test_a_session_of_wrong_types_is_harmless(containers):
     assert (recording.version, recording.id) == (None, "")
 
 
-def test_no_mutated_line_does_more_than_be_bad():
+def test_no_mutated_line_does_more_than_be_bad(rounds):
     """The invariant: parses, or raises our one error, never anything else."""
     chance = random.Random(7)
     whole = [
@@ -229,7 +229,7 @@ def test_no_mutated_line_does_more_than_be_bad():
         for record in (SESSION, ours(), theirs(), {"type": "again", "id": "r1", "count": 9})
     ]
     recording = Recording()
-    for _ in range(10_000):
+    for _ in range(rounds(10_000)):
         line = bytearray(chance.choice(whole))
         for _ in range(chance.randrange(4)):
             start = chance.randrange(len(line) + 1)
@@ -310,9 +310,8 @@ class Replayed:
     def _end(self, source, now):
         self.gone += 1
 
-    def play(self, seconds=10.0):
-        until = time.monotonic() + seconds
-        while not self.gone and time.monotonic() < until:
+    def play(self):
+        while not self.gone:
             self.loop.wait()
         assert self.gone == 1
         self.source.close()
@@ -331,18 +330,20 @@ def test_every_event_comes_once_in_order_with_the_time_it_had(tmp_path):
         ours(6, ts="9999-99-99T00:00:00Z"),
         ours(7, ts="1970-01-01T00:00:40"),
     )
+    began = time.monotonic()
     heard = Replayed(path).play()
     assert [event.dest for event, _ in heard] == ["198.51.100.%d" % n for n in range(1, 8)]
     assert [now.wall for _, now in heard] == pytest.approx(
         [10.5, 20, 30.123456, 30.123456, 30.123456, 30.123456, 40]
     )
     monotonic = [now.mono for _, now in heard]
-    assert monotonic == sorted(monotonic) and abs(monotonic[-1] - time.monotonic()) < 10
+    assert monotonic == sorted(monotonic) and began < monotonic[-1] < time.monotonic()
 
 
 def test_without_any_time_it_is_now(tmp_path):
+    began = time.time()
     heard = Replayed(written(tmp_path / "log", theirs(ts=""))).play()
-    assert abs(heard[0][1].wall - time.time()) < 10
+    assert began < heard[0][1].wall < time.time()
 
 
 def test_mixed_and_bad_lines_are_counted_and_told(tmp_path):
@@ -479,7 +480,7 @@ def test_nothing_is_left_open(tmp_path):
 # --- there and back
 
 
-def test_what_a_session_logs_is_the_same_events_when_it_is_replayed(tmp_path):
+def test_what_a_session_logs_is_the_same_events_when_it_is_replayed(tmp_path, rounds):
     """Every try of a random session is in its replay: in the same order of requests, none twice."""
     chance = random.Random(3)
     docket = Docket(report_again=True)
@@ -494,7 +495,7 @@ def test_what_a_session_logs_is_the_same_events_when_it_is_replayed(tmp_path):
         for record in docket.take():
             lines.append(coprocess.line(record, timestamps.stamp(now.wall)))
 
-    for _ in range(3000):
+    for _ in range(rounds(3000)):
         clock += chance.choice((0.0, 0.3, 1.0, 20.0))
         now = Now(1000.0 + clock, 1e9 + clock)
         docket.tick(now)
@@ -542,7 +543,7 @@ def tool(host):
             env=host.env(PATH="/nonexistent"),
             capture_output=True,
             start_new_session=True,
-            timeout=20,
+            timeout=PATIENCE,
             check=False,
             **options,
         )
@@ -625,7 +626,7 @@ def test_a_script_may_answer_what_is_replayed(tool, host, tmp_path):
             if record["type"] == "pending":
                 script.stdin.write(("deny %s\n" % record["id"]).encode())
                 script.stdin.flush()
-        assert script.wait(10) == 0
+        assert script.wait(PATIENCE) == 0
     assert seen.count("verdict") == 2 and seen[-1] == "summary"
 
 
@@ -654,7 +655,7 @@ def fifo(host, tmp_path, terminal):
                 bufsize=0,
             )
             started.append(it)
-        eventually(lambda: opened(it.pid, path), timeout=10, what="it has the pipe open")
+        eventually(lambda: opened(it.pid, path), what="it has the pipe open")
         return it
 
     start.path = path
@@ -676,7 +677,7 @@ def opened(pid, path):
 def test_a_pipe_that_nobody_writes_to_can_be_left(fifo, number):
     it = fifo("--json")
     it.send_signal(number)
-    out, err = it.communicate(timeout=10)
+    out, err = it.communicate(timeout=PATIENCE)
     records = [json.loads(line) for line in out.splitlines()]
     assert (it.returncode, err) == (0, b"")
     assert [record["type"] for record in records] == ["session", "summary"]
@@ -686,7 +687,7 @@ def test_a_pipe_that_nobody_writes_to_can_be_left(fifo, number):
 def test_on_a_terminal_too(fifo):
     t = fifo(on_terminal=True)
     t.send("\x03")
-    assert t.wait(10) == 0
+    assert t.wait() == 0
     assert "Traceback" not in t.text() and "internal error" not in t.text()
 
 
@@ -731,4 +732,4 @@ def test_each_line_of_a_slow_writer_is_told_when_it_comes(fifo):
         tells("closed")
         assert tells("pending")["dest"] == "198.51.100.2"
     assert tells("summary")["skipped"] == 2
-    assert it.wait(10) == 0
+    assert it.wait(PATIENCE) == 0

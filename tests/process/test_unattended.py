@@ -12,7 +12,10 @@ import time
 import endtoend
 import pytest
 import scripting
-from support import eventually
+from support import PATIENCE, eventually
+
+from simple_clearance import cli
+from simple_clearance.errors import Refused
 
 desk = endtoend.desk
 quiet = scripting.quiet
@@ -29,13 +32,18 @@ def blocked(number):
 @pytest.mark.parametrize(
     "words",
     [
-        [],
-        ["--policy", "rules"],
-        ["--dry-run"],
-        ["--log", "log"],
-        ["--for", "1"],
-        ["--count", "1"],
-        ["--bell"],
+        ["--policy", "rules", "--log", "log", "--for", "1"],
+        *(
+            pytest.param(words, marks=pytest.mark.thorough)
+            for words in (
+                [],
+                ["--policy", "rules"],
+                ["--dry-run"],
+                ["--log", "log"],
+                ["--count", "1"],
+                ["--bell"],
+            )
+        ),
     ],
     ids=" ".join,
 )
@@ -57,7 +65,7 @@ def test_a_yes_in_a_pipe_is_no_terminal(desk):
         env=desk.env,
         start_new_session=True,
         capture_output=True,
-        timeout=10,
+        timeout=PATIENCE,
     )
     assert done.returncode == 2 and desk.host.calls() == []
 
@@ -65,14 +73,12 @@ def test_a_yes_in_a_pipe_is_no_terminal(desk):
 @pytest.mark.parametrize(
     "more", [[], ["--json"], ["--dry-run"], ["--policy", "/dev/null"], ["--log", "/dev/null"]]
 )
-def test_to_allow_everything_there_has_to_be_a_bound(desk, more):
-    done = desk.run("--answer", "allow", *more, "c1")
-    assert (done.returncode, done.stdout) == (2, b"")
-    assert done.stderr.decode().splitlines() == [
-        "simple-clearance: --answer allow needs a bound",
-        "hint: --for SECONDS or --count N",
-    ]
-    assert desk.host.calls() == []
+def test_to_allow_everything_there_has_to_be_a_bound(more):
+    with pytest.raises(Refused) as caught:
+        cli.parse(["--answer", "allow", *more, "c1"])
+    assert caught.value.code == 2
+    assert caught.value.message == "--answer allow needs a bound"
+    assert caught.value.hints == ("--for SECONDS or --count N",)
 
 
 @pytest.mark.parametrize(
@@ -93,9 +99,16 @@ def test_to_allow_everything_there_has_to_be_a_bound(desk, more):
         (["--count", "9" * 40], "--count"),
     ],
 )
-def test_a_bound_that_is_none_is_a_mistake(desk, words, message):
-    done = desk.run(*words, "c1", env=dict(desk.env, LC_ALL="C.UTF-8"))
-    assert done.returncode == 2 and message in done.stderr.decode() and done.stderr.isascii()
+def test_a_bound_that_is_none_is_a_mistake(words, message):
+    with pytest.raises(Refused) as caught:
+        cli.parse([*words, "c1"])
+    assert caught.value.code == 2 and message in caught.value.message and caught.value.hints
+
+
+def test_such_a_mistake_is_told_and_nothing_is_asked(desk):
+    done = desk.run("--count", "\u0663", "--answer", "allow", "c1", env=dict(desk.env, LC_ALL="C.UTF-8"))
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"--count" in done.stderr and done.stderr.isascii()
     assert desk.host.calls() == []
 
 
@@ -106,7 +119,7 @@ def test_after_its_time_it_ends(quiet):
     began = time.monotonic()
     it = quiet("--answer", "deny", "--for", "0.8")
     assert it.lines()[-1] == "stopped: nothing was blocked; exit code 0"
-    assert it.child.returncode == 0 and 0.8 < time.monotonic() - began < 3
+    assert it.child.returncode == 0 and time.monotonic() - began > 0.8
 
 
 def test_its_time_begins_when_it_watches(quiet, host):
@@ -114,15 +127,18 @@ def test_its_time_begins_when_it_watches(quiet, host):
     began = time.monotonic()
     it = quiet("--answer", "deny", "--for", "0.4")
     it.lines()
-    assert 0.8 < time.monotonic() - began < 4
+    assert time.monotonic() - began > 0.8
 
 
 def test_a_verdict_in_progress_is_waited_for_when_the_time_is_over(quiet, host):
-    host.control("terok-shield", mode="silent", delay=0.8)
-    it = quiet("--answer", "deny", "--for", "0.5")
+    gate = host.gate()
+    host.control("terok-shield", mode="silent", gate=gate)
+    it = quiet("--answer", "deny", "--for", "0.5", "--verdict-timeout", "600")
     it.block("198.51.100.1")
-    lines = it.lines()
-    assert lines[-1] == "stopped: 1 denied; exit code 0"
+    eventually(host.verdicts, what="the verdict command runs")
+    time.sleep(0.7)
+    host.open(gate)
+    assert it.lines()[-1] == "stopped: 1 denied; exit code 0"
     assert [call.rc for call in host.verdicts()] == [0]
 
 
@@ -161,7 +177,7 @@ def test_the_count_is_a_limit_for_all_containers_together(host, pyz):
         stdin=subprocess.DEVNULL,
         capture_output=True,
         env=host.env(),
-        timeout=20,
+        timeout=PATIENCE,
     )
     assert done.returncode == 5, done.stderr
     assert len(host.verdicts()) == 4, done.stdout
@@ -195,9 +211,12 @@ def test_the_count_bounds_a_policy_too(script, host, tmp_path):
 
 
 def test_skips_do_not_count(quiet):
-    it = quiet("--answer", "skip", "--count", "1", "--for", "0.8")
+    it = quiet("--answer", "skip", "--count", "1")
     it.block("198.51.100.1", "198.51.100.2")
-    assert it.lines()[-1] == "stopped: 2 skipped; exit code 0"
+    for words in (b"watching c1", b"c1: 198.51.100.1 tcp 443 https: skipped", b"c1: 198.51.100.2"):
+        assert it.child.stdout.readline().startswith(words)
+    it.child.terminate()
+    assert it.lines() == ["stopped: 2 skipped; exit code 0"]
 
 
 def test_the_first_bound_that_is_reached_ends_it(quiet, host):
@@ -206,7 +225,16 @@ def test_the_first_bound_that_is_reached_ends_it(quiet, host):
     assert it.lines()[-1] == "stopped: 1 allowed; exit code 0"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGQUIT,  # the others are tried with every front in test_exit_codes
+        *(
+            pytest.param(number, marks=pytest.mark.thorough)
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        ),
+    ],
+)
 def test_a_signal_ends_it_as_asked(quiet, number):
     it = quiet("--answer", "skip")
     assert it.child.stdout.readline().startswith(b"watching c1")
@@ -247,7 +275,7 @@ def test_on_a_terminal_it_asks_nothing_and_reads_no_key(desk):
 def test_everything_is_allowed_for_a_time_on_real_packets(desk):
     desk.lab.listen(443)
     child = subprocess.Popen(
-        desk.argv("--answer", "allow", "--for", "3", "c1"),
+        desk.argv("--answer", "allow", "--for", "600", "c1"),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         env=desk.env,
@@ -256,7 +284,12 @@ def test_everything_is_allowed_for_a_time_on_real_packets(desk):
     desk.lab.connect("203.0.113.10", 443)
     eventually(lambda: desk.lab.connect("203.0.113.10", 443) == "connected", what="it is open")
     desk.lab.connect("10.1.2.3", 443)
-    out = child.communicate(timeout=10)[0].decode()
+    lines = [child.stdout.readline().decode()]
+    while "10.1.2.3" not in lines[-1]:
+        lines.append(child.stdout.readline().decode())
+        assert lines[-1]
+    child.terminate()
+    out = "".join(lines) + child.communicate(timeout=PATIENCE)[0].decode()
     assert child.returncode == 0
     assert desk.host.targets() == ["allow 203.0.113.10"]
     assert "203.0.113.10: first packet let out" in out and "10.1.2.3" in out
@@ -268,16 +301,16 @@ def old_shield(container):
     container.save()
 
 
-@pytest.mark.parametrize("dest", ["10.0.2.2", "169.254.169.254", "10.1.2.3", "fd00::2"])
-def test_nothing_private_is_allowed_by_the_way(quiet, host, dest):
+def test_nothing_private_is_allowed_by_the_way(quiet, host):
+    dests = ["10.0.2.2", "169.254.169.254", "10.1.2.3", "fd00::2"]
     old_shield(host.containers["c1"])
-    it = quiet("--answer", "allow", "--count", "1", "--for", "20")
-    it.block(dest, **{"class": "private"})
+    it = quiet("--answer", "allow", "--count", "1", "--for", "600")
+    it.block(*dests, **{"class": "private"})
     it.block("198.51.100.1")
     lines = it.lines()
     assert host.targets() == ["allow 198.51.100.1"]
-    told = "error: %s is not allowed by --answer: only a rule for that very network allows it" % dest
-    assert told in lines and it.child.returncode == 5
+    told = "error: %s is not allowed by --answer: only a rule for that very network allows it"
+    assert all(told % dest in lines for dest in dests) and it.child.returncode == 5
 
 
 def test_deny_may_shut_what_is_private(quiet, host):
@@ -290,27 +323,31 @@ def test_deny_may_shut_what_is_private(quiet, host):
 
 def test_a_flood_queues_64_verdicts_and_no_more(script, host):
     host.control("terok-shield", mode="hang")
-    it = script("--json", "--answer", "deny", "--verdict-timeout", "3", stdin=subprocess.DEVNULL)
+    it = script("--json", "--answer", "deny", "--verdict-timeout", "600", stdin=subprocess.DEVNULL)
     it.until("session")
-    it.block(*blocked(2000))
-    it.until("pending", 2000)
+    it.block(*blocked(500))
+    it.until("pending", 500)
     assert [record["message"] for record in it.of("error")] == [
         "64 verdicts wait for c1 already: more requests stay open"
     ]
     eventually(host.verdicts, what="the first one runs")
-    it.child.send_signal(signal.SIGTERM)
+    it.signal(signal.SIGINT)
+    it.signal(signal.SIGINT)  # without the second it would wait for the one that runs
     it.until("summary")
-    assert it.child.wait(10) == 5
+    assert it.child.wait(PATIENCE) == 5
     verdicts = it.of("verdict")
     assert len(verdicts) == 64 and len(host.verdicts()) == 1
     assert [record["reason"] for record in verdicts].count("not-started") == 63
-    assert it.records[-1]["open"] == 2000
+    assert it.records[-1]["open"] == 500
     assert b"a verdict command still runs as pid" in it.child.stderr.read()
 
 
 def test_what_a_flood_left_open_is_answered_when_it_is_tried_again(script, host):
-    host.control("terok-shield", mode="silent", delay=0.01)
-    it = script("--json", "--answer", "deny", stdin=subprocess.DEVNULL)
+    shield = os.path.join(host.folder, "shield")  # the stand-in's start takes ten times as long
+    with open(shield, "w") as file:
+        file.write("#!/bin/sh\necho $1 $3 >>%s.calls\n" % shield)
+    os.chmod(shield, 0o755)
+    it = script("--json", "--answer", "deny", "--shield", shield, stdin=subprocess.DEVNULL)
     dests = blocked(80)
     it.block(*dests)
     it.until("verdict", 64)
@@ -318,13 +355,21 @@ def test_what_a_flood_left_open_is_answered_when_it_is_tried_again(script, host)
     it.until("verdict", 80)
     it.child.terminate()
     it.ends(0)
-    assert sorted(host.targets()) == sorted("deny " + dest for dest in dests)
+    with open(shield + ".calls") as file:
+        assert sorted(file.read().splitlines()) == sorted("deny " + dest for dest in dests)
 
 
 # --- the file it runs from
 
 
-@pytest.mark.parametrize("how", ["removed", "overwritten", "replaced by something else"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        "removed",
+        pytest.param("overwritten", marks=pytest.mark.thorough),
+        pytest.param("replaced by something else", marks=pytest.mark.thorough),
+    ],
+)
 def test_a_reader_that_can_not_be_started_again_says_that_the_file_is_another_one(desk, tmp_path, how):
     """terok-shield's reader holds the packet log and ends; ours is to take its place."""
     mine = desk.pyz = shutil.copy(desk.pyz, str(tmp_path / "mine.pyz"))

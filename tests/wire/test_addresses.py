@@ -83,9 +83,9 @@ def test_what_is_not_one_plain_address_is_none(value):
     assert addresses.packed(value) is None
 
 
-def test_random_addresses_read_as_the_standard_library_reads_them():
+def test_random_addresses_read_as_the_standard_library_reads_them(rounds):
     pick = random.Random(1)
-    for _ in range(4000):
+    for _ in range(rounds(4000)):
         raw = bytes(pick.choice((0, 0, 0, 1, 0xFF, pick.randrange(256))) for _ in range(pick.choice((4, 16))))
         address = ipaddress.ip_address(raw)
         if standard(str(address)):
@@ -94,11 +94,11 @@ def test_random_addresses_read_as_the_standard_library_reads_them():
             assert addresses.canonical(text) == standard(text)
 
 
-def test_mutated_addresses_are_canonical_or_none_and_nothing_is_raised():
+def test_mutated_addresses_are_canonical_or_none_and_nothing_is_raised(rounds):
     """Invariant: canonical(x) is None or a text that the standard library writes the same way."""
     pick = random.Random(2)
     seeds = ["198.51.100.7", "2001:db8:5:1234:5678:9abc:def0:1234", "fe80::1", "::", "::1.2.3.4", "1::8"]
-    for _ in range(30000):
+    for _ in range(rounds(30000)):
         text = list(pick.choice(seeds))
         for _ in range(pick.randrange(1, 4)):
             at = pick.randrange(len(text) + 1)
@@ -201,11 +201,11 @@ def test_this_machines_own_names_are_no_targets(text):
     assert not addresses.is_target_name(text)
 
 
-def test_a_name_that_may_be_shown_holds_only_harmless_characters():
+def test_a_name_that_may_be_shown_holds_only_harmless_characters(rounds):
     """Invariant: is_name(x) implies printable ASCII without a blank, a slash, a quote or a colon."""
     pick = random.Random(3)
     harmless = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
-    for _ in range(30000):
+    for _ in range(rounds(30000)):
         text = list(pick.choice(["www.example.com", "xn--bcher-kva.example", "_https._tcp.example"]))
         for _ in range(pick.randrange(1, 4)):
             at = pick.randrange(len(text) + 1)

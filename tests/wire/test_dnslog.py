@@ -548,13 +548,13 @@ def test_every_cut_gives_what_the_whole_gives():
     assert everything(bytewise) == everything(whole)
 
 
-def test_random_cuts_of_the_recorded_logs_give_what_the_whole_gives():
+def test_random_cuts_of_the_recorded_logs_give_what_the_whole_gives(rounds):
     pick = random.Random(4)
     for file in ("dnsmasq.log", "dnsmasq-0.9.log"):
         data = sample(file)
         whole = DnsLog()
         whole.feed(data)
-        for _ in range(60):
+        for _ in range(rounds(60)):
             assert everything(in_pieces(data, pick)) == everything(whole)
 
 
@@ -686,11 +686,11 @@ def test_history_that_is_read_later_stands_behind():
 # --- whatever stands there
 
 
-def test_mutated_logs_raise_nothing_and_show_nothing_but_names():
+def test_mutated_logs_raise_nothing_and_show_nothing_but_names(rounds):
     """Invariant: what is shown is a lower-case host name that stands in the log, as does its address."""
     pick = random.Random(6)
     seeds = [sample("dnsmasq.log"), sample("dnsmasq-0.9.log"), CORPUS]
-    for _ in range(400):
+    for _ in range(rounds(400)):
         data = bytearray(pick.choice(seeds))
         start = pick.randrange(len(data))
         data = data[start : start + pick.randrange(4000)]
@@ -804,14 +804,14 @@ class Dns:
         return None
 
 
-def test_no_timing_of_queries_gives_an_address_a_good_name_that_does_not_lead_there():
+def test_no_timing_of_queries_gives_an_address_a_good_name_that_does_not_lead_there(rounds):
     """Random walks of a program in the container.
 
     Invariant: a name outside of the enemy's own zone stands for the address that it leads to, and
     is reached by way of the alias that is shown.  In its own zone the enemy may claim anything.
     """
     followed = shown = 0
-    for seed in range(60):
+    for seed in range(rounds(60)):
         world = Dns(random.Random(seed))
         for _ in range(600):
             world.step()
@@ -825,8 +825,8 @@ def test_no_timing_of_queries_gives_an_address_a_good_name_that_does_not_lead_th
                 assert world.leads_to(name) == address.decode(), "".join(world.lines[-40:])
                 assert via in ("", "edge.cdn.example")
                 followed += via != ""
-    assert shown > 200
-    assert followed > 50  # … and it is not that everything is in doubt
+    assert shown > rounds(200)
+    assert followed > rounds(50)  # … and it is not that everything is in doubt
 
 
 def test_what_dnsmasq_writes_as_an_address_is_canonical():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mutants
 
 
-def test_every_parser_takes_mutated_real_bytes_or_raises_its_own_error():
-    taken = dict(mutants.run(seed=7, number=2000))
+def test_every_parser_takes_mutated_real_bytes_or_raises_its_own_error(rounds):
+    taken = dict(mutants.run(seed=7, number=rounds(2000)))
     assert set(taken) == {name for name, *_ in mutants.PARSERS}
     assert all(number > 0 for number in taken.values()), "some mutants must still mean something"

@@ -7,7 +7,7 @@ and of what is too long the right end stays.
 from __future__ import annotations
 
 import random
-import time
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -53,9 +53,13 @@ def test_the_last_labels_of_a_long_name_stay():
 
 
 def test_ten_megabytes_cost_no_more_than_what_is_shown():
-    started = time.process_time()
-    assert printable("\x1b" * 10_000_000 + "end", 20) == r"..x1b\x1b\x1b\x1bend"
-    assert time.process_time() - started < 0.5
+    value = "\x1b" * 10_000_000 + "end"
+    tracemalloc.start()
+    try:
+        assert printable(value, 20) == r"..x1b\x1b\x1b\x1bend"
+        assert tracemalloc.get_traced_memory()[1] < 10_000
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("width", range(1, 12))
@@ -84,9 +88,9 @@ def test_numbers_are_written_as_people_say_them():
     ]
 
 
-def test_random_bytes_as_names_dossiers_and_errors_never_paint():
+def test_random_bytes_as_names_dossiers_and_errors_never_paint(rounds):
     rng = random.Random(5)
-    for _ in range(2000):
+    for _ in range(rounds(2000)):
         data = bytes(rng.randrange(256) for _ in range(rng.randrange(60)))
         for limit in (0, 1, 2, 3, 20):
             assert printable(data, limit).isascii()
