@@ -368,17 +368,19 @@ def test_a_fault_of_ours_is_one_line_below_the_line_of_keys_and_gives_the_termin
 # --- before anything listens
 
 
-SLOW = "sh -c 'sleep 60; true'"
-
-
 @pytest.mark.parametrize(
     "number, words",
     [(signal.SIGINT, ()), (signal.SIGTERM, ("--answer", "skip")), (signal.SIGINT, ("--json",))],
     ids=["asked", "answered", "json"],
 )
 def test_one_that_is_ended_before_its_reader_listens_says_nothing_of_watching(desk, number, words):
-    t = desk.start("--reader", SLOW, *words, "c1")
-    t.expect("the reader does not listen yet")
+    started = os.path.join(desk.host.folder, "started")
+    t = desk.start("--reader", "sh -c 'touch %s; sleep 600; true'" % started, *words, "c1")
+    if words:
+        eventually(lambda: os.path.exists(started), what="the reader runs")
+        t.settled()
+    else:
+        t.expect("the reader does not listen yet")  # which takes three seconds
     t.kill(number)
     text = desk.ends(0)
     assert "watching" not in text and "nothing was blocked" not in text
