@@ -10,35 +10,27 @@ import os
 import platform
 import signal
 
-from . import (
-    bridge,
-    children,
-    clocks,
-    container,
-    forgotten,
-    jsonlines,
-    statedir,
-    terminal,
-    timestamps,
-    watched,
-)
-from .errors import CANNOT_START, HUB_ACTIVE, OK, Refused
-from .hub import Hub
-from .loop import Loop
-from .policy import MISTAKES
-from .policyfile import PolicyFile
-from .signals import Wakeups
-from .source import ReaderSource
-from .text import count, printable
-from .watched import Watched
+from .base import jsonlines, timestamps
+from .base.errors import CANNOT_START, HUB_ACTIVE, OK, Refused
+from .base.text import count, printable
+from .containers import forgotten, podman, statedir
+from .docket.policy import MISTAKES
+from .hub.hub import Hub
+from .sources import bridge, watched
+from .sources.policyfile import PolicyFile
+from .sources.readers import ReaderSource
+from .sources.watched import Watched
+from .system import children, clocks, terminal
+from .system.loop import Loop
+from .system.signals import Wakeups
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable, Mapping
 
-    from .happenings import Message
-    from .moment import Now
-    from .options import Options
+    from .base.happenings import Message
+    from .base.moment import Now
+    from .base.options import Options
 
 DEADLINE = 10.0  # seconds for a command to answer, and for a reader to listen
 TO_STOP = 2.0
@@ -76,7 +68,7 @@ class Check:
         self._environ = environ
         self._name = options.containers[0]
         self._watched = Watched(self._name)
-        self._found: container.Container | None = None
+        self._found: podman.Container | None = None
         self.lines: list[Line] = []
 
     def run(self) -> int:
@@ -128,8 +120,8 @@ class Check:
         return _version(["podman"]) or printable(path, 200)
 
     def _container(self) -> str:
-        self._found = container.inspect(self._name)
-        container.check_running(self._found)
+        self._found = podman.inspect(self._name)
+        podman.check_running(self._found)
         return f"{self._name} runs, id {self._found.short_id}"
 
     def _shielded(self) -> str:
@@ -137,7 +129,7 @@ class Check:
         found = self._found
         self._watched.id, self._watched.version = found.id, found.shield_version
         if found.state_dir is None and self._options.state_dir is None:
-            container.state_directory(found, None, os.getuid())
+            podman.state_directory(found, None, os.getuid())
         if found.shield_version is None:
             return "yes, bundle version unknown: private addresses are asked, with a warning"
         floor = (
@@ -149,7 +141,7 @@ class Check:
 
     def _state_dir(self) -> str:
         if self._found is not None:
-            path = container.state_directory(self._found, self._options.state_dir, os.getuid())
+            path = podman.state_directory(self._found, self._options.state_dir, os.getuid())
         else:
             path = self._options.state_dir or ""
             statedir.check_given(path, self._name)
@@ -167,7 +159,7 @@ class Check:
 
     def _namespace(self) -> str:
         if self._found is not None:
-            self._watched.pidfd, self._watched.namespace = container.open_namespace(self._found)
+            self._watched.pidfd, self._watched.namespace = podman.open_namespace(self._found)
             text = "that of pid %d" % self._found.pid
         else:
             text = self._options.netns or "not needed: another reader is given"

@@ -6,13 +6,13 @@ import os
 import sys
 
 from . import __version__
-from .errors import INCOMPLETE, INTERNAL, OK, USAGE, Refused
+from .base.errors import INCOMPLETE, INTERNAL, OK, USAGE, Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
-    from .options import Options
+    from .base.options import Options
 
 NAME = "simple-clearance"
 
@@ -50,7 +50,7 @@ def run_simple_clearance(state_dir: os.PathLike[str] | str, container: str) -> N
     `state_dir` is the container's own shield state directory.  Raises SystemExit with the exit
     code when that is not 0; with 1 when the clearance hub is active.
     """
-    from .options import Options
+    from .base.options import Options
 
     options = Options([container])
     options.state_dir = os.fspath(state_dir)
@@ -71,7 +71,7 @@ def main(argv: list[str]) -> int:
     if argv[:1] == ["--as-reader"]:
         return _reader(argv[1:])
     if argv[1:] and argv[0] in ("--demo-world", "--demo-shield", "--demo-tape"):
-        from . import demo
+        from .demo import demo
 
         return demo.role(argv)
     try:
@@ -116,7 +116,7 @@ def guarded(options: Options) -> int:
 
             return say(*check.run(options, os.environ))
         if options.role == "demo":
-            from . import demo
+            from .demo import demo
 
             return demo.run(options, os.environ)
         from .session import Session
@@ -131,7 +131,7 @@ def guarded(options: Options) -> int:
 
 
 def _complain(error: Refused) -> int:
-    from .terminal import diagnose
+    from .system.terminal import diagnose
 
     diagnose(f"{NAME}: {error.message}")
     for hint in error.hints:
@@ -145,7 +145,7 @@ def _bug(error: Exception, debug: bool) -> int:
         where = where.tb_next
     if where is not None and where.tb_frame.f_globals.get("__name__") == "zipimport":
         raise error  # the archive is damaged or another one: `__main__` has words for that
-    from .terminal import diagnose
+    from .system.terminal import diagnose
 
     if debug:
         import traceback
@@ -177,11 +177,11 @@ def _reader(argv: list[str]) -> int:
     if len(words) != 2 or any(word.startswith("-") for word in words):
         usage = "simple-clearance.pyz --as-reader STATE_DIR CONTAINER --emit=json [--netns PATH]"
         return _complain(Refused(USAGE, "not how a reader is called", usage))
-    from . import reader
+    from .reader import reader
 
     try:
         if netns is None:
-            from .container import inspect, open_namespace
+            from .containers.podman import inspect, open_namespace
 
             found = inspect(words[1])
             pidfd, namespace = open_namespace(found)
@@ -200,7 +200,7 @@ def parse(argv: list[str]) -> Options:
 
     With --help or --version, `text` is what is to be said instead.
     """
-    from .options import Options
+    from .base.options import Options
 
     options = Options(argv)
     if any(word.startswith("-") for word in argv):  # for names alone argparse would be 8 ms in vain
@@ -247,7 +247,7 @@ def _check(options: Options) -> None:
 
 
 def _container_hints() -> list[str]:
-    from .container import shielded
+    from .containers.podman import shielded
 
     names = shielded()
     if names:

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import signal
 
-from . import children, verdict
+from .docket import verdict
+from .system import children
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable, Sequence
 
-    from .children import Child
-    from .docket import Docket
-    from .loop import Loop
-    from .moment import Now
-    from .requests import Job
+    from .base.moment import Now
+    from .docket.docket import Docket
+    from .docket.requests import Job
+    from .system.children import Child
+    from .system.loop import Loop
 
 OUT_LIMIT, ERR_LIMIT = 1 << 16, 1 << 14
 TO_KILL = 2.0

@@ -10,29 +10,33 @@ from __future__ import annotations
 import os
 import signal
 
-from . import __version__, children, clocks, coprocess, hub, terminal, watched
-from .docket import Docket
-from .errors import HUB_ACTIVE, INCOMPLETE, OK, READER_ENDED, Refused
-from .fleet import Fleet
-from .folders import Folders
-from .guard import Guard
-from .loop import Loop
-from .options import Options
+from . import __version__
+from .base.errors import HUB_ACTIVE, INCOMPLETE, OK, READER_ENDED, Refused
+from .base.options import Options
+from .docket.docket import Docket
+from .docket.verdict import DRY_RUN, FAILED, Outcome
+from .fronts import protocol
+from .hub import hub
+from .hub.guard import Guard
 from .runner import Runner
-from .signals import Wakeups
-from .verdict import DRY_RUN, FAILED, Outcome
+from .sources import watched
+from .sources.fleet import Fleet
+from .system import children, clocks, terminal
+from .system.folders import Folders
+from .system.loop import Loop
+from .system.signals import Wakeups
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Mapping, Sequence
 
-    from .docket import Record
-    from .front import Front
-    from .happenings import Name
-    from .moment import Now
-    from .policyfile import PolicyFile
-    from .records import Log, Profile
-    from .requests import Job
+    from .base.happenings import Name
+    from .base.moment import Now
+    from .docket.docket import Record
+    from .docket.requests import Job
+    from .fronts.interactive import Front
+    from .fronts.logfile import Log, Profile
+    from .sources.policyfile import PolicyFile
 
 SIGNALS = (
     signal.SIGCHLD, signal.SIGIO, signal.SIGURG, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT,
@@ -164,7 +168,7 @@ class Session:
     # Starting
 
     def _load_policy(self, path: str) -> None:
-        from .policyfile import PolicyFile
+        from .sources.policyfile import PolicyFile
 
         self._policy = PolicyFile(path)
         self._docket.rules.policy = self._policy.load()
@@ -174,11 +178,11 @@ class Session:
 
     def _open_records(self) -> None:
         if self._options.log is not None:
-            from .records import Log
+            from .fronts.logfile import Log
 
             self._log = Log(self._options.log, self._docket.warn)
         if self._options.save_profile is not None:
-            from .records import Profile
+            from .fronts.logfile import Profile
 
             self._profile = Profile(self._options.save_profile, self._docket.warn)
         self._docket.report_again = self._options.json or self._log is not None
@@ -210,7 +214,7 @@ class Session:
             self._fleet.claim()
 
     def _piped_front(self) -> Front:
-        from . import piped
+        from .fronts import piped
 
         if not self._options.json:
             return piped.QuietFront(self._loop, self._docket)
@@ -223,14 +227,14 @@ class Session:
         if options.duration is not None:
             self._until = clocks.now().mono + options.duration
         if term is not None:
-            from .front import TerminalFront
+            from .fronts.interactive import TerminalFront
 
             term.raw()
             self._front = TerminalFront(
                 term, self._loop, self._docket, self._environ, shield=options.shield_name, bell=options.bell
             )
         assert self._front is not None
-        self._show(coprocess.session(__version__, self._fleet.rows()), clocks.now())
+        self._show(protocol.session(__version__, self._fleet.rows()), clocks.now())
         if self._fleet.listening():
             self._front.greet(self._fleet.watching())
 
@@ -303,7 +307,7 @@ class Session:
             self._docket.finish(job, Outcome(DRY_RUN), now)
         else:
             if self._log is not None:
-                self._log.record(coprocess.deciding(job), now)
+                self._log.record(protocol.deciding(job), now)
             self._runner.start(job, now)
 
     def _hub_appeared(self, refused: Refused) -> None:
@@ -384,7 +388,7 @@ class Session:
         self._drain(now)
         front.close()
         self._drain(now)  # what it lost
-        summary = coprocess.summary(self._docket.summary(), self._exit_code(), self._docket.dry)
+        summary = protocol.summary(self._docket.summary(), self._exit_code(), self._docket.dry)
         if self._log is not None:
             self._log.record(summary, now)
             summary["exit"] = self._exit_code()  # that may have been what could not be written
@@ -406,7 +410,7 @@ class Session:
             return []
         import shlex
 
-        from .notices import repeat_commands  # every front has imported it
+        from .prompt.notices import repeat_commands  # every front has imported it
 
         return repeat_commands(self._docket.last_words(), " ".join(map(shlex.quote, self._options.shield)))
 

@@ -20,8 +20,8 @@ import random
 
 from stage import Bench, name
 
-from simple_clearance.policy import parse
-from simple_clearance.requests import DECIDING, OPEN
+from simple_clearance.docket.policy import parse
+from simple_clearance.docket.requests import DECIDING, OPEN
 
 DESTS = ["203.0.113.%d" % n for n in range(1, 9)] + ["2001:db8::%d" % n for n in range(1, 4)]
 PRIVATE = ["10.0.0.1", "169.254.1.2", "192.168.7.7"]

@@ -12,10 +12,14 @@ import os
 import random
 from typing import Any, Callable, Iterator
 
-from simple_clearance import audit, coprocess, dbus, dbuswire, keys, nflog, policy, readerline, text, verdict
-from simple_clearance.dnslog import DnsLog
-from simple_clearance.jsonlines import BadLine
-from simple_clearance.recording import Recording
+from simple_clearance.base import text
+from simple_clearance.base.jsonlines import BadLine
+from simple_clearance.docket import policy, verdict
+from simple_clearance.formats import auditline, dbus, dbuswire, nflog, readerline
+from simple_clearance.formats.dnsmasq import DnsLog
+from simple_clearance.formats.recording import Recording
+from simple_clearance.fronts import protocol
+from simple_clearance.prompt import keys
 
 SAMPLES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "samples")
 
@@ -109,7 +113,7 @@ PARSERS: list[tuple[str, Parser, tuple[type[Exception], ...], list[bytes]]] = [
         datagrams("nflog-single.json") + datagrams("nflog-batched.json"),
     ),
     ("readerline", readerline.parse, (BadLine,), LINES),
-    ("audit", audit.parse, (BadLine,), read("audit.jsonl").splitlines()),
+    ("audit", auditline.parse, (BadLine,), read("audit.jsonl").splitlines()),
     ("recording", _recorded, (BadLine,), LINES),
     (
         "dnslog",
@@ -119,7 +123,7 @@ PARSERS: list[tuple[str, Parser, tuple[type[Exception], ...], list[bytes]]] = [
     ),
     ("dbus", _bus, (dbus.ProtocolError,), [dbuswire.method_call(2, "NameHasOwner", "org.terok.Shield1")]),
     ("policy", _policy, (policy.PolicyError,), [RULES]),
-    ("answers", coprocess.parse_answer, (coprocess.BadAnswer,), [b"allow r1 www.example.com", b"deny r22"]),
+    ("answers", protocol.parse_answer, (protocol.BadAnswer,), [b"allow r1 www.example.com", b"deny r22"]),
     ("verdict", _said, (), [SAID]),
     ("keys", _keys, (), [b"a", b"\x1b[A", b"\x1b[1;5C", b"\x1bOP"]),
     ("text", lambda data: text.printable(data, 40).encode("ascii"), (), [SAID]),

@@ -1,7 +1,7 @@
 """Tests the tests: takes one check out of a module at a time, and shows what no test minds.
 
-    .venv/bin/python tests/mutate.py docket policy       # or none: every module of SUBJECTS
-    .venv/bin/python tests/mutate.py docket --list       # the changes only, without a run
+    .venv/bin/python tests/mutate.py docket/docket        # or none: every module of SUBJECTS
+    .venv/bin/python tests/mutate.py docket/docket --list # the changes only, without a run
 
 Each mutant is the module with one small change: a condition left out, a bound lifted, an escape left
 out, a call (a lock, a close) or an early exit left out, an error not caught or not minded.  It is tried
@@ -44,25 +44,25 @@ DOCKET = (
 )
 HUB = ("bus/test_hub.py", "bus/test_session_bus.py", "bus/test_hub_processes.py", "process/test_hub_guard.py")
 SUBJECTS = {
-    "docket": DOCKET,
-    "register": DOCKET,
-    "requests": DOCKET,
-    "proof": DOCKET,
-    "rules": ("docket/test_policy.py", *DOCKET),
-    "shields": DOCKET,
-    "prompt": (*WALKS, *SCREEN),
-    "views": (*WALKS, *SCREEN),
-    "lists": (*WALKS, *SCREEN),
-    "screen": (*WALKS, *SCREEN),
-    "keys": (*WALKS, *SCREEN),
-    "policy": ("docket/test_policy.py", "docket/test_rules.py", "process/test_policy.py"),
-    "dnslog": ("wire/test_dnslog.py", "wire/test_mutants.py", "wire/test_dnslog_dnsmasq.py"),
-    "statedir": ("process/test_statedir.py", "process/test_container.py"),
-    "pidfd": ("kernel/test_netns.py", "kernel/test_reader.py"),
-    "netns": ("kernel/test_netns.py", "kernel/test_reader.py"),
+    "docket/docket": DOCKET,
+    "docket/register": DOCKET,
+    "docket/requests": DOCKET,
+    "docket/proof": DOCKET,
+    "docket/rules": ("docket/test_policy.py", *DOCKET),
+    "docket/shields": DOCKET,
+    "prompt/prompt": (*WALKS, *SCREEN),
+    "prompt/views": (*WALKS, *SCREEN),
+    "prompt/lists": (*WALKS, *SCREEN),
+    "prompt/questions": (*WALKS, *SCREEN),
+    "prompt/keys": (*WALKS, *SCREEN),
+    "docket/policy": ("docket/test_policy.py", "docket/test_rules.py", "process/test_policy.py"),
+    "formats/dnsmasq": ("wire/test_dnslog.py", "wire/test_mutants.py", "wire/test_dnslog_dnsmasq.py"),
+    "containers/statedir": ("process/test_statedir.py", "process/test_container.py"),
+    "system/pidfd": ("kernel/test_netns.py", "kernel/test_reader.py"),
+    "reader/confinement": ("kernel/test_netns.py", "kernel/test_reader.py"),
     "runner": ("process/test_kill.py", "process/test_exit_codes.py", "process/test_coprocess.py"),
-    "hub": HUB,
-    "guard": (*HUB, "bus/test_appearing.py"),
+    "hub/hub": HUB,
+    "hub/guard": (*HUB, "bus/test_appearing.py"),
 }
 """Modules, and the test files that concern each, those that are done quickest first."""
 
@@ -220,7 +220,8 @@ def lives(limit: float, mutant: Mutant) -> bool:
 def _write(path: str, source: bytes) -> None:
     with open(path, "wb") as file:
         file.write(source)
-    for compiled in glob.glob(os.path.join(PACKAGE, "__pycache__", os.path.basename(path)[:-2] + "*")):
+    folder, name = os.path.split(path)
+    for compiled in glob.glob(os.path.join(folder, "__pycache__", name[:-2] + "*")):
         os.unlink(compiled)  # Python tells a change by its second and the size
 
 

@@ -20,7 +20,7 @@ def code(call: str = CALL, home: str = ROOT) -> str:
     """What `python -c` gets to be a reader: the package in `home`, and the expression that runs it."""
     return (
         "import sys; sys.path.insert(0, %r)\n" % home
-        + "from simple_clearance.reader import main\n"
+        + "from simple_clearance.reader.reader import main\n"
         + "sys.exit(%s)" % call
     )
 

@@ -14,12 +14,12 @@ import re
 
 import pyte
 
-from simple_clearance.docket import Docket
-from simple_clearance.happenings import Event, Name
-from simple_clearance.moment import Now
-from simple_clearance.painter import UP, Painter
-from simple_clearance.prompt import Prompt
-from simple_clearance.verdict import Outcome
+from simple_clearance.base.happenings import Event, Name
+from simple_clearance.base.moment import Now
+from simple_clearance.docket.docket import Docket
+from simple_clearance.docket.verdict import Outcome
+from simple_clearance.prompt.painter import UP, Painter
+from simple_clearance.prompt.prompt import Prompt
 
 START = 17 * 3600 + 32 * 60 + 5  # 17:32:05
 SGR = re.compile(rb"\x1b\[[0-9;]*m")

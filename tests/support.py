@@ -65,7 +65,7 @@ def thorough(*values: object) -> list[Any]:
 
 
 def with_a_fault(pyz: str, path: str, module: str, code: str) -> str:
-    """The archive again, at `path`, with `code` at the end of that module and nothing compiled; `path`."""
+    """The archive again at `path`, with `code` at the end of `module` (room/name) and nothing compiled."""
     with zipfile.ZipFile(pyz) as good, zipfile.ZipFile(path, "w") as bad:
         for item in good.infolist():
             data = good.read(item)

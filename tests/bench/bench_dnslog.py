@@ -24,7 +24,7 @@ sys.path[:0] = [os.path.join(HERE, os.pardir, os.pardir)]
 
 import measure  # noqa: E402
 
-from simple_clearance.names import NameBook  # noqa: E402
+from simple_clearance.sources.lookups import NameBook  # noqa: E402
 
 LOOKS = 20000
 FEW = 300

@@ -17,7 +17,7 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-from simple_clearance.hub import Hub
+from simple_clearance.hub.hub import Hub
 
 
 def quickest(hub: Hub, looks: int) -> float:

@@ -30,7 +30,7 @@ import measure  # noqa: E402
 from lab import Lab  # noqa: E402
 
 READER = (
-    "import sys; sys.path.insert(0, %r); from simple_clearance.reader import main;"
+    "import sys; sys.path.insert(0, %r); from simple_clearance.reader.reader import main;"
     "sys.exit(main('/nowhere', 'c1', sys.argv[1]))" % ROOT
 )
 SEND = """

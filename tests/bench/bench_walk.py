@@ -18,7 +18,7 @@ sys.path[:0] = [os.path.dirname(HERE), os.path.dirname(os.path.dirname(HERE))]
 import docket_walk  # noqa: E402
 import prompt_walk  # noqa: E402
 
-from simple_clearance.budget import Budget  # noqa: E402
+from simple_clearance.docket.budget import Budget  # noqa: E402
 
 STEPS = 3000
 

@@ -13,8 +13,8 @@ import pytest
 from needs import need
 from support import PATIENCE
 
-from simple_clearance import dbus
-from simple_clearance.hub import Hub
+from simple_clearance.formats import dbus
+from simple_clearance.hub.hub import Hub
 
 SID = "0123456789ab"
 NOBODY = 65534  # a uid that every system knows, without a /run/user of its own

@@ -12,9 +12,9 @@ import time
 import pytest
 from support import PATIENCE
 
-from simple_clearance.folders import Folders
-from simple_clearance.hub import LOOK_AGAIN, NAME
-from simple_clearance.signals import Wakeups
+from simple_clearance.hub.hub import LOOK_AGAIN, NAME
+from simple_clearance.system.folders import Folders
+from simple_clearance.system.signals import Wakeups
 
 SID = "0123456789ab"
 

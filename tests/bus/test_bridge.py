@@ -27,7 +27,7 @@ from needs import need
 from scripting import Script
 from support import PATIENCE, ROOT, eventually
 
-from simple_clearance import bridge
+from simple_clearance.sources import bridge
 
 desk = endtoend.desk
 
@@ -662,8 +662,8 @@ def test_roots_reader_is_not_an_ordinary_users(ordinary):
 REUSED = r"""
 import os, signal, subprocess, sys, time
 sys.path.insert(0, sys.argv[1])
-from simple_clearance import bridge
-from simple_clearance.watched import Watched
+from simple_clearance.sources import bridge
+from simple_clearance.sources.watched import Watched
 
 ONE = Watched("c1")
 ONE.state_dir, ONE.id = "/run/c1", "f" * 64

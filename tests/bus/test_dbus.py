@@ -10,8 +10,8 @@ import struct
 
 import pytest
 
-from simple_clearance import dbus
-from simple_clearance.dbuswire import BUS
+from simple_clearance.formats import dbus
+from simple_clearance.formats.dbuswire import BUS
 
 # What dbus-daemon 1.14 sent, recorded, to a client that asked about two names.
 AUTH = b"DATA\r\nOK 750e5ffb42a3ec6e160d10ac6b062014\r\n"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 
-from simple_clearance import clocks
-from simple_clearance.guard import Guard
-from simple_clearance.loop import Loop
-from simple_clearance.moment import Now
+from simple_clearance.base.moment import Now
+from simple_clearance.hub.guard import Guard
+from simple_clearance.system import clocks
+from simple_clearance.system.loop import Loop
 
 
 class Nowhere:

@@ -12,8 +12,8 @@ import sys
 import pytest
 from support import ROOT
 
-from simple_clearance.errors import CANNOT_START, HUB_ACTIVE, Refused
-from simple_clearance.hub import Hub
+from simple_clearance.base.errors import CANNOT_START, HUB_ACTIVE, Refused
+from simple_clearance.hub.hub import Hub
 
 SID = "0123456789ab"
 
@@ -353,7 +353,7 @@ def test_a_look_leaves_no_descriptor_behind(place, descriptors):
 COUNTED = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
-from simple_clearance.hub import Hub
+from simple_clearance.hub.hub import Hub
 hub = Hub(sys.argv[2], None, os.environ, 4242)
 hub.look()
 seen = []

@@ -13,8 +13,9 @@ import pytest
 from needs import need
 from support import PATIENCE, eventually
 
-from simple_clearance import bridge, processes
-from simple_clearance.watched import Watched
+from simple_clearance.sources import bridge
+from simple_clearance.sources.watched import Watched
+from simple_clearance.system import processes
 
 from .conftest import SID
 

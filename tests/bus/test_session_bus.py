@@ -11,8 +11,8 @@ import time
 
 import pytest
 
-from simple_clearance.errors import CANNOT_START, Refused
-from simple_clearance.hub import NAME
+from simple_clearance.base.errors import CANNOT_START, Refused
+from simple_clearance.hub.hub import NAME
 
 SID = "0123456789ab"
 NOBODY = 65534
@@ -279,7 +279,7 @@ def test_leaving_closes_the_connection(place, bus, descriptors):
 
 
 def test_what_goes_over_the_wire_can_be_traced(place, bus):
-    from simple_clearance.hub import Hub
+    from simple_clearance.hub.hub import Hub
 
     seen = []
     with Hub(SID, None, place.environ(), 4242, trace=lambda way, data: seen.append((way, data))) as hub:

@@ -8,8 +8,8 @@ import tracemalloc
 import pytest
 from stage import Bench
 
-from simple_clearance.budget import LIMITS, SHARED_BY, TOLD, Budget, Kept
-from simple_clearance.policy import parse
+from simple_clearance.docket.budget import LIMITS, SHARED_BY, TOLD, Budget, Kept
+from simple_clearance.docket.policy import parse
 
 
 def address(number):

@@ -6,9 +6,9 @@ import pytest
 from stage import Bench, name, tables
 from support import grows_evenly
 
-from simple_clearance import audit
-from simple_clearance.budget import LIMITS, Budget
-from simple_clearance.policy import parse
+from simple_clearance.docket.budget import LIMITS, Budget
+from simple_clearance.docket.policy import parse
+from simple_clearance.formats import auditline
 
 FEW = 200
 """Where so many requests are remembered, what holds for the real number is seen sooner."""
@@ -564,10 +564,10 @@ def test_what_the_audit_log_brings_late_is_not_held_against_what_was_seen_meanwh
     allowed(bench)
     bench.docket.shields.state("c1", "down", bench.now)
     bench.mono += 1.2
-    bench.blocked(late=audit.LATE)
+    bench.blocked(late=auditline.LATE)
     assert bench.take("still_blocked", "shield") == [{"type": "shield", "container": "c1", "state": "down"}]
     bench.mono += 0.4
-    bench.blocked(late=audit.LATE)
+    bench.blocked(late=auditline.LATE)
     assert [record["type"] for record in bench.take("still_blocked", "shield")] == ["shield", "still_blocked"]
 
 

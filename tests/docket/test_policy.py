@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simple_clearance import policy
-from simple_clearance.addresses import is_target_name
-from simple_clearance.policy import PolicyError, parse
+from simple_clearance.base.addresses import is_target_name
+from simple_clearance.docket import policy
+from simple_clearance.docket.policy import PolicyError, parse
 
 TCP, UDP = 6, 17
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from simple_clearance.budget import Budget
-from simple_clearance.happenings import Event
-from simple_clearance.moment import Now
-from simple_clearance.register import Register
-from simple_clearance.requests import SKIPPED, Request
+from simple_clearance.base.happenings import Event
+from simple_clearance.base.moment import Now
+from simple_clearance.docket.budget import Budget
+from simple_clearance.docket.register import Register
+from simple_clearance.docket.requests import SKIPPED, Request
 
 NOW = Now(1000.0, 1000.0)
 ADDRESS = "203.0.113.10"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from stage import Bench, name
 
-from simple_clearance.policy import parse
+from simple_clearance.docket.policy import parse
 
 
 def bench_with(text="", **options):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simple_clearance.verdict import APPLIED, FAILED, UNKNOWN, command, outcome
+from simple_clearance.docket.verdict import APPLIED, FAILED, UNKNOWN, command, outcome
 
 NFT = (
     "2026-11-24 23:36:21,671 WARNING terok_shield: allow_ip failed for 198.51.100.30 on c1: "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from docket_walk import SMALL, walk
 
-from simple_clearance.budget import Budget
+from simple_clearance.docket.budget import Budget
 
 
 def test_a_random_walk_keeps_every_promise(rounds):

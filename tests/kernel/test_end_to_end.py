@@ -15,7 +15,7 @@ import pytest
 from lab import Lab, as_user, reachable_python
 from support import PATIENCE, eventually
 
-from simple_clearance import netns
+from simple_clearance.reader import confinement
 
 desk = endtoend.desk
 
@@ -145,7 +145,7 @@ def test_the_reader_keeps_no_privilege(desk, read):
     for kind in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
         assert int(status[kind], 16) == 0, kind
     if os.getuid() == 0:
-        highest = str(netns._highest_mapped("/proc/self/uid_map"))
+        highest = str(confinement._highest_mapped("/proc/self/uid_map"))
         assert set(status["Uid"].split()) == set(status["Gid"].split()) == {highest}
         assert status["Groups"].split() == []
         assert os.listdir(os.path.join("/proc", str(reader.process.pid), "root")) != os.listdir("/")

@@ -16,8 +16,9 @@ from needs import need
 from reading import code
 from support import PATIENCE, PYTHONS, ROOT
 
-from simple_clearance import netns, pidfd
-from simple_clearance.errors import Refused
+from simple_clearance.base.errors import Refused
+from simple_clearance.reader import confinement
+from simple_clearance.system import pidfd
 
 ORDINARY = 1000
 
@@ -25,7 +26,7 @@ ORDINARY = 1000
 DROPPING = """
 import ctypes, os, sys
 sys.path.insert(0, sys.argv[1])
-from simple_clearance import netns
+from simple_clearance.reader import confinement
 alive, leave = os.pipe()
 neighbour = os.fork()
 if not neighbour:
@@ -36,7 +37,7 @@ if ctypes.CDLL(None, use_errno=True).unshare(0x10000000 | 0x40000000):
     sys.exit(os.strerror(ctypes.get_errno()))
 print("made", flush=True)
 sys.stdin.readline()
-netns.drop_privileges()
+confinement.drop_privileges()
 def refused(what, *args):
     try:
         what(*args)
@@ -107,7 +108,7 @@ def test_without_ctypes_what_else_can_be_given_up_is(home):
     """Root's capabilities stay then, where there is nobody else to become: they reach no further."""
     need("root")
     need("userns")
-    script = DROPPING.replace("netns.drop_", "sys.modules['ctypes'] = None; netns.drop_")
+    script = DROPPING.replace("confinement.drop_", "sys.modules['ctypes'] = None; confinement.drop_")
     with dropped(home, "0 1000 1\n", script) as (walls, found):
         assert walls == "1 1 0 1 0"
         assert found["Groups"].strip() == ""
@@ -116,7 +117,7 @@ def test_without_ctypes_what_else_can_be_given_up_is(home):
 def test_a_pidfd_tells_the_end_of_a_process(every_python):
     script = (
         "import select, sys; sys.path.insert(0, %r)\n"
-        "from simple_clearance import pidfd\n"
+        "from simple_clearance.system import pidfd\n"
         "fd = pidfd.pidfd_open(int(sys.argv[1])); p = select.poll(); p.register(fd, select.POLLIN)\n"
         "print(len(p.poll(0)), flush=True); print(len(p.poll(%d)), flush=True)\n" % (ROOT, PATIENCE * 1000)
     )
@@ -162,11 +163,11 @@ def test_a_process_that_has_threads_is_refused_with_a_reason(home):
     """Joining a user namespace takes a single thread: the reader is a process of its own for that."""
     script = (
         "import os, sys, threading; sys.path.insert(0, sys.argv[2])\n"
-        "from simple_clearance import netns\n"
-        "from simple_clearance.errors import Refused\n"
+        "from simple_clearance.reader import confinement\n"
+        "from simple_clearance.base.errors import Refused\n"
         "threading.Thread(target=sys.stdin.read, daemon=True).start()\n"
         "fd = os.open(sys.argv[1], os.O_RDONLY)\n"
-        "try: netns.enter(fd)\n"
+        "try: confinement.enter(fd)\n"
         "except Refused as e: print(e.code, e.message, flush=True)\n"
         "os._exit(0)\n"
     )
@@ -180,9 +181,9 @@ def test_a_process_that_has_threads_is_refused_with_a_reason(home):
 def test_entering_leaves_no_descriptor_open(home):
     script = (
         "import os, sys; sys.path.insert(0, sys.argv[2])\n"
-        "from simple_clearance import netns\n"
+        "from simple_clearance.reader import confinement\n"
         "fd = os.open(sys.argv[1], os.O_RDONLY); before = os.listdir('/proc/self/fd')\n"
-        "netns.enter(fd); print(before == os.listdir('/proc/self/fd'))\n"
+        "confinement.enter(fd); print(before == os.listdir('/proc/self/fd'))\n"
     )
     need("nft")
     with Lab(user=ORDINARY if os.getuid() == 0 else 0) as lab:
@@ -192,7 +193,7 @@ def test_entering_leaves_no_descriptor_open(home):
 
 def test_what_is_no_network_namespace_is_refused_before_anything_else_is_tried():
     with open(os.devnull) as file, pytest.raises(Refused) as caught:
-        netns.enter(file.fileno())
+        confinement.enter(file.fileno())
     assert caught.value.message == "can't join the network namespace: Invalid argument"
 
 
@@ -200,11 +201,11 @@ def test_a_namespace_whose_owner_is_out_of_sight_is_refused():
     need("userns")
     script = (
         "import ctypes, os, sys; sys.path.insert(0, %r)\n"
-        "from simple_clearance import netns\n"
-        "from simple_clearance.errors import Refused\n"
+        "from simple_clearance.reader import confinement\n"
+        "from simple_clearance.base.errors import Refused\n"
         "fd = os.open('/proc/self/ns/net', os.O_RDONLY)\n"
-        "assert ctypes.CDLL(None).unshare(netns.CLONE_NEWUSER) == 0\n"
-        "try: netns.enter(fd)\n"
+        "assert ctypes.CDLL(None).unshare(confinement.CLONE_NEWUSER) == 0\n"
+        "try: confinement.enter(fd)\n"
         "except Refused as e: print(e.message, *e.hints, sep='; ')\n" % ROOT
     )
     done = subprocess.run([sys.executable, "-I", "-S", "-c", script], stdout=subprocess.PIPE, check=True)
@@ -215,7 +216,7 @@ def test_a_namespace_whose_owner_is_out_of_sight_is_refused():
 
 def test_a_path_is_escaped_before_it_is_shown():
     with pytest.raises(Refused) as caught:
-        netns.open_path("/nowhere/\x1b[2J\n")
+        confinement.open_path("/nowhere/\x1b[2J\n")
     assert caught.value.message == "can't open /nowhere/\\x1b[2J\\x0a: No such file or directory"
 
 

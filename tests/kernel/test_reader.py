@@ -20,7 +20,7 @@ from needs import lacks, need
 from reading import Reader, code, flags
 from support import PATIENCE, ROOT, eventually
 
-from simple_clearance import netns
+from simple_clearance.reader import confinement
 
 ORDINARY = 1000
 
@@ -216,7 +216,7 @@ while True:
 BIND_AGAIN = """
 import os, select, sys
 sys.path.insert(0, sys.argv[1])
-from simple_clearance import packetlog
+from simple_clearance.reader import packetlog
 packetlog.RECEIVE_BUFFER = 1  # the least that there is: it overruns before the acknowledgement is in it
 overrun = 0
 for _ in range(int(sys.argv[2])):
@@ -365,7 +365,8 @@ def test_it_ends_when_nobody_is_left_to_read_its_stdout(lab, reader):
 def test_it_tells_the_end_of_the_container():
     with Lab() as short_lived:
         call = (
-            "main('/nowhere', 'c1', sys.argv[1], __import__('simple_clearance.pidfd').pidfd.pidfd_open(%d))"
+            "main('/nowhere', 'c1', sys.argv[1],"
+            " __import__('simple_clearance.system.pidfd', fromlist=['*']).pidfd_open(%d))"
         )
         with Reader(short_lived, call=call % short_lived.pid) as reader:
             short_lived.connect("198.51.100.15", 443, "udp")
@@ -417,7 +418,7 @@ def test_it_keeps_no_privilege(lab, reader):
     assert os.readlink("/proc/%d/root" % reader.pid).endswith("/fdinfo")
     assert status["Groups"].strip() in ("", "65534")
     if os.getuid() == 0:
-        highest = str(netns._highest_mapped("/proc/self/uid_map"))  # which no other process has
+        highest = str(confinement._highest_mapped("/proc/self/uid_map"))  # which no other process has
         assert status["Uid"].split() == status["Gid"].split() == [highest] * 4
     with open("/proc/%d/limits" % reader.pid) as limits:
         (files,) = [line.split() for line in limits if line.startswith("Max open files")]

@@ -19,7 +19,7 @@ from support import PYTHONS, ROOT, Python, is_running
 
 BUILD = os.path.join(ROOT, "build_zipapp.py")
 PACKAGE = Path(ROOT, "simple_clearance")
-NAMES = sorted(path.stem for path in PACKAGE.glob("*.py"))
+NAMES = sorted(str(path.relative_to(PACKAGE).with_suffix("")) for path in PACKAGE.rglob("*.py"))
 VERSION = importlib.import_module("simple_clearance").__version__
 SAYS_ITS_VERSION = 0, "simple-clearance %s\n" % VERSION, ""
 
@@ -109,7 +109,7 @@ def test_it_holds_the_package_as_it_is_and_a_folder_for_each_version(
     every_python: Python, archive: str
 ) -> None:
     modules = {"simple_clearance/%s.py" % name for name in NAMES}
-    data = "simple_clearance/demo.jsonl"
+    data = "simple_clearance/demo/demo.jsonl"
     with zipfile.ZipFile(archive) as z:
         found = {name for name in z.namelist() if name.startswith(folder(every_python))}
         assert found == {folder(every_python) + name for name in [data, *(it + "c" for it in modules)]}
@@ -180,12 +180,12 @@ sys.argv[1:] = ["--version"]
 runpy.run_path(archive, run_name="__main__")
 sys.path.insert(1, archive)
 for name in names:
-    module = importlib.import_module("simple_clearance." + name)
+    module = importlib.import_module("simple_clearance." + name.replace("/", "."))
     assert module.__file__ == os.path.join(sys.path[0], "simple_clearance", name + ".pyc"), module.__file__
     assert module.__doc__ is None, "it is not as with -OO"
-from simple_clearance.demotape import lines
+from simple_clearance.demo.tape import lines
 assert list(lines())
-from simple_clearance.source import own_command
+from simple_clearance.sources.readers import own_command
 assert own_command()[-1] == archive
 code = own_command.__code__
 print(code.co_filename, code.co_firstlineno)
@@ -201,9 +201,9 @@ def test_every_module_runs_from_its_compiled_form(every_python: Python, archive:
     broken = changed(archive, tmp_path / "broken.pyz", without_sources)
     code, shown, told = run(every_python.path, "-I", "-W", "error", "-c", COMPILED, broken, *NAMES)
     assert (code, told) == (0, ""), told
-    lines = (PACKAGE / "source.py").read_text().splitlines()
+    lines = (PACKAGE / "sources/readers.py").read_text().splitlines()
     number = lines.index("def own_command() -> list[str]:") + 1
-    assert shown == "%ssimple_clearance/source.py %d\n" % (SAYS_ITS_VERSION[1], number)
+    assert shown == "%ssimple_clearance/sources/readers.py %d\n" % (SAYS_ITS_VERSION[1], number)
 
 
 LIBRARY = """
@@ -213,11 +213,11 @@ sys.path.insert(0, archive)
 from simple_clearance import ClearanceSession, run_simple_clearance, session
 assert ClearanceSession is session.ClearanceSession
 for name in names:
-    module = importlib.import_module("simple_clearance." + name)
+    module = importlib.import_module("simple_clearance." + name.replace("/", "."))
     assert module.__file__ == os.path.join(archive, "simple_clearance", name + ".py"), module.__file__
-from simple_clearance.demotape import lines
+from simple_clearance.demo.tape import lines
 assert list(lines())
-from simple_clearance.source import own_command
+from simple_clearance.sources.readers import own_command
 assert own_command()[-1] == archive
 try:
     run_simple_clearance(state_dir=None, container="c1")
@@ -305,7 +305,10 @@ def test_what_was_compiled_by_another_python_does_not_run(
     assert (code, told) == (0, "") and shown.startswith("usage: simple-clearance")
 
 
-@pytest.mark.parametrize("module", ["cli", "options", "session", "screen.py", "screen"])
+WHICHEVER = ("cli", "base/options", "session", "prompt/questions.py", "prompt/questions")
+
+
+@pytest.mark.parametrize("module", WHICHEVER)
 def test_one_whose_bytes_have_changed_says_so_in_a_line(
     every_python: Python, archive: str, uncompiled: str, tmp_path: Path, module: str
 ) -> None:
@@ -328,9 +331,9 @@ def test_one_whose_bytes_have_changed_says_so_in_a_line(
 
 WHILE_IT_STARTS = {
     "cli": None,  # a role's module, before it does anything
-    "demo": None,
-    "reader": None,
-    "fleet": {"start_replay"},
+    "demo/demo": None,
+    "reader/reader": None,
+    "sources/fleet": {"start_replay"},
     "session": {"_load_policy", "_open_records", "_piped_front", "_greet"},
 }
 
@@ -338,17 +341,16 @@ WHILE_IT_STARTS = {
 def test_a_session_imports_all_its_modules_before_it_asks_anything() -> None:
     """Its file may be another one later.  What every front has imported may be imported again."""
     late = []
-    for path in sorted(PACKAGE.glob("*.py")):
-        module = path.stem
+    for module in NAMES:
         if module in WHILE_IT_STARTS and WHILE_IT_STARTS[module] is None:
             continue
-        for function in ast.walk(ast.parse(path.read_text())):
+        for function in ast.walk(ast.parse((PACKAGE / (module + ".py")).read_text())):
             if not isinstance(function, ast.FunctionDef) or function.name in WHILE_IT_STARTS.get(module, ()):
                 continue
             for node in ast.walk(function):
                 if isinstance(node, ast.ImportFrom) and node.level:
                     late.append((module, function.name, node.module))
-    assert [one for one in late if one[0] != "__init__"] == [("session", "_commands", "notices")]
+    assert [one for one in late if one[0] != "__init__"] == [("session", "_commands", "prompt.notices")]
 
 
 # --- the command line that it begins with

@@ -14,8 +14,9 @@ import pytest
 from needs import need
 from support import eventually
 
-from simple_clearance import children, container
-from simple_clearance.errors import Refused
+from simple_clearance.base.errors import Refused
+from simple_clearance.containers import podman
+from simple_clearance.system import children
 
 SAMPLES = pathlib.Path(__file__).parent.parent / "samples"
 RECORDED = (SAMPLES / "podman-inspect-0.9.json").read_bytes()
@@ -85,7 +86,7 @@ def gone(pid):
 
 
 def test_a_running_shielded_container_is_told_as_podman_told_it(fake):
-    c = container.inspect("c1", fake("cat %s/podman-inspect-0.9.json" % SAMPLES))
+    c = podman.inspect("c1", fake("cat %s/podman-inspect-0.9.json" % SAMPLES))
     assert (c.name, c.short_id, len(c.id)) == ("c1", "3b068f2a090c", 64)
     assert (c.running, c.pid, c.conmon_pid) == (True, 13247, 13244)
     assert c.state_dir == "/home/op/.local/state/terok/shield/containers/c1"
@@ -95,7 +96,7 @@ def test_a_running_shielded_container_is_told_as_podman_told_it(fake):
 
 def test_podman_is_asked_once_with_the_name_behind_a_double_dash(fake, tmp_path):
     log = tmp_path / "argv"
-    container.inspect("c1", fake('echo "$@" >>%s; cat %s/podman-inspect-0.9.json' % (log, SAMPLES)))
+    podman.inspect("c1", fake('echo "$@" >>%s; cat %s/podman-inspect-0.9.json' % (log, SAMPLES)))
     assert log.read_text() == "inspect --format json -- c1\n"
 
 
@@ -104,7 +105,7 @@ def test_podman_gets_no_stdin_a_session_of_its_own_and_no_ignored_signal(fake, t
     script = (
         "{ readlink /proc/$$/fd/0; cut -d' ' -f6 /proc/$$/stat; echo $$; grep SigIgn /proc/$$/status; } >%s\n"
     )
-    container.inspect("c1", fake(script % seen + "cat %s/podman-inspect-0.9.json" % SAMPLES))
+    podman.inspect("c1", fake(script % seen + "cat %s/podman-inspect-0.9.json" % SAMPLES))
     stdin, session, pid, ignored = seen.read_text().splitlines()
     assert stdin == "/dev/null"
     assert session == pid
@@ -112,19 +113,19 @@ def test_podman_gets_no_stdin_a_session_of_its_own_and_no_ignored_signal(fake, t
 
 
 def test_the_older_recording_is_understood_too():
-    c = container.parse((SAMPLES / "podman-inspect-0.6.json").read_bytes(), "c1")
+    c = podman.parse((SAMPLES / "podman-inspect-0.6.json").read_bytes(), "c1")
     assert c.shield_version == 12
 
 
 def test_a_stopped_container_has_no_pids():
     stopped = changed(State__Running=False, State__Pid=0, State__ConmonPid=None)
-    c = container.parse(stopped, "c1")
+    c = podman.parse(stopped, "c1")
     assert (c.running, c.pid, c.conmon_pid) == (False, 0, 0)
-    assert "podman start c1" in refusal(container.check_running, c).hints
+    assert "podman start c1" in refusal(podman.check_running, c).hints
 
 
 def test_dossier_annotations_are_labels_without_their_prefix():
-    c = container.parse(
+    c = podman.parse(
         changed(
             Config__Annotations={"dossier.task": "t-7", "dossier.": "x", "dossiers": "y", "dossier.n": 3}
         ),
@@ -136,15 +137,15 @@ def test_dossier_annotations_are_labels_without_their_prefix():
 @pytest.mark.parametrize("text", ["", "x", "-1", "1.5", "\u0663", " 18"])
 def test_a_version_that_is_no_number_is_none(text):
     annotations = {"terok.shield.version": text}
-    assert container.parse(changed(Config__Annotations=annotations), "c1").shield_version is None
+    assert podman.parse(changed(Config__Annotations=annotations), "c1").shield_version is None
 
 
 def test_a_container_without_annotations_is_not_shielded():
     for found in ({}, {"terok.shield.state_dir": ["/"]}):
-        c = container.parse(changed(Config__Annotations=found), "c1")
-        error = refusal(container.state_directory, c, None, os.getuid())
+        c = podman.parse(changed(Config__Annotations=found), "c1")
+        error = refusal(podman.state_directory, c, None, os.getuid())
         assert error.message == "c1 is not shielded: it has no terok.shield.state_dir annotation"
-    c = container.parse(changed(Config__Annotations=None), "c1")
+    c = podman.parse(changed(Config__Annotations=None), "c1")
     assert c.state_dir is None
 
 
@@ -155,7 +156,7 @@ def test_a_container_without_annotations_is_not_shielded():
     "name", ["", "-h", "--latest", ".c1", "c1 ", "c 1", "c1\n", "a/b", "c\u00e9", "$(id)", "c1:x"]
 )
 def test_what_podman_would_not_take_as_a_name_is_never_passed_to_it(name, fake, tmp_path):
-    error = refusal(container.inspect, name, fake("touch %s/asked" % tmp_path))
+    error = refusal(podman.inspect, name, fake("touch %s/asked" % tmp_path))
     assert "is not a container's name" in error.message
     assert not (tmp_path / "asked").exists()
 
@@ -169,20 +170,18 @@ def test_what_podman_would_not_take_as_a_name_is_never_passed_to_it(name, fake, 
     ],
 )
 def test_a_missing_container_is_told_with_where_to_look(said, fake):
-    error = refusal(container.inspect, "nosuch", fake("echo '[]'; echo '%s' >&2; exit 125" % said))
+    error = refusal(podman.inspect, "nosuch", fake("echo '[]'; echo '%s' >&2; exit 125" % said))
     assert error.message == "no such container: nosuch"
     assert error.hints[0].startswith("podman ps -a")
 
 
 def test_an_image_of_that_name_is_no_container(fake):
-    error = refusal(
-        container.inspect, "rig", fake("""echo '[{"Id": "73", "RepoTags": ["localhost/rig"]}]'""")
-    )
+    error = refusal(podman.inspect, "rig", fake("""echo '[{"Id": "73", "RepoTags": ["localhost/rig"]}]'"""))
     assert error.message == "no such container: rig"
 
 
 def test_no_podman_is_told_with_the_way_to_do_without():
-    error = refusal(container.inspect, "c1", "/nonexistent/podman")
+    error = refusal(podman.inspect, "c1", "/nonexistent/podman")
     assert error.message == "/nonexistent/podman: No such file or directory"
     assert "--netns PATH" in error.hints[0]
 
@@ -190,22 +189,22 @@ def test_no_podman_is_told_with_the_way_to_do_without():
 def test_a_podman_that_can_not_be_run_is_told(fake):
     path = fake("")
     os.chmod(path, 0o644)
-    assert refusal(container.inspect, "c1", path).message.endswith("podman: Permission denied")
+    assert refusal(podman.inspect, "c1", path).message.endswith("podman: Permission denied")
 
 
 def test_another_error_of_podman_is_shown_escaped(fake):
     script = r"""printf 'level=warning msg="x"\nError: no \033[2Jspace\n' >&2; exit 125"""
-    error = refusal(container.inspect, "c1", fake(script))
+    error = refusal(podman.inspect, "c1", fake(script))
     assert error.message == "podman inspect c1: Error: no \\x1b[2Jspace"
 
 
 def test_a_podman_ended_by_a_signal_is_told(fake):
-    assert refusal(container.inspect, "c1", fake("kill -9 $$")).message == "podman inspect c1: exit -9"
+    assert refusal(podman.inspect, "c1", fake("kill -9 $$")).message == "podman inspect c1: exit -9"
 
 
 def test_a_podman_that_hangs_is_ended_with_all_it_started(fake, tmp_path):
     script = "sleep 600 & echo $! $$ >%s/pids; wait" % tmp_path  # and SIGTERM ends it
-    error = refusal(container.inspect, "c1", fake(script), deadline=0.3)
+    error = refusal(podman.inspect, "c1", fake(script), deadline=0.3)
     assert "no answer in 0.3 s" in error.message
     for pid in (tmp_path / "pids").read_text().split():
         eventually(lambda pid=pid: gone(int(pid)))
@@ -213,24 +212,24 @@ def test_a_podman_that_hangs_is_ended_with_all_it_started(fake, tmp_path):
 
 def test_a_podman_that_hangs_and_ignores_term_is_killed(fake):
     start = time.monotonic()
-    refusal(container.inspect, "c1", fake("trap '' TERM; while :; do sleep 0.1; done"), deadline=0.2)
+    refusal(podman.inspect, "c1", fake("trap '' TERM; while :; do sleep 0.1; done"), deadline=0.2)
     assert time.monotonic() - start >= 2.2
 
 
 def test_a_process_left_behind_with_the_pipes_does_not_hold_us_up(fake, tmp_path):
     script = "sleep 600 & echo $! >%s/pid; cat %s/podman-inspect-0.9.json" % (tmp_path, SAMPLES)
     try:
-        assert container.inspect("c1", fake(script)).name == "c1"
+        assert podman.inspect("c1", fake(script)).name == "c1"
     finally:
         os.kill(int((tmp_path / "pid").read_text()), 9)  # which proves that it ran all the while
 
 
 def test_endless_output_is_bounded(fake):
-    assert "more than 4 MiB" in refusal(container.inspect, "c1", fake("yes")).message
+    assert "more than 4 MiB" in refusal(podman.inspect, "c1", fake("yes")).message
 
 
 def test_endless_complaints_are_bounded(fake):
-    error = refusal(container.inspect, "c1", fake("yes '\u00fc' | head -c 3000000 >&2; exit 1"))
+    error = refusal(podman.inspect, "c1", fake("yes '\u00fc' | head -c 3000000 >&2; exit 1"))
     assert len(error.message) < 5 * children.ERROR_LIMIT
 
 
@@ -268,7 +267,7 @@ def test_endless_complaints_are_bounded(fake):
     ],
 )
 def test_what_is_no_container_is_refused_and_never_a_traceback(output):
-    refusal(container.parse, output, "c1")
+    refusal(podman.parse, output, "c1")
 
 
 def test_any_mutation_of_a_real_answer_is_a_container_or_a_refusal(rounds):
@@ -282,7 +281,7 @@ def test_any_mutation_of_a_real_answer_is_a_container_or_a_refusal(rounds):
                 [b"", b"{", b'"', b"9", b"null", b"\xff", b"[]", b","]
             )
         try:
-            c = container.parse(bytes(data), "c1")
+            c = podman.parse(bytes(data), "c1")
         except Refused as error:
             assert error.code == 3
         else:
@@ -301,15 +300,15 @@ else [ "$*" = "inspect --format json -- web db" ] && cat %s; fi"""
     both = json.loads(changed(Name="web")) + json.loads(changed(Name="db", Config__Annotations={}))
     answer = pathlib.Path(fake("")).parent / "answer"
     answer.write_text(json.dumps(both))
-    assert container.shielded(fake(script % answer)) == ["web"]
+    assert podman.shielded(fake(script % answer)) == ["web"]
 
 
 @pytest.mark.parametrize(
     "script", ["exit 1", "echo '[]'", "echo '[{}]'", "echo null", "echo '[{\"Names\": 1}]'", "echo x"]
 )
 def test_where_that_can_not_be_told_the_list_is_empty(script, fake):
-    assert container.shielded(fake(script)) == []
-    assert container.shielded("/nonexistent/podman") == []
+    assert podman.shielded(fake(script)) == []
+    assert podman.shielded("/nonexistent/podman") == []
 
 
 # --- the way into the namespace
@@ -325,11 +324,11 @@ def process():
 
 
 def made(pid, conmon_pid):
-    return container.parse(changed(State__Pid=pid, State__ConmonPid=conmon_pid), "c1")
+    return podman.parse(changed(State__Pid=pid, State__ConmonPid=conmon_pid), "c1")
 
 
 def test_the_namespace_is_that_of_conmons_child(process):
-    pidfd, namespace = container.open_namespace(made(process.pid, os.getpid()))
+    pidfd, namespace = podman.open_namespace(made(process.pid, os.getpid()))
     try:
         assert os.fstat(namespace).st_ino == os.stat("/proc/%d/ns/net" % process.pid).st_ino
         assert not os.get_inheritable(pidfd)
@@ -340,16 +339,16 @@ def test_the_namespace_is_that_of_conmons_child(process):
 
 
 def test_a_pid_that_passed_to_another_process_is_refused(process):
-    error = refusal(container.open_namespace, made(process.pid, 1))
+    error = refusal(podman.open_namespace, made(process.pid, 1))
     assert "is no longer its process" in error.message
 
 
 def test_a_process_that_has_ended_is_refused(process):
     process.kill()
     eventually(lambda: gone(process.pid))
-    refusal(container.open_namespace, made(process.pid, os.getpid()))  # a zombie
+    refusal(podman.open_namespace, made(process.pid, os.getpid()))  # a zombie
     process.wait()
-    refusal(container.open_namespace, made(process.pid, os.getpid()))  # not even that
+    refusal(podman.open_namespace, made(process.pid, os.getpid()))  # not even that
 
 
 def test_the_parent_is_found_whatever_the_process_calls_itself():
@@ -357,7 +356,7 @@ def test_the_parent_is_found_whatever_the_process_calls_itself():
     argv = [sys.executable, "-c", rename + "; print(flush=True); sys.stdin.read()"]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         child.stdout.readline()
-        for fd in container.open_namespace(made(child.pid, os.getpid())):
+        for fd in podman.open_namespace(made(child.pid, os.getpid())):
             os.close(fd)
         child.stdin.close()
 
@@ -372,7 +371,7 @@ def test_another_users_container_is_refused_with_who_may(process):
             os.setgroups([])
             os.setresgid(65534, 65534, 65534)
             os.setresuid(65534, 65534, 65534)
-            container.open_namespace(c)
+            podman.open_namespace(c)
         except Refused as error:
             os.write(ends[1], repr(error).encode())
         finally:

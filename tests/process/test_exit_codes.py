@@ -20,7 +20,7 @@ import pytest
 import scripting
 from support import PATIENCE, ROOT, eventually, with_a_fault
 
-from simple_clearance import errors
+from simple_clearance.base import errors
 
 FRONTS = {"terminal": [], "json": ["--json"], "quiet": ["--answer", "skip"]}
 THOROUGH_FRONTS = [pytest.param(front, marks=pytest.mark.thorough) for front in ("json", "quiet")]
@@ -467,7 +467,7 @@ def test_a_container_that_ends_with_its_reader_is_no_fault(session, rounds):
 @pytest.mark.parametrize("front", ["terminal", *THOROUGH_FRONTS])
 def test_a_fault_of_ours_is_70_whatever_else_is_wrong(session, front, pyz, tmp_path):
     fault = "\n\ndef outcome(*args):\n    raise KeyError('a bug')\n"
-    broken = with_a_fault(pyz, str(tmp_path / "broken.pyz"), "verdict", fault)
+    broken = with_a_fault(pyz, str(tmp_path / "broken.pyz"), "docket/verdict", fault)
     it = session(front, archive=broken)
     lost(it)
     it.asked(DENIED)

@@ -9,8 +9,8 @@ import shutil
 
 import pytest
 
-from simple_clearance.follow import CHUNK, MARK, Follower
-from simple_clearance.shieldlog import TAIL, ShieldLog
+from simple_clearance.sources.auditlog import TAIL, ShieldLog
+from simple_clearance.system.follow import CHUNK, MARK, Follower
 
 
 @pytest.fixture

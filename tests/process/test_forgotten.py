@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from simple_clearance.forgotten import forgotten, remedy
+from simple_clearance.containers.forgotten import forgotten, remedy
 
 START = "2026-01-31T12:00:00.123456789+01:00"  # podman's form: 11:00 UTC
 EARLIER, LATER = "2026-01-31T10:59:59+00:00", "2026-01-31T11:00:01+00:00"

@@ -14,7 +14,7 @@ import endtoend
 import pytest
 from support import PATIENCE, eventually
 
-from simple_clearance import dbus
+from simple_clearance.formats import dbus
 
 desk = endtoend.desk
 

@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from simple_clearance import clocks
-from simple_clearance.loop import Loop
+from simple_clearance.system import clocks
+from simple_clearance.system.loop import Loop
 
 
 @pytest.fixture

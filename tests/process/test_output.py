@@ -17,7 +17,7 @@ import pytest
 from needs import need
 from support import PATIENCE, ROOT
 
-from simple_clearance.output import Output
+from simple_clearance.system.output import Output
 
 
 @pytest.fixture
@@ -164,7 +164,7 @@ def test_another_users_pipe_is_not_waited_for_either():
     need("root")
     code = (
         "import os, sys; sys.path.insert(0, %r)\n"
-        "from simple_clearance.output import Output\n"
+        "from simple_clearance.system.output import Output\n"
         "os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)\n"
         "output = Output(); output.put(%r * 50000)\n"
         "output.flush()\n"

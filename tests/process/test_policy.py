@@ -14,7 +14,7 @@ import scripting
 from lab import Lab
 from support import PATIENCE, eventually
 
-from simple_clearance.policyfile import SETTLES, PolicyFile
+from simple_clearance.sources.policyfile import SETTLES, PolicyFile
 
 desk = endtoend.desk
 script = scripting.script

@@ -22,7 +22,7 @@ import scripting
 from needs import need, which
 from support import PATIENCE, ROOT, eventually
 
-from simple_clearance import policy
+from simple_clearance.docket import policy
 
 with open(os.path.join(ROOT, "README.md")) as _file:
     README = _file.read()

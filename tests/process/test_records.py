@@ -14,9 +14,9 @@ import pytest
 from needs import need
 from support import ROOT
 
-from simple_clearance.errors import Refused
-from simple_clearance.moment import Now
-from simple_clearance.records import HEADER, Log, Profile
+from simple_clearance.base.errors import Refused
+from simple_clearance.base.moment import Now
+from simple_clearance.fronts.logfile import HEADER, Log, Profile
 
 NOW = Now(1000.0, 1_770_000_000.0)
 STAMP = "2026-02-02T02:40:00.000Z"
@@ -145,9 +145,10 @@ def test_without_permission_it_is_refused(tmp_path, told):
     path.write_text("")
     os.chmod(path, 0o444)
     code = (
-        "import os, sys; sys.path.insert(0, %r); from simple_clearance import records, errors\n"
+        "import os, sys; sys.path.insert(0, %r)\n"
+        "from simple_clearance.base import errors; from simple_clearance.fronts import logfile\n"
         "os.setuid(65534)\n"
-        "try: records.Log(%r, print)\n"
+        "try: logfile.Log(%r, print)\n"
         "except errors.Refused as error: print(error.code, error.message)"
     )
     os.chmod(tmp_path, 0o755)
@@ -170,7 +171,7 @@ def limited(code, size, path):
     """Runs `code` with `log` open at `path` in a process whose files may not grow beyond `size`."""
     head = (
         "import resource, sys; sys.path.insert(0, %r)\n"
-        "from simple_clearance.records import Log; from simple_clearance.moment import Now\n"
+        "from simple_clearance.fronts.logfile import Log; from simple_clearance.base.moment import Now\n"
         "told = []; log = Log(%r, told.append); now = Now(0, 0)\n"
         "def limit(size): resource.setrlimit(resource.RLIMIT_FSIZE, (size, %d))\n"
         "limit(%d)\n"
@@ -256,7 +257,7 @@ def test_a_pipe_that_is_no_longer_read_holds_nobody_up(tmp_path, opened, told):
 def test_stdout_serves_as_a_log_without_a_flag_of_it_being_changed(tmp_path):
     code = (
         "import sys, os, fcntl; sys.path.insert(0, %r)\n"
-        "from simple_clearance.records import Log; from simple_clearance.moment import Now\n"
+        "from simple_clearance.fronts.logfile import Log; from simple_clearance.base.moment import Now\n"
         "Log('/dev/stdout', print).record({'type': 'closed'}, Now(0, 0))\n"
         "sys.exit(bool(fcntl.fcntl(1, fcntl.F_GETFL) & os.O_NONBLOCK))"
     )

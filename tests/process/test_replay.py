@@ -14,17 +14,19 @@ import time
 import pytest
 from support import PATIENCE, eventually
 
-from simple_clearance import clocks, coprocess, timestamps
-from simple_clearance.docket import Docket
-from simple_clearance.errors import Refused
-from simple_clearance.happenings import Event
-from simple_clearance.jsonlines import BadLine
-from simple_clearance.loop import Loop
-from simple_clearance.moment import Now
-from simple_clearance.recording import Learnt, Recording
-from simple_clearance.replay import ReplayFile, ReplaySource
-from simple_clearance.verdict import Outcome
-from simple_clearance.watched import Watched
+from simple_clearance.base import timestamps
+from simple_clearance.base.errors import Refused
+from simple_clearance.base.happenings import Event
+from simple_clearance.base.jsonlines import BadLine
+from simple_clearance.base.moment import Now
+from simple_clearance.docket.docket import Docket
+from simple_clearance.docket.verdict import Outcome
+from simple_clearance.formats.recording import Learnt, Recording
+from simple_clearance.fronts import protocol
+from simple_clearance.sources.replay import ReplayFile, ReplaySource
+from simple_clearance.sources.watched import Watched
+from simple_clearance.system import clocks
+from simple_clearance.system.loop import Loop
 
 SESSION = {
     **{"type": "session", "ts": "2026-01-31T17:32:05.000Z", "protocol": 1, "version": "0.1.0"},
@@ -485,15 +487,13 @@ def test_what_a_session_logs_is_the_same_events_when_it_is_replayed(tmp_path, ro
     chance = random.Random(3)
     docket = Docket(report_again=True)
     docket.add_container("c1", 18, {"project": "demo"})
-    lines = [
-        coprocess.line(coprocess.session("0.1.0", [("c1", "ab" * 32, "nflog", 18)]), timestamps.stamp(0))
-    ]
+    lines = [protocol.line(protocol.session("0.1.0", [("c1", "ab" * 32, "nflog", 18)]), timestamps.stamp(0))]
     sent = {}
     clock = 0.0
 
     def tell(now):
         for record in docket.take():
-            lines.append(coprocess.line(record, timestamps.stamp(now.wall)))
+            lines.append(protocol.line(record, timestamps.stamp(now.wall)))
 
     for _ in range(rounds(3000)):
         clock += chance.choice((0.0, 0.3, 1.0, 20.0))

@@ -9,8 +9,8 @@ import pytest
 from stage import Bench
 from support import eventually
 
-from simple_clearance.loop import Loop
 from simple_clearance.runner import Runner
+from simple_clearance.system.loop import Loop
 
 TIMEOUT = 30.0
 

@@ -14,7 +14,7 @@ from lab import as_user, reachable_python
 from support import PATIENCE, PYTHONS, eventually
 
 from simple_clearance import cli
-from simple_clearance.errors import Refused
+from simple_clearance.base.errors import Refused
 
 desk = endtoend.desk
 

@@ -11,8 +11,9 @@ import types
 
 import pytest
 
-from simple_clearance import container, processes, statedir
-from simple_clearance.errors import Refused
+from simple_clearance.base.errors import Refused
+from simple_clearance.containers import podman, statedir
+from simple_clearance.system import processes
 
 ID = "3b068f2a090c" + "0" * 52
 OTHER = "9" * 12
@@ -144,10 +145,10 @@ def test_a_given_symbolic_link_is_the_users_own_business(folder):
 
 def test_the_given_directory_goes_before_the_annotated_one(folder):
     annotated = types.SimpleNamespace(name="c1", id=ID, state_dir="/nonexistent")
-    assert container.state_directory(annotated, str(folder), os.getuid()) == str(folder)
-    refused(container.state_directory, annotated, None, os.getuid())
+    assert podman.state_directory(annotated, str(folder), os.getuid()) == str(folder)
+    refused(podman.state_directory, annotated, None, os.getuid())
     annotated.state_dir = str(folder)
-    assert container.state_directory(annotated, None, os.getuid()) == str(folder)
+    assert podman.state_directory(annotated, None, os.getuid()) == str(folder)
 
 
 def test_a_refusal_escapes_what_an_image_wrote(folder):

@@ -15,7 +15,7 @@ import scripting
 from support import PATIENCE, eventually
 
 from simple_clearance import cli
-from simple_clearance.errors import Refused
+from simple_clearance.base.errors import Refused
 
 desk = endtoend.desk
 quiet = scripting.quiet

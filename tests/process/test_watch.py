@@ -12,8 +12,8 @@ import threading
 import pytest
 from support import eventually
 
-from simple_clearance.folders import CONTENTS, ENTRIES, Folders
-from simple_clearance.signals import Wakeups
+from simple_clearance.system.folders import CONTENTS, ENTRIES, Folders
+from simple_clearance.system.signals import Wakeups
 
 
 def wakes(wakeups, within=0.0):
@@ -151,7 +151,7 @@ def test_a_notice_that_comes_last_of_all_does_not_kill(tmp_path):
     """It may be pending when the handlers go; its default action is the end of the process."""
     program = (
         "import os, signal, sys, threading\n"
-        "from simple_clearance.signals import *; from simple_clearance.folders import *\n"
+        "from simple_clearance.system.signals import *; from simple_clearance.system.folders import *\n"
         "with Wakeups(signal.SIGIO), Folders() as folders:\n"
         "    folders.watch(sys.argv[1])\n"
         "    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGIO])\n"
@@ -363,7 +363,7 @@ def test_a_folder_that_we_may_not_read_is_said_to_be_not_watched(wakeups, tmp_pa
     closed.mkdir(mode=0)
     program = (
         "import os, signal, sys\n"
-        "from simple_clearance.signals import *; from simple_clearance.folders import *\n"
+        "from simple_clearance.system.signals import *; from simple_clearance.system.folders import *\n"
         "if os.getuid() == 0:\n"
         "    os.setgroups([])\n"
         "    os.setresuid(4242, 4242, 4242)\n"

@@ -10,7 +10,8 @@ import subprocess
 import pytest
 from support import eventually
 
-from simple_clearance import addresses, container
+from simple_clearance.base import addresses
+from simple_clearance.containers import podman
 
 pytestmark = pytest.mark.timeout(40, func_only=True)  # the first test of a version builds its world
 
@@ -319,10 +320,10 @@ def test_an_allowed_address_expires_after_half_an_hour(rig, c):
 
 
 def test_the_state_directory_is_believable_and_holds_this_containers_id(rig, c):
-    found = container.parse(rig.as_op(["podman", "inspect", "--format", "json", "--", c]).stdout.encode(), c)
+    found = podman.parse(rig.as_op(["podman", "inspect", "--format", "json", "--", c]).stdout.encode(), c)
     assert found.state_dir == rig.state(c)
-    container.believable(found.state_dir, found.id, rig.uid)
-    container.check_given(rig.state(c), c, found.id)
+    podman.believable(found.state_dir, found.id, rig.uid)
+    podman.check_given(rig.state(c), c, found.id)
 
 
 def test_the_name_servers_log_is_anothers_file_that_the_operator_may_read(rig, c):
@@ -369,7 +370,7 @@ def test_the_audit_log_has_a_line_for_each_address_of_a_verdict(rig, c):
 
 def test_one_inspect_tells_all_that_is_needed(rig, c):
     output = rig.as_op(["podman", "inspect", "--format", "json", "--", c]).stdout.encode()
-    found = container.parse(output, c)
+    found = podman.parse(output, c)
     assert (found.name, found.running, found.dossier) == (c, True, {"task": "t-7", "project": "demo"})
     parent = rig.as_op(["ps", "-o", "ppid=", "-p", str(found.pid)], check=True).stdout
     assert found.conmon_pid == int(parent)

@@ -82,8 +82,10 @@ def limit(pid):
 TRYING = r"""
 import os, select, socket, sys
 sys.path.insert(0, sys.argv[1])
-from simple_clearance import netns, nflog, pidfd
-from simple_clearance.packetlog import PacketLog
+from simple_clearance.reader import confinement
+from simple_clearance.formats import nflog
+from simple_clearance.system import pidfd
+from simple_clearance.reader.packetlog import PacketLog
 import ctypes, fcntl, resource, signal, struct  # everything first
 libc = ctypes.CDLL(None, use_errno=True)
 parent, folder, pid = os.getppid(), sys.argv[2], int(sys.argv[3])
@@ -97,9 +99,9 @@ for one in filter(str.isdigit, os.listdir("/proc")):
     except OSError:
         pass  # ended meanwhile
 others = [(one, name) for one, name in others if one != os.getpid()]
-netns.enter(space)
+confinement.enter(space)
 log = PacketLog()
-netns.drop_privileges()
+confinement.drop_privileges()
 
 
 def system(name, *args):

@@ -16,8 +16,8 @@ from stage import Bench, Stage, name
 from support import eventually, grows_evenly, thorough
 from terminal_driver import state
 
-from simple_clearance import layout, notices
-from simple_clearance.docket import NAMES_PER_SECOND, NAMES_TOLD
+from simple_clearance.docket.docket import NAMES_PER_SECOND, NAMES_TOLD
+from simple_clearance.prompt import layout, notices
 
 desk = endtoend.desk
 

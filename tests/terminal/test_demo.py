@@ -373,21 +373,21 @@ def test_the_recording_goes_through_the_same_prompt_at_its_own_pace(show):
 
 
 def test_the_recording_holds_what_the_demonstration_shows():
-    from simple_clearance import demoagent, demotape
+    from simple_clearance.demo import agent, tape
 
-    lines = [fields for _, fields in demotape.lines()]
+    lines = [fields for _, fields in tape.lines()]
     assert lines[0]["type"] == "session" and lines[0]["containers"][0]["name"] == "demo"
     pending = [fields for fields in lines if fields["type"] == "pending"]
     recorded = [(it["dest"], it["port"], it["names"], it["floor"]) for it in pending]
     wanted = []
-    for _, target, port, number in demoagent.SCENES:
-        found = demoagent.NAMES.get(target) or demoagent.neighbours(target, number)
-        names = [target] if target in demoagent.NAMES else []
+    for _, target, port, number in agent.SCENES:
+        found = agent.NAMES.get(target) or agent.neighbours(target, number)
+        names = [target] if target in agent.NAMES else []
         wanted += [(dest, port, names, dest.startswith("10.")) for dest in found]
     assert recorded == wanted
-    times = [at for at, _ in demotape.lines()]
+    times = [at for at, _ in tape.lines()]
     assert times == sorted(times) and times[-1] < 40
-    first, second = [at for at, fields in demotape.lines() if fields["type"] == "pending"][:2]
+    first, second = [at for at, fields in tape.lines() if fields["type"] == "pending"][:2]
     assert second - first > 3, "the pace of somebody who looks at it"
 
 

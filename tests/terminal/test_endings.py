@@ -350,7 +350,7 @@ Docket.handle = handle
 
 def test_a_fault_of_ours_is_one_line_below_the_line_of_keys_and_gives_the_terminal_back(desk, tmp_path):
     """Provoked by an archive that breaks at the second request."""
-    desk.pyz = with_a_fault(desk.pyz, str(tmp_path / "broken.pyz"), "docket", FAULT)
+    desk.pyz = with_a_fault(desk.pyz, str(tmp_path / "broken.pyz"), "docket/docket", FAULT)
     t = desk.sit()
     desk.block("203.0.113.10")
     desk.lab.connect("203.0.113.11", 443)

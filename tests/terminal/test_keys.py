@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from simple_clearance.keys import (
+from simple_clearance.prompt.keys import (
     AFTER_CHANGE,
     AFTER_ESCAPE,
     AFTER_OWN_KEY,

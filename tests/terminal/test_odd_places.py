@@ -12,7 +12,7 @@ import endtoend
 import pytest
 from support import PATIENCE, eventually, thorough
 
-from simple_clearance import terminal
+from simple_clearance.system import terminal
 
 desk = endtoend.desk
 

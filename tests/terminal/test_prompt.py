@@ -6,7 +6,7 @@ import pytest
 from stage import Bench, Stage, name, tables
 from support import thorough
 
-from simple_clearance.policy import parse
+from simple_clearance.docket.policy import parse
 
 LONG = 1.05  # a little more than a question that came by itself has to stand
 SHORT = 0.45  # the same for one that the operator's own key brought up

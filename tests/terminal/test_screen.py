@@ -14,9 +14,9 @@ import pytest
 from stage import Stage, clock, name
 from support import thorough
 
-from simple_clearance import layout, notices, screen
-from simple_clearance.groups import groups
-from simple_clearance.painter import Painter
+from simple_clearance.prompt import layout, notices, questions
+from simple_clearance.prompt.groups import groups
+from simple_clearance.prompt.painter import Painter
 
 USUAL_WIDTHS = [20, 37, 40, 60, 80, *thorough(21, 25, 30, 38, 39, 41, 50, 59, 61, 75, 76, 77, 100, 132, 200)]
 WIDTHS = [20, 21, 25, 30, 37, 38, 39, 40, 41, 50, 59, 60, 61, 75, 76, 77, 80, 100, 132, 200]
@@ -464,7 +464,7 @@ def test_what_a_question_is_about_is_never_cut(width):
             container="a-container-with-a-rather-long-name",
         )
         (group,) = groups(stage.docket)
-        joined = "".join("".join(screen.question(stage.docket, group, width - 1, 50, clock)).split())
+        joined = "".join("".join(questions.question(stage.docket, group, width - 1, 50, clock)).split())
         assert dest in joined
         assert spelled.replace(" ", "") in joined
         assert "a-cont" in joined
@@ -479,8 +479,8 @@ def test_a_question_and_its_keys_fit_the_screen_whole_unless_its_address_alone_d
     for port in range(1, 9):
         stage.blocked("169.254.169.254", port, private=True)
     (group,) = groups(stage.docket)
-    question = screen.question(stage.docket, group, width - 1, height, clock)
-    assert len(question) + len(screen.key_line(True, False, width - 1)) <= height
+    question = questions.question(stage.docket, group, width - 1, height, clock)
+    assert len(question) + len(questions.key_line(True, False, width - 1)) <= height
     assert len(stage.shown) <= height
     assert stage.shown[0].startswith("c1  ")
 

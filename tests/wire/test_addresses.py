@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from simple_clearance import addresses
+from simple_clearance.base import addresses
 
 MUTATIONS = ["", ":", "::", ".", "0", "f", "g", "%", "-", " ", "\0", "\u00e9"]
 

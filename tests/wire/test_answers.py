@@ -10,14 +10,14 @@ import random
 
 import pytest
 
-from simple_clearance import coprocess
-from simple_clearance.coprocess import Answers, BadAnswer, Outbox, line, parse_answer, safe
-from simple_clearance.docket import Docket
-from simple_clearance.happenings import Event, Name
-from simple_clearance.journal import Journal
-from simple_clearance.moment import Now
-from simple_clearance.requests import DECIDING, OPEN
-from simple_clearance.verdict import APPLIED, DRY_RUN, FAILED, UNKNOWN, Outcome
+from simple_clearance.base.happenings import Event, Name
+from simple_clearance.base.moment import Now
+from simple_clearance.docket.docket import Docket
+from simple_clearance.docket.requests import DECIDING, OPEN
+from simple_clearance.docket.verdict import APPLIED, DRY_RUN, FAILED, UNKNOWN, Outcome
+from simple_clearance.fronts import protocol
+from simple_clearance.fronts.journal import Journal
+from simple_clearance.fronts.protocol import Answers, BadAnswer, Outbox, line, parse_answer, safe
 
 
 def now(seconds=0.0):
@@ -329,11 +329,11 @@ def test_every_text_in_a_line_is_safe_to_print_after_decoding_too(text):
 
 def test_a_text_is_bounded_and_keeps_its_end():
     shown = safe("a" * 100_000 + "end")
-    assert len(shown) <= coprocess.TEXT_LIMIT and shown.endswith("end")
+    assert len(shown) <= protocol.TEXT_LIMIT and shown.endswith("end")
 
 
 def test_the_first_record_names_the_protocol_and_every_container():
-    record = coprocess.session("1.2.3", [("c1", "f" * 64, "nflog", 18), ("c2", "", "replay", None)])
+    record = protocol.session("1.2.3", [("c1", "f" * 64, "nflog", 18), ("c2", "", "replay", None)])
     assert (record["type"], record["protocol"], record["version"]) == ("session", 1, "1.2.3")
     assert record["containers"] == [
         {"name": "c1", "id": "f" * 64, "source": "nflog", "shield": 18},
@@ -342,7 +342,7 @@ def test_the_first_record_names_the_protocol_and_every_container():
 
 
 def test_the_last_record_ends_with_the_exit_code():
-    record = coprocess.summary(Docket().summary(), 5)
+    record = protocol.summary(Docket().summary(), 5)
     assert list(record) == [
         *(
             "type",
@@ -364,7 +364,7 @@ def test_the_last_record_ends_with_the_exit_code():
 def test_deciding_tells_what_is_about_to_be_run():
     script = Script(names=("www.example.com",))
     script.say("allow r1 www.example.com\n")
-    record = coprocess.deciding(script.docket.jobs()[0])
+    record = protocol.deciding(script.docket.jobs()[0])
     assert (record["type"], record["id"], record["action"], record["target"], record["by"]) == (
         *("deciding", "r1", "allow", "www.example.com", "script"),
     )
@@ -544,12 +544,12 @@ CLOSED = {"type": "closed", "id": "r1", "why": "applied"}
         ),
         ([{"type": "shield", "container": "c1", "state": "up"}], ["c1: the shield is up again"]),
         (
-            [coprocess.summary({**Docket().summary(), "allowed": 2, "open": 1}, 5)],
+            [protocol.summary({**Docket().summary(), "allowed": 2, "open": 1}, 5)],
             ["stopped: 2 allowed, 1 left open; exit code 5"],
         ),
-        ([coprocess.summary(Docket().summary(), 0)], ["stopped: nothing was blocked; exit code 0"]),
+        ([protocol.summary(Docket().summary(), 0)], ["stopped: nothing was blocked; exit code 0"]),
         (
-            [pending(), verdict(result="dry-run"), coprocess.summary(Docket().summary(), 0)],
+            [pending(), verdict(result="dry-run"), protocol.summary(Docket().summary(), 0)],
             [
                 "c1: allow 198.51.100.0 for tcp 443 https (answer): dry run, nothing was run",
                 "stopped: 1 decided in a dry run; exit code 0",

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import ROOT
 
-from simple_clearance.audit import ShieldState, parse
-from simple_clearance.happenings import Event
-from simple_clearance.jsonlines import BadLine
+from simple_clearance.base.happenings import Event
+from simple_clearance.base.jsonlines import BadLine
+from simple_clearance.formats.auditline import ShieldState, parse
 
 BLOCKED = {
     "ts": "2026-11-23T23:14:53+00:00",

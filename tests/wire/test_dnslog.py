@@ -12,9 +12,9 @@ import random
 import pytest
 from support import ROOT
 
-from simple_clearance import dnslog
-from simple_clearance.addresses import canonical, is_name
-from simple_clearance.dnslog import DnsLog
+from simple_clearance.base.addresses import canonical, is_name
+from simple_clearance.formats import dnsmasq
+from simple_clearance.formats.dnsmasq import DnsLog
 
 START = "Nov 23 23:05:50"
 
@@ -513,7 +513,7 @@ def test_the_rest_of_a_line_at_the_beginning_is_left_out():
 
 
 def test_a_flood_of_queries_can_not_push_out_the_one_that_matters():
-    flood = [query("n%d.evil.example" % number, "MX") for number in range(dnslog.MAX_OTHERS * 3)]
+    flood = [query("n%d.evil.example" % number, "MX") for number in range(dnsmasq.MAX_OTHERS * 3)]
     lines = [query("www.good.example", "CNAME"), *flood, query("www.good.example"), query("evil.example"),
              GOOD[0], EVIL]  # fmt: skip
     assert found(log(*lines)) == ["evil.example"]
@@ -573,7 +573,7 @@ def test_a_line_without_an_end_takes_little_memory_and_the_next_one_counts():
     lines.feed(log("reply www.good.example is ")[:-1])
     for _ in range(100):
         lines.feed(b"a" * 10000)
-        assert len(lines._text) < 2 * dnslog.MAX_UNFINISHED
+        assert len(lines._text) < 2 * dnsmasq.MAX_UNFINISHED
     lines.feed(b" 203.0.113.66\n" + log(query("a.example"), "reply a.example is 203.0.113.66"))
     assert [name.name for name in lines.names("203.0.113.66")] == ["a.example"]
 
@@ -592,16 +592,16 @@ def test_a_line_that_is_too_long_is_the_same_in_one_piece_and_in_many():
 
 def test_addresses_are_remembered_up_to_a_bound_the_latest_longest():
     lines = DnsLog()
-    for number in range(3 * dnslog.MAX_ADDRESSES):
+    for number in range(3 * dnsmasq.MAX_ADDRESSES):
         name = "n%d.example" % number
         lines.feed(log(query(name), "reply %s is 2001:db8::%x" % (name, number + 1)))
         if number % 1000 == 0:  # one that is looked up again and again
             lines.feed(log(query("often.example"), "reply often.example is 192.0.2.1"))
-    assert len(everything(lines)) <= dnslog.MAX_ADDRESSES
+    assert len(everything(lines)) <= dnsmasq.MAX_ADDRESSES
     assert lines.names("2001:db8::1") == []
-    assert lines.names("2001:db8::%x" % (3 * dnslog.MAX_ADDRESSES))[0].name == "n59999.example"
+    assert lines.names("2001:db8::%x" % (3 * dnsmasq.MAX_ADDRESSES))[0].name == "n59999.example"
     assert lines.names("192.0.2.1")[0].name == "often.example"
-    assert len(lines._shown) <= dnslog.MAX_SHOWN
+    assert len(lines._shown) <= dnsmasq.MAX_SHOWN
 
 
 def test_the_names_of_one_address_are_bounded_the_latest_stay():
@@ -610,7 +610,7 @@ def test_the_names_of_one_address_are_bounded_the_latest_stay():
         name = "n%d.example" % number
         lines.feed(log(query(name), "reply %s is 192.0.2.1" % name))
     names = [name.name for name in lines.names("192.0.2.1")]
-    assert len(names) <= dnslog.MAX_NAMES
+    assert len(names) <= dnsmasq.MAX_NAMES
     assert names[:3] == ["n999.example", "n998.example", "n997.example"]
 
 
@@ -627,12 +627,12 @@ def answered(number, address="192.0.2.1"):
 
 def test_names_that_were_dropped_are_told_to_have_been_there():
     lines = DnsLog()
-    for number in range(dnslog.MAX_NAMES):
+    for number in range(dnsmasq.MAX_NAMES):
         lines.feed(answered(number))
-    assert len(lines.names("192.0.2.1")) == dnslog.MAX_NAMES and not forgot(lines)
-    lines.feed(answered(dnslog.MAX_NAMES))
+    assert len(lines.names("192.0.2.1")) == dnsmasq.MAX_NAMES and not forgot(lines)
+    lines.feed(answered(dnsmasq.MAX_NAMES))
     assert forgot(lines)
-    for number in range(dnslog.MAX_NAMES // 2, dnslog.MAX_NAMES):  # every one of them the latest once
+    for number in range(dnsmasq.MAX_NAMES // 2, dnsmasq.MAX_NAMES):  # every one of them the latest once
         lines.feed(answered(number))
         assert forgot(lines)
     lines.feed(answered(1, "192.0.2.2"))
@@ -643,7 +643,7 @@ def test_names_that_only_the_history_had_dropped_are_told_too():
     lines = DnsLog(middle=True)
     earlier = lines.earlier()
     lines.feed(b"\n" + answered(0))
-    for number in range(dnslog.MAX_NAMES + 1):
+    for number in range(dnsmasq.MAX_NAMES + 1):
         assert not forgot(lines)
         earlier.feed(answered(number))
     assert forgot(lines)
@@ -652,8 +652,8 @@ def test_names_that_only_the_history_had_dropped_are_told_too():
 def test_an_address_that_was_forgotten_itself_is_told_to_have_had_names():
     lines = DnsLog()
     lines.feed(answered(1))
-    for number in range(dnslog.MAX_ADDRESSES + 2):
-        assert number > dnslog.MAX_ADDRESSES // 2 or not lines._book.forgot
+    for number in range(dnsmasq.MAX_ADDRESSES + 2):
+        assert number > dnsmasq.MAX_ADDRESSES // 2 or not lines._book.forgot
         lines.feed(log("reply a.example is 2001:db8::%x" % (number + 1)))
     assert lines.names("192.0.2.1") == []
     lines.feed(answered(2))

@@ -18,8 +18,8 @@ import pytest
 from needs import need, which
 from support import PATIENCE, ROOT, eventually
 
-from simple_clearance.addresses import is_name
-from simple_clearance.dnslog import DnsLog
+from simple_clearance.base.addresses import is_name
+from simple_clearance.formats.dnsmasq import DnsLog
 
 TYPES = {"A": 1, "CNAME": 5, "PTR": 12, "MX": 15, "TXT": 16, "AAAA": 28, "HTTPS": 65, "ANY": 255}
 KINDS = {number: kind for kind, number in TYPES.items()}

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simple_clearance import nflog
-from simple_clearance.ipheader import Malformed, destination
+from simple_clearance.formats import nflog
+from simple_clearance.formats.ipheader import Malformed, destination
 
 SAMPLES = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "samples")
 BLOCKED = b"TEROK_SHIELD_BLOCKED: "

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simple_clearance import nflog, readerline, tally
-from simple_clearance.happenings import Event
-from simple_clearance.tally import GENERATION, PIECE, REPEATS, Tally
+from simple_clearance.base.happenings import Event
+from simple_clearance.formats import nflog, readerline
+from simple_clearance.reader import tally
+from simple_clearance.reader.tally import GENERATION, PIECE, REPEATS, Tally
 
 STAMP = "2026-01-31T17:32:05.123+00:00"
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simple_clearance.happenings import KINDS, Event, Exited, Lost, Started
-from simple_clearance.jsonlines import LINE_LIMIT, BadLine, Lines, encode, parse_object
-from simple_clearance.readerline import COUNT_LIMIT, parse
+from simple_clearance.base.happenings import KINDS, Event, Exited, Lost, Started
+from simple_clearance.base.jsonlines import LINE_LIMIT, BadLine, Lines, encode, parse_object
+from simple_clearance.formats.readerline import COUNT_LIMIT, parse
 
 PENDING = {
     "type": "pending",

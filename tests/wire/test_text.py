@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simple_clearance.text import clip_left, clip_right, count, printable, seconds
+from simple_clearance.base.text import clip_left, clip_right, count, printable, seconds
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from simple_clearance.timestamps import is_before, seconds, stamp
+from simple_clearance.base.timestamps import is_before, seconds, stamp
 
 FIRST, LAST = -62_135_596_800, 253_402_300_799  # the years 1 to 9999
 

@@ -1,0 +1,1 @@
+"""Values that every room knows: errors, text, addresses, times.  Pure."""

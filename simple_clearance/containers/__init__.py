@@ -1,0 +1,1 @@
+"""Which container, which of its directories and namespaces to believe."""

@@ -1,0 +1,225 @@
+"""What podman knows of a container, and which of it to believe.
+
+Owns the one `podman inspect` at the start and the way to the container's network namespace;
+which state directory to believe is in `statedir`.
+
+The awkward facts: an image's own annotations stand among the launcher's, so whoever built the
+image may have written any of them; and a pid from `inspect` may belong to another process by
+the time its namespace is opened.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+
+from ..base.errors import CANNOT_START, Refused
+from ..base.ids import LONG_ID, SHORT_ID, is_hex, is_name
+from ..base.text import clip_right, printable
+from ..system import children
+from ..system.pidfd import pidfd_open
+from .statedir import ANNOTATION, believable, check_given, quoted
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+DEADLINE = 10.0  # seconds; 0.03 is usual, a storage lock held by a build is what takes longer
+
+
+class Container:
+    """One container as `podman inspect` told it; text in it is podman's or the image's own words.
+
+    `id` is 64 hex digits; `pid` and `conmon_pid` are 0 when it doesn't run; `annotations` maps
+    text to text, nothing in it checked; `started_at` is podman's RFC 3339 text.
+    """
+
+    __slots__ = ("annotations", "conmon_pid", "id", "name", "pid", "running", "started_at")
+
+    def __init__(self, found: dict[str, Any]) -> None:
+        """`found` is one object of podman's list; raises LookupError, TypeError or ValueError for others."""
+        state, annotations = found["State"], found["Config"].get("Annotations") or {}
+        self.name: str = _checked(str, found["Name"])
+        self.id: str = _checked(str, found["Id"])
+        self.running: bool = _checked(bool, state["Running"])
+        self.pid: int = _checked(int, state["Pid"]) if self.running else 0
+        self.conmon_pid: int = _checked(int, state.get("ConmonPid", 0)) if self.running else 0
+        self.started_at: str = _checked(str, state.get("StartedAt", ""))
+        self.annotations: dict[str, str] = {
+            key: value for key, value in annotations.items() if isinstance(value, str)
+        }
+        if not (is_name(self.name) and len(self.id) == LONG_ID and is_hex(self.id)):
+            raise ValueError("name or id")
+
+    def __repr__(self) -> str:
+        return "Container(%s, %s, pid %d)" % (self.name, self.short_id, self.pid)
+
+    @property
+    def short_id(self) -> str:
+        return self.id[:SHORT_ID]
+
+    @property
+    def state_dir(self) -> str | None:
+        """As annotated, not yet believed: see `state_directory`."""
+        return self.annotations.get(ANNOTATION)
+
+    @property
+    def shield_version(self) -> int | None:
+        """The bundle version (18 in terok-shield 0.9.0), which tells the order of its rules."""
+        text = self.annotations.get("terok.shield.version", "")
+        return int(text[:9]) if text.isascii() and text.isdigit() else None
+
+    @property
+    def dns_tier(self) -> str:
+        return self.annotations.get("terok.shield.dns_tier", "")
+
+    @property
+    def sidecar(self) -> str | None:
+        """The path of the sandbox's description of this container, not yet believed."""
+        return self.annotations.get("terok.sandbox.sidecar")
+
+    @property
+    def dossier(self) -> dict[str, str]:
+        """Labels for a person (project, task, …): never a path to open."""
+        return {key[8:]: value for key, value in self.annotations.items() if key.startswith("dossier.")}
+
+
+def _checked(kind: type, value: Any) -> Any:
+    if type(value) is not kind:  # exactly: True is an int, too
+        raise TypeError("%r is no %s" % (value, kind.__name__))
+    return value
+
+
+def check_name(text: str) -> None:
+    """Raise Refused for anything else: what begins with `-` would be an option of the verdict command."""
+    if not is_name(text):
+        raise Refused(CANNOT_START, "%s is not a container's name" % quoted(text), "podman ps")
+
+
+# --- asking podman
+
+
+def inspect(name: str, podman: str = "podman", deadline: float = DEADLINE) -> Container:
+    """The container of that name or id, running or not.
+
+    Raises Refused when there is none, and when podman is missing, takes longer than `deadline`
+    seconds or says something else than it should.
+    """
+    check_name(name)
+    status, output, errors = _run([podman, "inspect", "--format", "json", "--", name], deadline)
+    if status:
+        if b"no such " in errors:
+            raise _missing(name)
+        said = printable(errors.strip().rpartition(b"\n")[2]) or "exit %d" % status
+        raise Refused(CANNOT_START, "podman inspect %s: %s" % (name, said), "podman info")
+    return parse(output, name)
+
+
+def parse(output: bytes, name: str) -> Container:
+    """The container in what `podman inspect --format json -- NAME` printed; raises Refused, nothing else."""
+    import json  # noqa: PLC0415 - 6 ms that a session without podman does not need
+
+    try:
+        found = json.loads(output.decode("utf-8", "surrogateescape"))
+        if not found or "State" not in found[0]:
+            raise _missing(name)  # an image, a network, a volume may have that name, too
+        return Container(found[0])
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        reason = "podman inspect %s: not understood: %s" % (name, clip_right(printable(error), 80))
+        raise Refused(CANNOT_START, reason, "podman --version; 4.3 and later are known to work") from None
+
+
+def shielded(podman: str = "podman", deadline: float = 2.0) -> list[str]:
+    """The names of the shielded containers that run, for a hint: empty whenever that can't be told."""
+    import json  # noqa: PLC0415
+
+    try:
+        running = json.loads(_run([podman, "ps", "--format", "json"], deadline)[1])
+        names = [one["Names"][0] for one in running[:50] if is_name(one["Names"][0])]
+        if not names:
+            return []
+        found = json.loads(_run([podman, "inspect", "--format", "json", "--"] + names, deadline)[1])
+        return sorted(one.name for one in map(Container, found) if one.running and one.state_dir)
+    except (Refused, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return []  # a hint about a mistake must not become a second mistake
+
+
+def _run(argv: list[str], deadline: float) -> tuple[int, bytes, bytes]:
+    try:
+        return children.run(argv, deadline)
+    except children.Stuck as error:
+        raise Refused(CANNOT_START, "%s %s: %s" % (printable(argv[0]), argv[1], error), "podman ps") from None
+    except OSError as error:
+        remedy = "install podman, or give --netns PATH with --state-dir DIR"
+        raise Refused(CANNOT_START, "%s: %s" % (printable(argv[0]), error.strerror), remedy) from None
+
+
+def _missing(name: str) -> Refused:
+    return Refused(CANNOT_START, "no such container: %s" % name, "podman ps -a, as the user who started it")
+
+
+# --- what it takes to watch it
+
+
+def state_directory(container: Container, given: str | None, uid: int) -> str:
+    """The container's own shield state directory: the one `given`, else the annotated one if believable."""
+    if given is not None:
+        check_given(given, container.name, container.id)
+        return given
+    if container.state_dir is None:
+        reason = "%s is not shielded: it has no %s annotation" % (container.name, ANNOTATION)
+        raise Refused(CANNOT_START, reason, "start it with terok-shield run, or give --state-dir DIR")
+    believable(container.state_dir, container.id, uid)
+    return container.state_dir
+
+
+def check_running(container: Container) -> None:
+    """Raise Refused unless it runs."""
+    if not container.running or container.pid <= 0:
+        raise Refused(CANNOT_START, "%s is not running" % container.name, "podman start %s" % container.name)
+
+
+def open_namespace(container: Container) -> tuple[int, int]:
+    """(pidfd of the container's first process, its network namespace), both close-on-exec and the caller's.
+
+    The pidfd is opened first, and its process must be conmon's child and still alive once the
+    namespace is open: else the pid has passed to another process since `inspect`.
+    """
+    check_running(container)
+    try:
+        pidfd = pidfd_open(container.pid)
+    except ProcessLookupError:
+        raise _ended(container) from None
+    except OSError as error:
+        reason = "pidfd_open: %s" % error.strerror
+        raise Refused(CANNOT_START, reason, "Linux 5.3 or later is needed") from None
+    try:
+        if container.conmon_pid and _parent(container.pid) != container.conmon_pid:
+            raise _ended(container)
+        namespace = os.open("/proc/%d/ns/net" % container.pid, os.O_RDONLY | os.O_CLOEXEC)
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        if poll.poll(0):
+            os.close(namespace)
+            raise _ended(container)
+        return pidfd, namespace
+    except OSError as error:
+        os.close(pidfd)
+        if not isinstance(error, PermissionError):  # /proc without it: the process is gone
+            raise _ended(container) from None
+        reason = "open /proc/%d/ns/net: %s" % (container.pid, error.strerror)
+        raise Refused(CANNOT_START, reason, "run this as the user who started %s" % container.name) from None
+    except Refused:
+        os.close(pidfd)
+        raise
+
+
+def _parent(pid: int) -> int:
+    """The parent's pid, from proc_pid_stat(5); the second field, the name, may hold any byte but NUL."""
+    with open("/proc/%d/stat" % pid, "rb") as file:
+        return int(file.read().rpartition(b")")[2].split()[1])
+
+
+def _ended(container: Container) -> Refused:
+    reason = "%s has stopped: pid %d is no longer its process" % (container.name, container.pid)
+    return Refused(CANNOT_START, reason, "podman start %s" % container.name)

@@ -1,0 +1,1 @@
+"""A shielded namespace to try it in."""

@@ -1,0 +1,32 @@
+"""The decisions: what is open, what was answered, which verdict runs next.  Pure.
+
+How it works, in one page.  A packet that was blocked becomes a *request*: one container, address, protocol
+and port.  A request waits until something answers it: an operator's key, a script's line, a rule of the
+policy, or a verdict on its address that was meant for another.  An answer that needs the shield becomes a
+*job*, one run of `terok-shield allow|deny` on an address or a name; one runs at a time for a container.
+Its end is told as a `verdict`, closes the requests that it covers, opens the others again, and leaves an
+*effect*: what should be open or shut from now on.  Packets that come later are held against the effects,
+since the command's exit code tells nothing: the first one let out is told, and so is one still blocked.
+
+    packet -> Event -> docket.handle -> Register (requests) -> rules | operator | script -> Job
+                                           ^                                                  |
+                                           +--- Proof (effects) <--- docket.finish <--- Outcome
+
+What the words mean:
+
+- *record*: one thing told, in the vocabulary of the JSON interface.  Terminal, JSON and log live on the same.
+- *floor*: the shield keeps the address shut above every allow; told, closed at once, never asked.
+- *guarded*: private, the host's loopback or a metadata service: nothing allows it by the way.
+- *set aside*: answered without a verdict, skipped (for a minute) or muted (for the session).
+- *covered*: closed by a verdict or a packet on its address that was not meant for it.
+- *moot*: what waits although a packet to its address was let out without a verdict of ours; it is covered.
+- *elsewhere*: requests for which a name was allowed that did not lead to their address.
+- *late*: a job past its deadline; its outcome is told as unknown, and nothing else runs until it ends.
+- *untold*: packets that were counted and never asked about: denied before, multicast and the like.
+- *lost*: packets that nobody saw, or that there was no room for; told as that, by where they were lost.
+- *last word*: the action applied last to a target; what `u` and "the same again" go by.
+
+What is kept for how long: an open request until it is closed; a closed one until its container's budget is
+needed for a newer one (`budget`); an effect until it is contradicted after a minute, or pushed out; answers,
+last words and failures until pushed out, which is told once.
+"""

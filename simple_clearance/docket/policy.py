@@ -1,0 +1,328 @@
+"""The policy file: rules that decide without asking.  Pure.
+
+A rule is a line `ACTION TARGET [port N[-M]] [tcp|udp]`; the first that matches wins.  The awkward
+fact: a name is known from the container's own look-ups, which can be forged, so a rule on a name
+never opens the blocked address.  It runs `allow NAME`, which the host resolves, and the caller
+comes back with `after` when that did not help.
+"""
+
+from __future__ import annotations
+
+from ..base import addresses
+from ..base.text import printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Sequence
+
+ACTIONS = ("allow", "deny", "skip", "ask")
+TARGETS = "a target is example.com, *.example.com, 203.0.113.9, 203.0.113.0/24 or *"
+SYNTAX = "ACTION TARGET [port N[-M]] [tcp|udp]"
+LARGEST = 1 << 20
+"""Bytes of a policy file; more is somebody's mistake."""
+
+MISTAKES = 50
+"""Mistakes of one file that are told."""
+
+# (address, length of the prefix): what the shield's floor keeps shut
+FLOOR = (
+    ("10.0.0.0", 8), ("172.16.0.0", 12), ("192.168.0.0", 16), ("169.254.0.0", 16),
+    ("fc00::", 7), ("fe80::", 10),
+)  # fmt: skip
+
+
+class PolicyError(ValueError):
+    """A mistake in the file: `str` is `FILE:LINE: reason`, `hint` the remedy or ""."""
+
+    def __init__(self, where: str, reason: str, hint: str = "") -> None:
+        super().__init__(f"{where}: {reason}")
+        self.hint = hint
+
+
+class _Mistake(Exception):
+    def __init__(self, reason: str, hint: str = "") -> None:
+        super().__init__(reason)
+        self.hint = hint
+
+
+class Network:
+    """A range: `first` is its network address as a number, `length` its prefix's, `bits` 32 or 128."""
+
+    __slots__ = ("bits", "first", "length")
+
+    def __init__(self, address: str, length: int | None = None) -> None:
+        raw = addresses.packed(address) or b""
+        self.bits = 8 * len(raw)
+        self.first = int.from_bytes(raw, "big")
+        self.length = self.bits if length is None else length
+
+    def __contains__(self, other: object) -> bool:
+        if not isinstance(other, Network) or other.bits != self.bits or other.length < self.length:
+            return False
+        return other.first >> (self.bits - self.length) == self.first >> (self.bits - self.length)
+
+    @property
+    def has_host_bits(self) -> bool:
+        return bool(self.first & ((1 << (self.bits - self.length)) - 1))
+
+
+class Rule:
+    """One line.  `text` is the rule as written, `index` its place among the rules, from 0.
+
+    Exactly one of `name` (a host name), `suffix` (`.example.com`) and `network` says what it is
+    about; none of them for `*`.
+    """
+
+    __slots__ = ("action", "index", "name", "network", "ports", "proto", "suffix", "text")
+
+    def __init__(self, index: int, text: str, action: str) -> None:
+        self.index = index
+        self.text = text
+        self.action = action
+        self.name = ""
+        self.suffix = ""
+        self.network: Network | None = None
+        self.ports: tuple[int, int] | None = None
+        self.proto: int | None = None
+
+    def __repr__(self) -> str:
+        return "Rule(%d, %r)" % (self.index, self.text)
+
+    @property
+    def named(self) -> bool:
+        return bool(self.name or self.suffix)
+
+    def matched_name(self, names: Sequence[str]) -> str:
+        """Which of the names it is about; one that can't be a target is none for an allow."""
+        for name in names:
+            if name != self.name and not (self.suffix and name.endswith(self.suffix)):
+                continue
+            if self.action != "allow" or addresses.is_target_name(name):
+                return name
+        return ""
+
+    def covers(self, port: int | None, proto: int | None) -> bool:
+        """What is unknown is covered only by a rule that doesn't name it."""
+        if self.proto is not None and proto != self.proto:
+            return False
+        return self.ports is None or (port is not None and self.ports[0] <= port <= self.ports[1])
+
+
+class Decision:
+    """What a rule decides: its `action`, and for an allow by name the `name` to allow, else ""."""
+
+    __slots__ = ("action", "name", "rule")
+
+    def __init__(self, rule: Rule, name: str) -> None:
+        self.rule = rule
+        self.action = rule.action
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"Decision({self.rule!r}, {self.name!r})"
+
+
+class Policy:
+    """The rules of one file, in order."""
+
+    __slots__ = ("rules",)
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self.rules = tuple(rules)
+
+    def __repr__(self) -> str:
+        return "Policy(%d rules)" % len(self.rules)
+
+    def decide(
+        self,
+        dest: str,
+        port: int | None,
+        proto: int | None,
+        private: bool,
+        names: Sequence[str] = (),
+        after: Rule | None = None,
+    ) -> Decision | None:
+        """The first rule behind `after` that matches a blocked packet; None when none does.
+
+        A rule of another policy, such as the file's before it changed, is behind none of this one's.
+        `private` is whether the shield's floor logged it; `names` are those known for `dest`.
+        """
+        address = Network(dest)
+        guarded = _guarded_range(dest, address, private)
+        for rule in self.rules[self._place_behind(after) :]:
+            if not rule.covers(port, proto):
+                continue
+            name = ""
+            if rule.named:
+                name = rule.matched_name(names)
+                if not name or (rule.action == "allow" and guarded is not None):
+                    continue
+            elif rule.network is not None:
+                if address not in rule.network:
+                    continue
+                if rule.action == "allow" and guarded is not None and rule.network not in guarded:
+                    continue
+            return Decision(rule, name if rule.action == "allow" else "")
+        return None
+
+    def _place_behind(self, rule: Rule | None) -> int:
+        ours = rule is not None and rule.index < len(self.rules) and self.rules[rule.index] is rule
+        return rule.index + 1 if rule is not None and ours else 0
+
+
+def _guarded_range(dest: str, address: Network, private: bool) -> Network | None:
+    """The range that a rule must lie in to allow this address; None where any rule may.
+
+    The host's loopback and a metadata service are ranges of one address.
+    """
+    if addresses.special(dest) is not None:
+        return address
+    if not private and not addresses.is_floor(dest):
+        return None
+    return next((net for net in (Network(*part) for part in FLOOR) if address in net), address)
+
+
+def parse(data: bytes, filename: str) -> Policy:
+    """The policy in a file's bytes.  Raises `PolicyError` for the first mistake, nothing else."""
+    policy, mistakes = read(data, filename)
+    if mistakes:
+        raise mistakes[0]
+    return policy
+
+
+def read(data: bytes, filename: str) -> tuple[Policy, list[PolicyError]]:
+    """The policy in a file's bytes without the lines that are wrong, and what is wrong with each.
+
+    After `MISTAKES` of them it reads no further.
+    """
+    shown = printable(filename, 200)
+    if len(data) > LARGEST:
+        return Policy([]), [PolicyError(shown, "more than %d bytes" % LARGEST)]
+    rules: list[Rule] = []
+    mistakes: list[PolicyError] = []
+    text = data[3:] if data.startswith(b"\xef\xbb\xbf") else data  # the mark that some editors put first
+    for number, line in enumerate(text.split(b"\n"), 1):
+        try:
+            rule = _rule(line, len(rules))
+        except _Mistake as mistake:
+            mistakes.append(PolicyError("%s:%d" % (shown, number), str(mistake), mistake.hint))
+            if len(mistakes) == MISTAKES:
+                break
+            continue
+        if rule is not None:
+            rules.append(rule)
+    return Policy(rules), mistakes
+
+
+def _rule(line: bytes, index: int) -> Rule | None:
+    try:
+        text = line.decode("utf-8").partition("#")[0].strip(" \t\r")
+    except UnicodeDecodeError:
+        raise _Mistake("not UTF-8 text") from None
+    words = text.split()
+    if not words:
+        return None
+    if not text.replace("\t", " ").isprintable():
+        raise _Mistake("a control character in it")
+    if words[0] not in ACTIONS:
+        raise _Mistake("no such action: %s" % printable(words[0], 40), "allow, deny, skip or ask")
+    if len(words) < 2:
+        raise _Mistake("no target", SYNTAX)
+    rule = Rule(index, " ".join(words), words[0])
+    _target(rule, words[1])
+    _conditions(rule, words[2:])
+    _consistent(rule, words[1])
+    return rule
+
+
+def _target(rule: Rule, word: str) -> None:
+    if word == "*":
+        return
+    plain = addresses.canonical(word)
+    if plain is not None:
+        rule.network = Network(plain)
+    elif "/" in word and "://" not in word:
+        rule.network = _network(word)
+    elif word.startswith("*."):
+        if not addresses.is_name(word[2:].lower()):
+            raise _Mistake("not a suffix: %s" % printable(word, 80), "*.example.com")
+        rule.suffix = word[1:].lower()
+    elif addresses.is_name(word.lower()):
+        rule.name = word.lower()
+    else:
+        raise _Mistake("neither a name nor an address: %s" % printable(word, 80), _meant(word))
+
+
+def _meant(word: str) -> str:
+    """What `word`, which is no target, may have been meant for."""
+    host = word.partition("://")[2].partition("/")[0] or word
+    name, _, port = host.rpartition(":")
+    port = " port " + port if port.isascii() and port.isdigit() else ""
+    name = (name if port else host).strip("[]").rstrip(".").lower()
+    if addresses.canonical(name) is None and not addresses.is_name(name):
+        return TARGETS
+    return printable(name, 80) + port
+
+
+def _network(word: str) -> Network:
+    address, _, length = word.partition("/")
+    plain = addresses.canonical(address)
+    if plain is None or not (length.isascii() and length.isdigit()) or len(length) > 3:
+        raise _Mistake("not a network: %s" % printable(word, 80), "203.0.113.0/24 or 2001:db8::/32")
+    network = Network(plain, int(length))
+    if network.length > network.bits:
+        raise _Mistake(
+            "not a network: %s" % printable(word, 80), "the prefix has at most %d bits" % network.bits
+        )
+    if network.length == 0:
+        raise _Mistake(
+            "a network of /0 is everything", "--answer allow --for SECONDS, or * for deny, skip and ask"
+        )
+    if network.has_host_bits:
+        first = (network.first >> (network.bits - network.length)) << (network.bits - network.length)
+        start = addresses.unpacked(first.to_bytes(network.bits // 8, "big"))
+        raise _Mistake(
+            "%s has bits set behind its prefix" % printable(word, 80), "%s/%d" % (start, network.length)
+        )
+    return network
+
+
+def _conditions(rule: Rule, words: list[str]) -> None:
+    while words:
+        word = words.pop(0)
+        if word == "port" and rule.ports is None:
+            if not words:
+                raise _Mistake("no port after `port`", "port 443 or port 8000-8080")
+            rule.ports = _ports(words.pop(0))
+        elif word in ("tcp", "udp") and rule.proto is None:
+            rule.proto = addresses.proto_number(word)
+        else:
+            raise _Mistake("not understood: %s" % printable(word, 40), SYNTAX)
+
+
+def _ports(word: str) -> tuple[int, int]:
+    first, dash, last = word.partition("-")
+    numbers = [first, last if dash else first]
+    if not all(text.isascii() and text.isdigit() and len(text) <= 5 for text in numbers):
+        raise _Mistake("not a port: %s" % printable(word, 40), "port 443 or port 8000-8080")
+    low, high = int(numbers[0]), int(numbers[1])
+    if not 0 <= low <= high <= 0xFFFF:
+        raise _Mistake("not a range of ports: %s" % printable(word, 40), "from 0 to 65535, the smaller first")
+    return low, high
+
+
+def _consistent(rule: Rule, word: str) -> None:
+    """What terok-shield can't do, or what nobody can have meant."""
+    if rule.action == "deny" and rule.named:
+        raise _Mistake("deny takes an address or a network, not a name", "skip %s" % printable(word, 80))
+    if rule.action == "deny" and (rule.ports is not None or rule.proto is not None):
+        raise _Mistake(
+            "terok-shield denies whole addresses, not ports", "skip, with the same words behind it"
+        )
+    if rule.action == "allow" and word == "*":
+        raise _Mistake("allow * would open everything", "--answer allow --for SECONDS")
+    if rule.action == "allow" and rule.named and not addresses.is_target_name(rule.name or "x" + rule.suffix):
+        raise _Mistake(
+            "not a name that can be allowed: %s" % printable(word, 80),
+            "a name with a dot in it, without `_` and not under localhost; else its address",
+        )

@@ -1,0 +1,104 @@
+"""The register: every request that is remembered, and where to find it.  Pure.
+
+It keeps the indices together: by what a request is, by its id while it is open, by its address
+while that waits.  Beyond its budget a container's request that was closed first is forgotten.
+"""
+
+from __future__ import annotations
+
+from .requests import MUTED, OPEN, Request
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Iterable
+
+    from ..base.moment import Now
+    from .budget import Budget
+    from .requests import Key
+
+
+class Register:
+    """All requests of a session.  `open` maps the ids of those not closed yet to them, in order."""
+
+    def __init__(self, budget: Budget) -> None:
+        self.open: dict[str, Request] = {}
+        self._budget = budget
+        self._next = 1
+        self._requests: dict[Key, Request] = {}
+        self._number: dict[str, int] = {}  # of them, by container
+        self._closed: dict[str, dict[Key, None]] = {}  # by container, the one closed first at the front
+        # By container and address; by id as well only where there are several: 80 bytes less for the others
+        self._at: dict[str, dict[str, Request | dict[str, Request]]] = {}
+
+    def get(self, key: Key) -> Request | None:
+        """The request of that container, address, protocol and port, open or closed."""
+        return self._requests.get(key)
+
+    def all(self) -> Iterable[Request]:
+        return self._requests.values()
+
+    def waiting(self) -> list[Request]:
+        """The requests that wait for an answer, in order."""
+        return [request for request in self.open.values() if request.state == OPEN]
+
+    def first_waiting(self) -> Request | None:
+        return next((request for request in self.open.values() if request.state == OPEN), None)
+
+    def at(self, container: str, dest: str) -> list[Request]:
+        """All open requests of one address."""
+        found = self._at.get(container, {}).get(dest, {})
+        return list(found.values()) if isinstance(found, dict) else [found]
+
+    def any_at(self, container: str, dest: str) -> bool:
+        """Whether any request of an address is open: there may be thousands, so without a list of them."""
+        return dest in self._at.get(container, ())
+
+    def add(self, request: Request) -> bool:
+        """Remembers a new request; False when there is no room and every other is open or muted."""
+        container = request.container
+        full = self._number.get(container, 0) >= self._budget.limit("requests")
+        if full and not self._forget(container):
+            return False
+        self._requests[request.key] = request
+        self._number[container] = self._number.get(container, 0) + 1
+        return True
+
+    def enter(self, request: Request, now: Now) -> None:
+        """Opens a request, under an id that was never used."""
+        request.id = "r%d" % self._next
+        self._next += 1
+        request.state, request.changed = OPEN, now.mono
+        self._closed.get(request.container, {}).pop(request.key, None)
+        self.open[request.id] = request
+        at = self._at.setdefault(request.container, {})
+        there = at.setdefault(request.dest, request)
+        if isinstance(there, dict):
+            there[request.id] = request
+        elif there is not request:
+            at[request.dest] = {there.id: there, request.id: request}
+
+    def close(self, request: Request, state: str, now: Now) -> bool:
+        """Closes a request into `state`; False when it was closed already."""
+        if self.open.pop(request.id, None) is None:
+            return False
+        at = self._at[request.container]
+        there = at[request.dest]
+        if isinstance(there, dict) and len(there) > 1:
+            del there[request.id]
+        else:
+            del at[request.dest]
+        request.state, request.changed = state, now.mono
+        if state != MUTED:
+            self._closed.setdefault(request.container, {})[request.key] = None
+        return True
+
+    def _forget(self, container: str) -> bool:
+        """Makes room by forgetting this container's request that was closed first."""
+        closed = self._closed.get(container, {})
+        key = next(iter(closed), None)
+        if key is None:
+            return False
+        del closed[key]
+        del self._requests[key]
+        self._number[container] -= 1
+        return True

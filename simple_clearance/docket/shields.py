@@ -1,0 +1,59 @@
+"""What is known of each container's shield: its version, its state, what it refused unasked.  Pure."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable
+
+    from ..base.happenings import Event
+    from ..base.moment import Now
+    from .verdict import Outcome
+
+FLOOR_SINCE = 15
+"""Bundle version from which on private ranges are refused above every allow."""
+
+
+class Shields:
+    """The shields of all containers.  `unheard` counts what is not asked, by container and kind."""
+
+    def __init__(self, tell: Callable[..., None]) -> None:
+        self.versions: dict[str, int | None] = {}
+        self.unheard: dict[tuple[str, str], int] = {}
+        self._tell = tell
+        self._states: dict[str, str] = {}
+        self._changed: dict[str, float] = {}
+
+    def floor(self, container: str) -> bool | None:
+        """Whether this shield keeps private ranges shut; None when its version is unknown."""
+        version = self.versions.get(container)
+        return None if version is None else version >= FLOOR_SINCE
+
+    def state(self, container: str, state: str, now: Now) -> None:
+        """The shield was seen to go to `state`: up, down, disengaged or quarantine."""
+        if self._states.get(container, "up") != state:
+            self._tell("shield", container=container, state=state)
+        self._states[container] = state
+        self._changed[container] = now.mono
+
+    def why(self, container: str, outcome: Outcome) -> None:
+        """Completes the reason why an allow failed, where the command's own words went to the journal."""
+        if outcome.reason == "exit" and self._states.get(container) == "quarantine":
+            outcome.reason = "quarantine"
+
+    def blocked(self, container: str, event: Event, now: Now) -> None:
+        """A packet was blocked by default, which only a shield that is up does."""
+        if not event.private and self._states.get(container) in ("down", "disengaged"):
+            self._packets_tell(container, "up", event, now)
+
+    def count(self, container: str, event: Event, now: Now) -> None:
+        """Counted and visible, but not asked: denied, multicast, or let by while the shield is down."""
+        key = (container, event.kind)
+        self.unheard[key] = self.unheard.get(key, 0) + event.count
+        if event.kind == "bypass" and self._states.get(container, "up") in ("up", "quarantine"):
+            self._packets_tell(container, "down", event, now)
+
+    def _packets_tell(self, container: str, state: str, event: Event, now: Now) -> None:
+        """Those from before the last change may be told after it: they tell nothing."""
+        if now.mono - self._changed.get(container, -event.late) >= event.late:
+            self.state(container, state, now)

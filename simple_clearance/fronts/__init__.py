@@ -1,0 +1,1 @@
+"""Who answers: a terminal, a script, nobody; and what is left behind."""

@@ -1,0 +1,148 @@
+"""What a session talks to: a terminal with a person, or nobody.
+
+A front gets every record of the docket, is refreshed once in each round, and answers through
+the docket.  `ended` says that it wants the session to stop.
+"""
+
+from __future__ import annotations
+
+from ..prompt import layout, notices
+from ..prompt.painter import Painter
+from ..prompt.prompt import Prompt
+from ..system import clocks, terminal
+from ..system.loop import READ, WRITE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Mapping, Protocol, Sequence
+
+    from ..base.happenings import Watching
+    from ..base.moment import Now
+    from ..docket.docket import Docket
+    from ..system.loop import Loop
+
+    class Front(Protocol):
+        """What every front does."""
+
+        failed: str
+
+        @property
+        def ended(self) -> str: ...
+        @property
+        def asks(self) -> bool: ...
+        @property
+        def busy(self) -> bool: ...
+        def greet(self, watched: Sequence[Watching]) -> None: ...
+        def tell(self, lines: list[str]) -> None: ...
+        def record(self, record: dict[str, Any], now: Now) -> None: ...
+        def refresh(self, now: Now) -> None: ...
+        def resize(self) -> None: ...
+        def suspend(self) -> None: ...
+        def resume(self) -> None: ...
+        def close(self) -> None: ...
+        def summary(self, summary: dict[str, Any], commands: list[str]) -> None: ...
+
+
+class TerminalFront:
+    """The prompt on a terminal.  `ended` becomes `quit` or `hangup`."""
+
+    def __init__(
+        self,
+        term: terminal.Terminal,
+        loop: Loop,
+        docket: Docket,
+        environ: Mapping[str, str],
+        *,
+        shield: str,
+        bell: bool,
+    ) -> None:
+        self.ended = ""
+        self.failed = ""
+        self.busy = False
+        self.asks = True
+        self._term = term
+        self._loop = loop
+        width, height = term.size()
+        painter = Painter(width, height, dumb=terminal.is_dumb(environ), colour=terminal.has_colour(environ))
+        self.prompt = Prompt(docket, painter, clocks.clock, shield=shield, bell=bell)
+        loop.add(term.fd, self._ready)
+        loop.deadlines.append(self.prompt.deadline)
+
+    def greet(self, watched: Sequence[Watching]) -> None:
+        """Says what is watched, and what was missed before."""
+        width = self.prompt.painter.width - 1
+        lines = notices.greetings(watched, width)
+        hint = "? keys   q stop"
+        first = layout.columns(lines[0], hint, width)
+        self.tell([first, *lines[1:], *([] if first.endswith(hint) else ["  " + hint])])
+
+    def record(self, record: dict[str, Any], now: Now) -> None:
+        self.prompt.record(record, now)
+
+    def refresh(self, now: Now) -> None:
+        """Paints what there is to paint, and lets the keys count once it has gone out."""
+        self.prompt.tick(now)
+        self.prompt.refresh(now)
+        if self.prompt.quit:
+            self.ended = "quit"
+        self._write()
+
+    def tell(self, lines: list[str]) -> None:
+        self.prompt.say(lines)
+        self._write()
+
+    def resize(self) -> None:
+        self.prompt.resize(*self._term.size())
+
+    def suspend(self) -> None:
+        """Gives the terminal back as it was."""
+        self.prompt.leave_line()
+        self._write()
+        self._term.cooked()
+
+    def resume(self) -> None:
+        """Takes it again, and asks again."""
+        unread = self._term.read()  # before it is dropped
+        self._term.raw()
+        self.prompt.painter.resize(*self._term.size())
+        self.prompt.repaint(unread=bool(unread))
+
+    def close(self) -> None:
+        """The end of the conversation; the terminal itself is closed by its owner."""
+        if self.ended == "hangup":
+            return
+        self.prompt.end()
+        self._write()
+        self._loop.remove(self._term.fd)
+
+    def summary(self, summary: dict[str, Any], commands: list[str]) -> None:
+        if self.ended == "hangup":
+            return
+        width = self.prompt.painter.width - 1
+        lines = notices.summary_lines(summary, width)
+        if commands:
+            lines += ["the same again:", *("  " + command for command in commands)]
+        self.tell(lines)
+
+    def _ready(self, events: int, now: Now) -> None:
+        if events & ~WRITE:
+            data = self._term.read()
+            if data is None:
+                self.ended = "hangup"
+                self._loop.remove(self._term.fd)
+                return
+            if data:
+                # not the round's moment: others of this round may have taken long, and a key is to
+                # stand alone from when it was read
+                self.prompt.input(data, clocks.now(), self._loop.since)
+        self._write()
+
+    def _write(self) -> None:
+        data = self.prompt.output()
+        was_pending = self._term.pending
+        if not data and not was_pending:
+            return
+        if self._term.write(data):
+            self.prompt.written(clocks.now())
+        if self._term.pending != was_pending and self.ended != "hangup":
+            self._loop.add(self._term.fd, self._ready, READ | WRITE if self._term.pending else READ)

@@ -1,0 +1,231 @@
+"""The protocol for scripts: records as JSON lines out, answers as words in.  Pure.
+
+Owns what a line means, in both directions, and what a consumer that reads too slowly loses.
+The awkward fact: two programs that write to each other without reading can wait for each other
+for ever.  So answers are always taken, and what the other side does not read is dropped beyond
+a limit, counted and told: events only, never a verdict.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+from ..base import addresses
+from ..base.jsonlines import Lines
+from ..base.text import ELLIPSIS, printable
+from ..docket.requests import OPEN
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Sequence
+
+    from ..base.moment import Now
+    from ..docket.docket import Docket, Record
+    from ..docket.requests import Job, Request
+
+    Report = Callable[[str, str], None]
+
+PROTOCOL = 1
+
+KEPT = 4 << 20
+"""Bytes kept for a consumer that does not read; beyond it events are lost."""
+
+MOST = 16 << 20
+"""Bytes of verdicts that wait unread, hours of them, after which it is as good as gone."""
+
+ANSWER_LIMIT = 4096
+"""Bytes of one answer; the longest that can be right has 330."""
+
+TEXT_LIMIT = 2000
+"""Characters of any one text that goes out."""
+
+_ANSWER = re.compile(rb"[ \t]*(allow|deny|skip|mute)[ \t]+([!-~]{1,64})(?:[ \t]+([!-~]{1,253}))?[ \t]*\r?")
+EXPECTED = "expected: allow ID [NAME], deny ID, skip ID or mute ID"
+
+
+class BadAnswer(ValueError):
+    """A line that is no answer: the only error that `parse_answer` raises."""
+
+
+# Out
+
+
+def line(record: Record, ts: str) -> str:
+    """A record as one line of JSON: its type, its time, the rest; every text in it safe to print."""
+    fields = {"type": record["type"], "ts": ts}
+    for key, value in record.items():
+        if key != "type":
+            fields[key] = safe(value)
+    return json.dumps(fields, separators=(",", ":")) + "\n"
+
+
+def safe(value: Any) -> Any:
+    """`value` with every text in it made printable ASCII and bounded.
+
+    JSON's own escapes don't do: `jq -r` takes them off before it prints.
+    """
+    if isinstance(value, str):
+        return printable(value, TEXT_LIMIT)
+    if isinstance(value, dict):
+        return {printable(key, TEXT_LIMIT): safe(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [safe(inner) for inner in value]
+    return value
+
+
+def session(version: str, containers: Sequence[tuple[str, str, str, int | None]]) -> Record:
+    """The first record; a container is its name, its id or "", its source's kind, its shield's version."""
+    return {
+        "type": "session",
+        "protocol": PROTOCOL,
+        "version": version,
+        "containers": [
+            {"name": name, "id": full_id or None, "source": source, "shield": shield}
+            for name, full_id, source, shield in containers
+        ],
+    }
+
+
+def deciding(job: Job) -> Record:
+    """For the log, right before the command of `job` starts."""
+    return {
+        "type": "deciding",
+        "id": job.ids[0] if job.ids else None,
+        "ids": list(job.ids),
+        "container": job.container,
+        "action": job.action,
+        "target": job.target,
+        "by": job.by,
+        "rule": job.rule.text if job.rule else None,
+        "undo": job.undoes is not None,
+    }
+
+
+def summary(counts: dict[str, int], code: int, dry: int = 0) -> Record:
+    """The last record, from `Docket.summary`, the exit code and how many verdicts were only decided."""
+    keys = ("allowed", "denied", "skipped", "muted", "failed", "unknown", "open", "lost", "untold")
+    more = {"dry_run": dry} if dry else {}
+    return {"type": "summary", **{key: counts[key] for key in keys}, **more, "exit": code}
+
+
+def pending(docket: Docket, request: Request) -> Record:
+    """The `pending` record of a request as it is now."""
+    return {"type": "pending", **docket.facts(request)}
+
+
+class Outbox:
+    """Decides what still goes out to a consumer that reads too slowly.
+
+    `lost` counts the records that did not, until its user tells and resets it.  Whoever was not
+    told of a request hears nothing more of it either; when it is tried again and there is room,
+    it is told as if it were new, under its id.
+    """
+
+    def __init__(self, docket: Docket, limit: int = KEPT) -> None:
+        self.lost = 0
+        self._docket = docket
+        self._limit = limit
+        self._untold: dict[str, None] = {}
+
+    def admit(self, record: Record, backlog: int) -> Record | None:
+        """What to send for `record` while `backlog` bytes wait; None for nothing."""
+        kind = record["type"]
+        if kind in ("session", "verdict", "lost", "summary"):
+            return record
+        request_id = record.get("id", "")
+        untold = request_id in self._untold
+        if kind == "closed":
+            self._untold.pop(request_id, None)
+            return None if untold else record
+        if backlog >= self._limit:
+            self.lost += 1
+            if kind == "pending":
+                self._untold[request_id] = None
+            return None
+        request = self._docket.request(request_id) if untold else None
+        if request is None:
+            return record
+        del self._untold[request_id]
+        return pending(self._docket, request)
+
+    def has_room(self, backlog: int) -> bool:
+        """Whether it is worth telling what was lost: half of it has been read."""
+        return backlog < self._limit // 2
+
+
+# In
+
+
+def parse_answer(answer: bytes) -> tuple[str, str, str]:
+    """Action, request id and name (or "") of one line without its newline.  Raises only `BadAnswer`."""
+    found = _ANSWER.fullmatch(answer)
+    if found is None:
+        raise BadAnswer("not an answer; " + EXPECTED)
+    action, request_id, name = (word.decode("ascii") if word else "" for word in found.groups())
+    if name and action != "allow":
+        raise BadAnswer("%s takes no name; %s" % (action, EXPECTED))
+    return action, request_id, name
+
+
+def _shown(one: bytes) -> str:
+    """The beginning of a line, for whoever wrote it."""
+    shown = printable(one[:200])
+    return shown + ELLIPSIS if len(one) > 200 else shown
+
+
+class Answers:
+    """Applies the lines of a script to the docket.
+
+    Each line decides the open request that it cites, or it is told by `report(message, line)`
+    and changes nothing.
+    """
+
+    def __init__(self, docket: Docket, report: Report) -> None:
+        self._docket = docket
+        self._report = report
+        self._lines = Lines(ANSWER_LIMIT)
+
+    def feed(self, data: bytes, now: Now) -> None:
+        """Takes bytes as they come, in any pieces."""
+        dropped = self._lines.dropped
+        for one in self._lines.feed(data):
+            self._line(one, now)
+        for _ in range(self._lines.dropped - dropped):
+            self._report("a line of more than %d bytes; %s" % (ANSWER_LIMIT, EXPECTED), ELLIPSIS)
+
+    def finish(self) -> None:
+        """The end of input: half a line may be the beginning of another one, and decides nothing."""
+        half = self._lines.tail
+        self._lines.finish()
+        if half.strip(b" \t\r"):
+            self._report("the input ends within a line: it is not followed", _shown(half))
+
+    def _line(self, one: bytes, now: Now) -> None:
+        if not one.strip(b" \t\r"):
+            return
+        try:
+            action, request_id, name = parse_answer(one)
+        except BadAnswer as error:
+            problem = str(error)
+        else:
+            problem = self._decide(action, request_id, name, now)
+        if problem:
+            self._report(problem, _shown(one))
+
+    def _decide(self, action: str, request_id: str, name: str, now: Now) -> str:
+        """Answers a request; what is wrong with that, or ""."""
+        request = self._docket.request(request_id)
+        if request is None:
+            return "no request %s is open: it was never told, or is closed already" % request_id
+        if request.state != OPEN:
+            return "request %s is being decided already" % request_id
+        if name:
+            known: list[str] = [each.name for each in self._docket.names(request)]
+            if name not in known:
+                return "%s is no name of request %s" % (printable(name, 253), request_id)
+            if not addresses.is_target_name(name):
+                return "%s can be shown, but not be allowed as a name" % name
+        if not self._docket.answer(action, [request_id], now, "script", name=name):
+            return "request %s does not wait for an answer" % request_id
+        return ""

@@ -1,0 +1,1 @@
+"""Is another verdict program active?"""

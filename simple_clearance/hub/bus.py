@@ -1,0 +1,145 @@
+"""The socket under `dbus`: one connection to a message bus, asked who owns a few names.
+
+Owns that socket.  `owned` asks and waits, 0.2 ms as a rule; between the questions the socket
+polls readable only when one of the names changes hands.  Deadlines are monotonic seconds.
+
+The awkward fact: a bus that is gone and a bus that doesn't answer look alike to most programs.
+Here the first is "no bus", the second an error.
+"""
+
+from __future__ import annotations
+
+import _socket  # 2 ms less than socket, at each start
+import errno
+import select
+import struct
+import time
+
+from ..base.text import printable
+from ..formats import dbus
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable, Iterable
+
+    Trace = Callable[[str, bytes], None]  # direction ("bus >" or "bus <"), what went over the wire
+
+DEADLINE = 0.5  # seconds for a question, connecting included
+ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ECONNREFUSED)  # no socket, or nobody behind it
+
+
+class Bus:
+    """A connection to a message bus that tells which of `names` have an owner.
+
+    Any method but `close` may raise OSError or dbus.ProtocolError; then it is to be closed.
+    """
+
+    def __init__(self, connection: _socket.socket, names: Iterable[str], trace: Trace | None = None) -> None:
+        self._socket = connection
+        self._trace = trace
+        self._protocol = dbus.Connection()
+        self._owned = dict.fromkeys(names, False)
+        self._pending: dict[int, str] = {}  # serial -> the name asked about, empty for a match rule
+        for name in self._owned:
+            self._pending[self._protocol.watch_owner(name)] = ""
+
+    def __repr__(self) -> str:
+        return "<Bus %d: %r>" % (self.fileno(), self._owned)
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def owned(self, deadline: float) -> str:
+        """The first of the names that has an owner, asked now; an empty text when none has."""
+        for name in self._owned:
+            self._pending[self._protocol.call("NameHasOwner", name)] = name
+        while self._pending:
+            self._send(deadline)
+            self._wait(select.POLLIN, deadline)
+            self._receive()
+        return next((name for name, has_owner in self._owned.items() if has_owner), "")
+
+    def take_changes(self) -> bool:
+        """Read what is there, without waiting; whether a name changed hands."""
+        return self._receive()
+
+    def _send(self, deadline: float) -> None:
+        data = self._protocol.data_to_send()
+        if data and self._trace:
+            self._trace("bus >", data)
+        while data:
+            try:
+                data = data[self._socket.send(data, _socket.MSG_NOSIGNAL) :]
+            except BlockingIOError:
+                self._wait(select.POLLOUT, deadline)
+
+    def _receive(self) -> bool:
+        """Answers and signals count in the order in which the bus sent them."""
+        try:
+            data = self._socket.recv(dbus.LARGEST)
+        except BlockingIOError:
+            return False
+        if self._trace:
+            self._trace("bus <", data)
+        changed = False
+        for event in self._protocol.feed(data):
+            if isinstance(event, dbus.Failed):
+                raise dbus.ProtocolError("the bus answered %s %s" % (event.name, event.text))
+            if isinstance(event, dbus.OwnerChanged):
+                if event.name in self._owned:
+                    self._owned[event.name] = bool(event.new)
+                    changed = True
+            else:
+                name = self._pending.pop(event.serial, "")
+                if name:
+                    self._owned[name] = event.values == (True,)
+        return changed
+
+    def _wait(self, what: int, deadline: float) -> None:
+        poll = select.poll()
+        poll.register(self._socket, what)
+        left = deadline - time.monotonic()
+        if left <= 0 or not poll.poll(left * 1000):
+            raise OSError(errno.ETIMEDOUT, "no answer in %g s" % DEADLINE)
+
+
+def connect(addresses: list[bytes | str], deadline: float) -> _socket.socket | None:
+    """A connection, not blocking, to the first of `addresses` (see dbus.parse_addresses) that takes it.
+
+    None when there is no bus at any of them; OSError, or ProtocolError for a transport that
+    isn't spoken here, when there may be one all the same.
+    """
+    doubt: OSError | dbus.ProtocolError | None = None
+    for address in addresses:
+        if isinstance(address, str):
+            doubt = doubt or dbus.ProtocolError("an address of the kind %s" % address)
+            continue
+        connection = unix_socket()
+        try:
+            # Waits for a place in a full backlog, which connecting without blocking wouldn't.
+            connection.setblocking(True)
+            left = deadline - time.monotonic()
+            connection.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, _timeval(left))
+            connection.connect(address)
+            connection.setblocking(False)
+            return connection
+        except OSError as error:
+            connection.close()
+            if error.errno not in ABSENT:
+                shown = printable(address if address[0] else b"@" + address[1:])
+                doubt = doubt or OSError(error.errno, "connect to %s: %s" % (shown, error.strerror or error))
+    if doubt is not None:
+        raise doubt
+    return None
+
+
+def unix_socket() -> _socket.socket:
+    return _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK | _socket.SOCK_CLOEXEC)
+
+
+def _timeval(seconds: float) -> bytes:
+    microseconds = max(1, int(seconds * 1000000))  # 0 would be "for ever"
+    return struct.pack("ll", microseconds // 1000000, microseconds % 1000000)

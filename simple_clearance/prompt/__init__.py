@@ -1,0 +1,1 @@
+"""The screen: what is asked and told, and what a key does.  Pure."""

@@ -1,0 +1,271 @@
+"""The views of many: the list of what waits, allowing several at once, the history.  Pure."""
+
+from __future__ import annotations
+
+from ..base.text import count
+from ..docket.requests import OPEN
+from . import layout, questions
+from .groups import Group, groups
+from .view import EVERYWHERE, View
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..docket.requests import Answer, Request
+    from .view import Desk
+
+PAGE = 9
+
+
+class Listing(View):
+    """What waits, a page at a time; the marked ones are answered together.
+
+    Each row keeps its digit as long as the list stands; one that is answered meanwhile says so when
+    it is painted anew, is no longer counted and can't be marked.
+    """
+
+    working = EVERYWHERE + "123456789* \r\n"
+
+    def __init__(self, prompt: Desk) -> None:
+        super().__init__(prompt)
+        self._groups = groups(prompt.docket)
+        self._ids = [group.ids for group in self._groups]  # as they were: one asked again has a new one
+        self._chosen: list[int] = []
+        self._page = 0
+
+    @property
+    def deciding(self) -> str:
+        return "asm" if self._marked else ""
+
+    @property
+    def _waiting(self) -> list[int]:
+        return [index for index in range(len(self._groups)) if self._waits(index)]
+
+    @property
+    def _marked(self) -> list[int]:
+        return [index for index in self._chosen if self._waits(index)]
+
+    @property
+    def _size(self) -> int:
+        return max(1, min(PAGE, self.height - 4))
+
+    def lines(self) -> list[str]:
+        docket = self.prompt.docket
+        if self._page * self._size >= len(self._groups):
+            self._page = 0  # more fit on a page than before
+        waiting = self._waiting
+        first = self._page * self._size
+        shown = range(first, min(first + self._size, len(self._groups)))
+        several = len({group.lead.container for group in self._groups}) > 1
+        where = "" if several or not self._groups else " for " + self._groups[0].lead.container
+        hint = (
+            "a digit marks, * all, space: next page"
+            if len(self._groups) > self._size
+            else "a digit marks, * all"
+        )
+        lines = [layout.columns("%d waiting%s" % (len(waiting), where), hint if waiting else "", self.width)]
+        for index in shown:
+            group, digit = Group(self._groups[index].key, self._requests(index)), index - first + 1
+            if group.requests:
+                marked = index in self._chosen
+                lines.append(questions.list_row(docket, group, digit, marked, self.width, several))
+            else:
+                lines.append(questions.answered_row(self._groups[index], self.width))
+        more = sum(index >= first + len(shown) for index in waiting)
+        if more > 0:
+            lines.append("        ... %d more" % more)
+        if first == 0:
+            room = max(0, self.height - len(lines) - len(self.key_lines()))
+            unheard = questions.unheard_lines(docket, self.width)
+            lines.extend(unheard if len(unheard) <= room else [])
+        return lines
+
+    def key_lines(self) -> list[str]:
+        marked = len(self._marked)
+        if not self._waiting:
+            return ["l back"]
+        if not marked:
+            narrow = self.width < questions.NARROW
+            return ["1-9 * mark   Enter asks   l back" if narrow else "Enter asks the first   l back"]
+        if self.width < questions.NARROW:
+            line = "%d marked: a s m  Enter  l back" % marked
+            return [line if len(line) <= self.width else "%d: a s m  Enter  l" % marked]
+        return ["%d marked: a allow  s not now  m this session    Enter asks it   l back" % marked]
+
+    def press(self, key: str) -> None:
+        prompt = self.prompt
+        if key == "l":
+            prompt.back()
+        elif key.isdigit() or key in "* ":
+            self._mark(key)
+            prompt.show(self, True)
+        elif key in "\r\n":
+            for index in [*self._marked, *self._waiting][:1]:
+                prompt.prefer(self._requests(index)[0].id)
+            prompt.back()
+        elif key in "sm":
+            action, number = "skip" if key == "s" else "mute", 0
+            for requests in self._marked_groups():  # each is an answer of its own in the history
+                ids = [request.id for request in requests]
+                number += len(ids) if prompt.docket.answer(action, ids, prompt.now, "operator") else 0
+            if not number:
+                prompt.grumble(NOTHING_MARKED)
+                return
+            text = "s not now" if key == "s" else "m not in this session"
+            prompt.decided("  {} ({})".format(text, count(number, "request")))
+        elif key == "a":
+            self._allow()
+        else:
+            super().press(key)
+
+    def _mark(self, key: str) -> None:
+        first = self._page * self._size
+        if key == " ":
+            self._page = self._page + 1 if first + self._size < len(self._groups) else 0
+        elif key == "*":
+            every = self._waiting
+            self._chosen = [] if self._marked == every else every
+        elif int(key) <= min(self._size, len(self._groups) - first) and self._waits(first + int(key) - 1):
+            self._chosen = sorted(set(self._marked) ^ {first + int(key) - 1})
+
+    def _waits(self, index: int) -> bool:
+        """Whether anything of a row still waits."""
+        return any(self._is_open(request_id) for request_id in self._ids[index])
+
+    def _requests(self, index: int) -> list[Request]:
+        """What of a row still waits."""
+        held = [self.prompt.docket.request(request_id) for request_id in self._ids[index]]
+        return [request for request in held if request is not None and request.state == OPEN]
+
+    def _is_open(self, request_id: str) -> bool:
+        request = self.prompt.docket.request(request_id)
+        return request is not None and request.state == OPEN
+
+    def _marked_groups(self) -> list[list[Request]]:
+        """What still waits of each marked one."""
+        return [self._requests(index) for index in self._marked]
+
+    def _allow(self) -> None:
+        requests = [request for group in self._marked_groups() for request in group]
+        ids = list({(r.container, r.dest): r.id for r in reversed(requests) if not r.guarded}.values())[::-1]
+        guarded = len({r.dest for r in requests if r.guarded})
+        told = []
+        if guarded:
+            told.append(
+                "! {} left out: allow each by its own question".format(
+                    count(guarded, "private address is", "private addresses are")
+                )
+            )
+        answered = len(self._chosen) - len(self._marked)
+        if answered:
+            told.append("answered meanwhile and left out: %d of the marked" % answered)
+        if not ids:
+            self.prompt.grumble("; ".join(told) if guarded else NOTHING_MARKED)
+            return
+        self.prompt.show(Counting(self.prompt, told, ids), True)
+
+
+NOTHING_MARKED = "nothing marked waits any more"
+
+
+class Counting(View):
+    """Allowing many: the number of addresses is typed, then Enter."""
+
+    working = "0123456789\x7f\x08"
+
+    def __init__(self, prompt: Desk, told: list[str], ids: list[str]) -> None:
+        super().__init__(prompt)
+        self._requests = ids
+        self._told = told  # of what was marked and is not among them
+        self._typed = ""
+
+    @property
+    def deciding(self) -> str:
+        return "\r\n"
+
+    def lines(self) -> list[str]:
+        number = len(self._requests)
+        text = "a opens %s, every port of %s: type %d, then Enter" % (
+            count(number, "address", "addresses"), "it" if number == 1 else "each", number,
+        )  # fmt: skip
+        return [line for one in [*self._told, text] for line in layout.folded(one, self.width)]
+
+    def key_lines(self) -> list[str]:
+        return [f"  number: {self._typed}"]
+
+    def press(self, key: str) -> None:
+        prompt = self.prompt
+        if key in "\r\n":
+            self._confirm()
+            return
+        if key in "\x7f\x08":
+            self._typed = self._typed[:-1]
+        elif len(self._typed) < 6:
+            self._typed += key
+        prompt.painter.keys(self.key_lines())
+
+    def _confirm(self) -> None:
+        prompt, docket = self.prompt, self.prompt.docket
+        if self._typed != str(len(self._requests)):
+            prompt.painter.lines(layout.folded("not that number: nothing is allowed", self.width))
+            prompt.back()
+            return
+        ids = [i for i in self._requests if (r := docket.request(i)) is not None and r.state == OPEN]
+        allowed = [i for i in ids if docket.answer("allow", [i], prompt.now, "operator")]
+        prompt.decided("  a allow {} ...".format(count(len(allowed), "address", "addresses")))
+
+    def unknown(self, key: str) -> None:
+        self.prompt.painter.lines(["  no"])
+        self.prompt.back()
+
+
+class History(View):
+    """What was answered in this session, newest first."""
+
+    working = EVERYWHERE + "123456789 "
+
+    def __init__(self, prompt: Desk) -> None:
+        super().__init__(prompt)
+        self._answers: list[Answer] = list(reversed(prompt.docket.history))
+        self._page = 0
+
+    @property
+    def _size(self) -> int:
+        return max(1, min(PAGE, self.height - 4))
+
+    @property
+    def _shown(self) -> list[Answer]:
+        return self._answers[self._page * self._size :][: self._size]
+
+    def lines(self) -> list[str]:
+        if not self._answers:
+            return layout.folded("nothing was answered in this session", self.width, "", "  ")
+        if self._page * self._size >= len(self._answers):
+            self._page = 0  # more fit on a page than before
+        top = layout.columns("%d answered" % len(self._answers), "newest first, space: older", self.width)
+        return [top, *(
+            questions.history_row(answer, number + 1, self.width, self.prompt.clock)
+            for number, answer in enumerate(self._shown)
+        )]  # fmt: skip
+
+    def key_lines(self) -> list[str]:
+        return ["a digit asks that one again   h back" if self._answers else "h back"]
+
+    def press(self, key: str) -> None:
+        prompt = self.prompt
+        if key == "h":
+            prompt.back()
+        elif key == " ":
+            self._page = self._page + 1 if (self._page + 1) * self._size < len(self._answers) else 0
+            prompt.show(self, True)
+        elif key.isdigit():
+            shown = self._shown
+            request = (
+                prompt.docket.ask_again(shown[int(key) - 1], prompt.now) if int(key) <= len(shown) else None
+            )
+            if request is None:
+                prompt.grumble("that one can't be asked again")
+                return
+            prompt.prefer(request.id)
+            prompt.back()
+        else:
+            super().press(key)

@@ -1,0 +1,364 @@
+"""The operator's prompt: what stands on the screen, and what a key does to it.  Pure.
+
+One view is on the screen at a time; each says which keys decide, which merely work, and what
+a press does.  What is painted is frozen: a view holds the ids it was painted for, and what
+changes meanwhile is told below it or in the list.  Bytes to paint come out of `output`; the
+keys of a view count only after `written` has told that all of them have gone out.
+"""
+
+from __future__ import annotations
+
+from ..base import addresses
+from ..base.moment import Now
+from ..base.text import count, printable
+from . import layout, notices
+from .groups import groups
+from .keys import AFTER_CHANGE, AFTER_OWN_KEY, Keyboard, Press
+from .lists import History, Listing
+from .painter import Painter
+from .view import View
+from .views import Asking, Idle
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable
+
+    from ..docket.docket import Docket
+    from ..docket.requests import Job
+
+NOTICE_EVERY = 2.0
+"""Seconds between two batches of notices while a question stands."""
+NOTICE_LINES = 8
+"""Lines of one batch at most; what is beyond is counted."""
+OUTCOMES = 100
+"""Outcomes of verdicts that wait to be told; no flood of other notices takes their place."""
+ANSWERED, STOPPED = "answered meanwhile", "the container has stopped"
+
+
+class Prompt:
+    """What a session shows on a terminal of `width` by `height` characters, and takes from it."""
+
+    def __init__(
+        self,
+        docket: Docket,
+        painter: Painter,
+        clock: Callable[[float], str],
+        *,
+        shield: str = "terok-shield",
+        bell: bool = False,
+    ) -> None:
+        self.docket = docket
+        self.painter = painter
+        self.clock = clock
+        self.shield = shield
+        self.quit = False
+        self._bell = bell
+        self._keyboard = Keyboard()
+        self._ripe = 0.0  # when what was armed last has stood long enough
+        self._unreadable = ""  # deciding keys that don't count, since the screen is too small
+        self._view: View = Idle(self)
+        self._own_key = False
+        self._fresh = False  # the view has been painted, its keys are not armed yet
+        self._drained = True
+        self._notices: list[list[str]] = []
+        self._outcomes = 0  # how many of them, the first ones, tell what came of a verdict
+        self._unshown = 0
+        self._notice_at = -1e9
+        self._lost: dict[str, int] = {}
+        self._told_early = False
+        self._pending_job: Job | None = None
+        self._prefer = ""
+        self._vanished = ANSWERED  # why, when the question does
+        self.now = Now(0.0, 0.0)
+        self._arm(self.now.mono, False)
+        self._view_keys()
+
+    # The edge's side
+
+    def output(self) -> bytes:
+        """What is to be written now; call `written` when all of it has gone out."""
+        data = self.painter.take()
+        if data:
+            self._drained = False
+        return data
+
+    def written(self, now: Now) -> None:
+        """Everything painted so far has gone out whole."""
+        self._drained = True
+        if self._fresh:
+            self._fresh = False
+            self._arm(now.mono, self._own_key)
+            self._own_key = False
+
+    def deadline(self) -> float | None:
+        """When `tick` wants to be called next (monotonic), or None."""
+        times = [self._keyboard.deadline()]
+        if (self._notices or self._lost) and self._drained:
+            times.append(self._notice_at + NOTICE_EVERY)
+        return min((time for time in times if time is not None), default=None)
+
+    def input(self, data: bytes, now: Now, since: float | None = None) -> None:
+        """Bytes from the terminal, typed at `since` (monotonic) at the earliest."""
+        self.now = now
+        typed = now.mono if since is None else since
+        hurried = not self._fresh and typed >= self._ripe
+        for press in self._keyboard.feed(data, now.mono, since):
+            self._press(press, hurried)
+
+    def tick(self, now: Now) -> None:
+        self.now = now
+        press = self._keyboard.tick(now.mono)
+        if press is not None:
+            self._press(press)
+
+    def resize(self, width: int, height: int) -> None:
+        if (width, height) != (self.painter.width, self.painter.height):
+            self.painter.resize(width, height)
+            self._own_key = False
+            self._repaint()
+
+    def repaint(self, own_key: bool = False, unread: bool = False) -> None:
+        """Paints what stands anew, below: after Ctrl-L, or when the terminal was someone else's.
+
+        `unread` says that something was typed meanwhile, which counts for nothing.
+        """
+        self.painter.commit()
+        if unread:
+            text = "what was typed while this was stopped: ignored"
+            self.painter.lines(layout.folded(text, self.painter.width - 1))
+        self._own_key = own_key
+        self._repaint()
+
+    def leave_line(self) -> None:
+        """Ends the line that the cursor is on: others will write to the terminal."""
+        self.painter.commit()
+        self._keyboard.disarm()
+
+    def end(self) -> None:
+        """Nothing is asked any more."""
+        self.painter.erase()
+        self._leave()
+        while self._notices or self._lost:
+            self._tell(self.now)
+
+    def say(self, lines: list[str]) -> None:
+        """Tells something at once, in the place of the line of keys."""
+        if isinstance(self._view, Idle):
+            self.painter.commit()  # the line of a verdict that runs
+        elif self._view.is_readable() and not self.painter.fits(len(lines) + len(self._view.key_lines())):
+            self.painter.lines(lines)
+            self._own_key = False
+            self._repaint()
+            return
+        self.painter.lines(lines)
+        self._paint_keys()
+
+    def grumble(self, text: str) -> None:
+        """Says that a key did nothing; on a terminal that takes no output, nobody reads it."""
+        if self._drained:
+            self.say(layout.folded(text, self.painter.width - 1))
+
+    # Records
+
+    def record(self, record: dict[str, Any], now: Now) -> None:
+        """One record of the docket."""
+        kind, width = record["type"], self.painter.width - 1
+        if kind == "stopped" and self._view.vanished():
+            self._vanished = STOPPED
+        if kind == "lost":
+            self._lost[record["where"]] = self._lost.get(record["where"], 0) + record["count"]
+        elif kind == "verdict":
+            self._outcome(record, width)
+        elif kind != "pending" or record["floor"]:
+            lines = notices.notice_lines(record, width, self.clock(now.wall))
+            if lines:
+                self._notice(lines)
+
+    def where(self, container: str) -> str:
+        """What the line of an answer begins with: its container, where there are several."""
+        return printable(container, 30) + "  " if self.docket.several else "  "
+
+    def _outcome(self, record: dict[str, Any], width: int) -> None:
+        job, self._pending_job = self._pending_job, None
+        named = addresses.canonical(record["target"]) is None
+        lines = notices.verdict_lines(record, width, named, self.shield, self.where(record["container"]))
+        if named and record["action"] == "allow" and record["result"] == "applied":
+            requests = [self.docket.request(request_id) for request_id in record["elsewhere"]]
+            shut = [request.dest for request in requests if request is not None]
+            if shut:
+                lines.extend(notices.elsewhere_lines(list(dict.fromkeys(shut)), width))
+        same = job is not None and (job.action, job.target) == (record["action"], record["target"])
+        if same and isinstance(self._view, Idle):
+            self.painter.lines(lines)  # in the place of the line that said it had begun
+        else:
+            self._pending_job = None if same else job
+            if self._outcomes < OUTCOMES:
+                self._notices.insert(self._outcomes, lines)
+                self._outcomes += 1
+            else:
+                self._unshown += 1
+
+    def _notice(self, lines: list[str]) -> None:
+        notices = self._notices[self._outcomes :]
+        if sum(len(known) for known in notices) + len(lines) > 3 * NOTICE_LINES:
+            self._unshown += 1
+        elif lines not in notices:
+            self._notices.append(lines)
+
+    # The screen
+
+    def refresh(self, now: Now) -> None:
+        """Brings the screen up to date; call it once in each round, after records and input."""
+        self.now = now
+        if isinstance(self._view, Idle) and self.docket.first_waiting() is None:
+            self._own_key = False  # what is asked next comes by itself
+        if not self._drained:
+            return
+        if self._view.vanished():
+            text, self._vanished = f"{self._vanished}: no key needed", ANSWERED
+            self.painter.lines(layout.folded(text, self.painter.width - 1))
+            self._leave()
+            self._own_key = False
+        if now.mono - self._notice_at >= NOTICE_EVERY:
+            self._tell(now)
+        if isinstance(self._view, Idle):
+            self._ask_next(now)
+
+    def show(self, view: View, own_key: bool) -> None:
+        """Puts a view on the screen."""
+        if isinstance(self._view, Idle):
+            self.painter.commit()
+        self._view = view
+        self.docket.set_painted(view.ids, self.now)
+        self._own_key = self._own_key or own_key
+        self._told_early = False
+        self._repaint()
+
+    def back(self) -> None:
+        """The operator's own key ends a view: what waits is asked again."""
+        self.painter.erase()
+        self._leave()
+        self._own_key = True
+
+    def open_list(self) -> None:
+        """The operator's own key shows what waits."""
+        self.show(Listing(self), True)
+
+    def open_history(self) -> None:
+        """The operator's own key shows what was answered."""
+        self.show(History(self), True)
+
+    def prefer(self, request_id: str) -> None:
+        """Which request is asked next, when it still waits."""
+        self._prefer = request_id
+
+    def decided(self, line: str, job: Job | None = None) -> None:
+        """A key has decided: `line` says so in the place of the line of keys."""
+        self._leave()
+        self._own_key = True
+        indent = "  " if line.startswith(" ") else ""
+        self.painter.keys(layout.folded(line.strip(), self.painter.width - 1, indent))
+        if job is None:
+            self.painter.commit()
+        else:
+            self._pending_job = job
+
+    def _leave(self) -> None:
+        self._keyboard.disarm()
+        self._view = Idle(self)
+        self._view_keys()
+        self._fresh = False
+        self._arm(self.now.mono, True)  # its only key decides nothing, and asks back
+        self.docket.set_painted((), self.now)
+
+    def _ask_next(self, now: Now) -> None:
+        first = self.docket.first_waiting()
+        if first is None:
+            return
+        waiting = groups(self.docket)
+        place = 0
+        for index, group in enumerate(waiting):
+            if self._prefer in group.ids:
+                place = index
+                break
+        self._prefer = ""
+        text = "%d of %d" % (place + 1, len(waiting)) if len(waiting) > 1 else ""
+        if self._bell and not self._own_key:
+            self.painter.bell()
+        self.show(Asking(self, waiting[place], text), self._own_key)
+
+    def _repaint(self) -> None:
+        """Paints the view whole; its keys count after a while."""
+        self._keyboard.disarm()
+        self.painter.mark()
+        lines = self._view.lines()
+        if lines:
+            self.painter.lines(lines)
+        self._paint_keys()
+        self._view_keys()
+        self._fresh = not isinstance(self._view, Idle)
+        if not self._fresh:
+            self._arm(self.now.mono, False)  # there is nothing to be read first
+
+    def _paint_keys(self) -> None:
+        keys = self._view.key_lines()
+        if keys:
+            self.painter.keys(keys)
+
+    def _arm(self, mono: float, own_key: bool) -> None:
+        self._keyboard.arm(mono, own_key)
+        self._ripe = mono + (AFTER_OWN_KEY if own_key else AFTER_CHANGE)
+
+    def _view_keys(self) -> None:
+        self._unreadable = "" if self._view.is_readable() else self._view.deciding
+        self._keyboard.deciding = "" if self._unreadable else self._view.deciding
+        self._keyboard.working = self._view.working
+
+    def _tell(self, now: Now) -> None:
+        """Paints the notices that have gathered, as one batch."""
+        if not self._notices and not self._lost:
+            return
+        self._notice_at = now.mono
+        width, when = self.painter.width - 1, self.clock(now.wall)
+        texts: list[str] = []
+        for where, number in self._lost.items():
+            texts.extend(notices.lost_lines(number, where, width, when))
+        self._lost.clear()
+        shown = 0
+        for lines in self._notices:
+            if shown and len(texts) + len(lines) > NOTICE_LINES:
+                break
+            texts.extend(lines)
+            shown += 1
+        kept = self._notices[shown : self._outcomes]
+        left = len(self._notices) - shown - len(kept) + self._unshown
+        if left:
+            more = ".. and {} like these (l lists what waits)".format(count(left, "more notice"))
+            texts.extend(layout.folded(more, width))
+        self._notices, self._outcomes, self._unshown = kept, len(kept), 0
+        self.say(layout.refit(texts, width))
+
+    # Keys
+
+    def _press(self, press: Press, hurried: bool = False) -> None:
+        """`hurried` tells why a key came early: right after another, not before the view had stood."""
+        if press.fate in ("works", "decides"):
+            if press.key == "\x0c":
+                self.repaint(own_key=True)
+            else:
+                self._view.press(press.key)
+        elif press.fate == "unknown" and press.key in self._unreadable:
+            self.grumble("this window is too small to show what you would decide")
+        elif press.fate == "unknown":
+            self._view.unknown(press.key)
+        elif not self._told_early:
+            self._told_early = True
+            self.grumble(WHY_DROPPED["hurried" if hurried and press.fate == "early" else press.fate])
+
+
+WHY_DROPPED = {
+    "early": "a key came before this had stood for a moment: ignored",
+    "hurried": "a key came right after another: ignored, press it again",
+    "crowded": "more than one key at once: ignored",
+    "sequence": "an arrow or Alt key: ignored",
+}

@@ -1,0 +1,357 @@
+"""What the operator reads: a question, its details, the list, and what came of an answer.  Pure.
+
+Kernel truth comes first; text from outside stands behind a `|` and never at the start of a
+line; the keys come last.  Every function returns lines of printable ASCII no longer than
+`width`; none knows how they get to the screen.
+"""
+
+from __future__ import annotations
+
+from ..base import addresses
+from ..base.text import ELLIPSIS, clip_right, count, printable
+from .groups import target_name
+from .layout import columns, folded
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Sequence
+
+    from ..base.happenings import Name
+    from ..docket.docket import Docket
+    from ..docket.requests import Answer, Request
+    from .groups import Group
+
+    Clock = Callable[[float], str]
+
+NARROW = 60
+"""Columns below which a question takes a line more and says things shorter."""
+
+SHOWN_LABELS = 2
+"""Labels at the end of a name that a question shows whole where it is to be answered by name."""
+
+FLOOR_TEXT = "not asked: the shield keeps private ranges shut, whatever is allowed"
+
+
+def service_text(proto: int | None, port: int | None) -> str:
+    """`tcp 443 https`, `icmp`, `tcp, port unknown`."""
+    name = "protocol unknown" if proto is None else addresses.proto_name(proto)
+    if port is None:
+        return name + ", port unknown" if proto in addresses.WITH_PORTS else name
+    known = addresses.service(port, proto)
+    return "%s %d %s" % (name, port, known) if known else "%s %d" % (name, port)
+
+
+def tries_text(number: int, uid: int | None) -> str:
+    """`4 tries, uid 1000`."""
+    text = count(number, "try", "tries")
+    return text if uid is None else "%s, uid %d" % (text, uid)
+
+
+def head(facts: dict[str, Any], width: int, when: str, place: str = "") -> list[str]:
+    """The first line or two: container, address, what for; when, how often, by whom.
+
+    `facts` are those of a request (`Request.facts`).  What it is about is never cut.
+    """
+    service, tries = service_text(facts["proto"], facts["port"]), tries_text(facts["count"], facts["uid"])
+    when = f"{place}  {when}" if place else when
+    left, right = f"{facts['container']}  {facts['dest']}  {service}", f"{when}   {tries}"
+    if len(left) + 2 + len(right) <= width:
+        return [columns(left, right, width)]
+    container = clip_right(facts["container"], max(8, width - len(service) - len(tries) - 4))
+    top = f"{container}  {service}"
+    fits = len(top) + 2 + len(tries) <= width
+    lines = [columns(top, tries, width)] if fits else folded(top, width, "", "  ")
+    if len(facts["dest"]) + len(when) + 6 <= width:
+        lines.append(columns("  " + facts["dest"], when, width - 2))
+    else:
+        lines.extend(folded(facts["dest"], width))
+    if not fits:
+        lines.extend(folded(tries, width))
+    return lines
+
+
+def name_lines(docket: Docket, group: Group, width: int) -> list[str]:
+    """The name, where it came from, and what else hangs on it."""
+    request = group.lead
+    names, first = docket.names(request), docket.shown_name(request)
+    if first is None:
+        return ["  no name known"]
+    name = printable(first.name, width - 5)
+    more = []
+    if first.via:
+        more.append("via " + printable(first.via, min(60, max(8, width - 9))))
+    besides = more_names(names, 1)
+    if besides:
+        more = [f"and {besides} here: allowing opens all of them (i)"]
+    elif first.at:
+        more.append("looked up " + printable(first.at, 8))
+    others = len(group.dests) - 1
+    if others > 0:
+        more.append("{} of its addresses wait{} too".format("%d more" % others, "s" if others == 1 else ""))
+    line = "  | {}   {}".format(name, "; ".join(more) if len(more) > 2 or others > 0 else ", ".join(more))
+    if len(line) <= width:
+        return [line.rstrip()]
+    lines = ["  | " + name]
+    for text in more:
+        lines.extend(folded(text, width, "  | " if text.startswith("via ") else "    "))
+    return lines
+
+
+def more_names(names: Sequence[Name], shown: int) -> str:
+    """How many names there are beside the `shown` ones: no more than what is still known of them."""
+    number = max(0, len(names) - shown)
+    if names and names[-1].forgot:
+        return "at least " + count(number, "more name") if number else "maybe more names"
+    return count(number, "more name") if number else ""
+
+
+def shows_name(lines: Sequence[str], name: str, width: int) -> bool:
+    """Whether these lines of a question show a name, or at least its last labels whole."""
+    shown = printable(name, width - 5)
+    if shown != name and not shown[len(ELLIPSIS) :].endswith("." + ".".join(name.split(".")[-SHOWN_LABELS:])):
+        return False
+    return any(line == "  | " + shown or line.startswith(f"  | {shown}   ") for line in lines)
+
+
+def warning(docket: Docket, request: Request) -> str:
+    """What allowing a guarded address would open; "" for an ordinary one."""
+    special = addresses.special(request.dest)
+    if special is not None:
+        return special
+    if request.private:
+        return "a private address: allowing opens every port of that machine near you"
+    return ""
+
+
+def other_ports(group: Group) -> str:
+    """The other ports of the same address that wait, too."""
+    rest = [r for r in group.requests[1:] if r.dest == group.lead.dest]
+    if not rest:
+        return ""
+    shown = ", ".join(service_text(r.proto, r.port) for r in rest[:3])
+    return "also on this address: {}{}".format(
+        shown, " and %d more" % (len(rest) - 3) if len(rest) > 3 else ""
+    )
+
+
+FAILURES = {
+    "elsewhere": "asked as an address: this host resolves the name to others",
+    "timeout": "the last answer had no outcome in time: it may or may not be open",
+    "ended": "the last answer's command was ended: it may or may not be open",
+    "quarantine": "the last answer failed: the shield is in quarantine",
+    "not-running": "the last answer failed: the container does not run",
+}
+
+
+def question(
+    docket: Docket, group: Group, width: int, height: int, clock: Clock, place: str = ""
+) -> list[str]:
+    """A question without its line of keys; as many lines as `height` has room for, the first ones first."""
+    request = group.lead
+    lines = head(request.facts(), width, clock(request.first), place)
+    must, room = len(lines), height - len(key_line(False, False, width))
+    if must > room:  # what it is about goes before how often it was tried
+        tries = folded(tries_text(request.count, request.uid), width)
+        must -= len(tries) if lines[-len(tries) :] == tries else 0
+    warn = warning(docket, request)
+    if warn:
+        lines.extend(folded("! " + warn, width))
+    lines.extend(name_lines(docket, group, width) if docket.names(request) or not warn else [])
+    if request.failure:
+        lines.extend(
+            folded(
+                "! " + FAILURES.get(request.failure, "the last answer failed: it can be tried again"), width
+            )
+        )
+    ports = other_ports(group)
+    if ports:
+        lines.extend(folded(ports, width))
+    return lines[: max(must, room)]
+
+
+def key_line(guarded: bool, named: bool, width: int, hidden: bool = False) -> list[str]:
+    """The keys that count, in one line or two.
+
+    `named` says whether `A` does, `hidden` that it would in a larger window.
+    """
+    left = "allow: a, then y" if guarded else "allow: a address%s" % ("  A name" if named else "")
+    if width >= 75:
+        return [columns(left + "   no: s not now  m this session  d deny", "i l ? q", width)]
+    if width >= 37:
+        left += "  A: window too small" if hidden else ""
+        return [left, columns("no: s now  m session  d deny", "i l ? q", width)]
+    return ["a %ss m d  i l ? q" % ("A " if named else "")]
+
+
+def floor_lines(record: dict[str, Any], width: int, when: str) -> list[str]:
+    """A request under the floor: told, not asked."""
+    return [*head(record, width, when), *folded("! " + FLOOR_TEXT, width)]
+
+
+def details(docket: Docket, group: Group, width: int, clock: Clock, named: bool) -> list[str]:
+    """Everything known about one request; on a small screen its beginning is in the scrollback.
+
+    `named` says whether `A` is a key of the question.
+    """
+    request = group.lead
+    rows = [
+        ("container", request.container),
+        ("address", request.dest),
+        ("for", service_text(request.proto, request.port)),
+        ("tries", "%d, first %s, last %s" % (request.count, clock(request.first), clock(request.last))),
+        ("uid inside", "unknown" if request.uid is None else str(request.uid)),
+    ]
+    lines = [line for label, value in rows for line in folded(value, width, "  %-11s " % label, " " * 14)]
+    dossier = docket.dossier(request.container)
+    for key, value in sorted(dossier.items())[:4]:
+        lines.append("  | %-9s %s" % (printable(key, 9), printable(value, width - 16)))
+    for number, name in enumerate(docket.names(request)[:6]):
+        via = "  via " + printable(name.via, 40) if name.via else ""
+        text = "{}{}{}".format(
+            printable(name.name, max(8, width - 16) if number else 255),  # the first one whole
+            via,
+            "  at " + printable(name.at, 8) if name.at else "",
+        )
+        lines.extend(folded(text, width, "  | name      ", "  |           "))
+    more = more_names(docket.names(request), 6)
+    if more:
+        lines.append("    and " + more)
+    ports = other_ports(group)
+    if ports:
+        lines.extend(folded(ports, width))
+    if len(group.dests) > 1:
+        shown = ", ".join(group.dests[1:7])
+        lines.extend(
+            folded("its other addresses: {}{}".format(shown, ", .." if len(group.dests) > 7 else ""), width)
+        )
+    for text in consequences(docket, request, named):
+        lines.extend(folded(text, width, "  ", "    "))
+    return lines
+
+
+NAME_HIDDEN = "A is no key here: this window is too small to show the name and what A opens"
+
+
+def consequences(docket: Docket, request: Request, named: bool) -> list[str]:
+    """What each answer would do, in words that the shield keeps."""
+    texts = []
+    warn = warning(docket, request)
+    if warn:
+        texts.append("! " + warn)
+    names = docket.names(request)
+    forgot = names and names[-1].forgot
+    every = ", for all names on it, at least %d" if forgot else ", for all %d names on it"
+    texts.append(
+        "a opens every port of this address%s; recorded, for 30 minutes where the shield resolves live"
+        % (every % len(names) if more_names(names, 1) else "")
+    )
+    if named:
+        texts.append(
+            "A opens what this host resolves the name to, and later answers where the shield resolves live"
+        )
+    elif target_name(docket, request) and not request.guarded:
+        texts.append(NAME_HIDDEN)
+    old = docket.shields.floor(request.container) is False
+    texts.append(
+        "d is recorded by the shield%s"
+        % (
+            "; it does not bite where an allow set holds the address"
+            if old
+            else ", until the container restarts"
+        )
+    )
+    return texts
+
+
+HELP = (
+    ("a", "allow the address (every port of it)"),
+    ("A", "allow the name, where one is known: tells what that opens, then y"),
+    ("s", "not now: asked again if it is tried again after a minute"),
+    ("m", "not in this session"),
+    ("d", "deny the address"),
+    ("u", "undo the last verdict: tells what that does, then y"),
+    ("l h", "the list of what waits, the history of what was answered"),
+    ("i ?", "everything known about this one, these keys"),
+    ("q", "stop    Ctrl-C stop now    Ctrl-Z suspend    Ctrl-L paint anew"),
+)
+
+
+def help_lines(width: int) -> list[str]:
+    lines: list[str] = []
+    for key, text in HELP:
+        lines.extend(folded(text, width, "  %-4s " % key, "       "))
+    lines.extend(
+        folded("A key that decides counts only alone, once the question has stood for a moment.", width)
+    )
+    return lines
+
+
+# The list and the history
+
+
+def group_label(docket: Docket, group: Group, width: int) -> str:
+    name = docket.shown_name(group.lead)
+    label = name.name if name is not None and group.key[1] == name.name else group.lead.dest
+    return printable(label, max(8, width))
+
+
+def list_row(docket: Docket, group: Group, digit: int, marked: bool, width: int, several: bool) -> str:
+    lead = group.lead
+    port = "{} {}".format(
+        addresses.proto_name(lead.proto) if lead.proto is not None else "?",
+        "?" if lead.port is None else lead.port,
+    )
+    start = "  %s  %d  %s%-9s  %-13s %-9s  " % (
+        "x" if marked else " ",
+        digit,
+        "%-10s  " % clip_right(lead.container, 10) if several else "",
+        port
+        if len({(r.proto, r.port) for r in group.requests}) == 1
+        else "%d ports" % len({(r.proto, r.port) for r in group.requests}),
+        count(len(group.dests), "address", "addresses"),
+        count(group.tries, "try", "tries"),
+    )
+    if width - len(start) < 16:
+        where = clip_right(lead.container, 8) + " " if several else ""
+        start = "{} {} {}".format("x" if marked else " ", digit, where)
+    return start + group_label(docket, group, width - len(start))
+
+
+def answered_row(group: Group, width: int) -> str:
+    """A row of the list that no longer waits: its digit is not given to another."""
+    start = "     -  answered meanwhile  "
+    if width - len(start) < 16:
+        start = "  - "
+    return start + printable(group.key[1], max(8, width - len(start)))
+
+
+def unheard_lines(docket: Docket, width: int) -> list[str]:
+    """What was counted but is not asked."""
+    words = {
+        "denied": "denied before",
+        "multicast": "multicast and the like",
+        "bypass": "let through while the shield was down",
+    }
+    floors = sum(1 for request in docket.all_requests() if request.floor)
+    muted = sum(1 for request in docket.all_requests() if request.state == "muted")
+    counts = dict.fromkeys(words, 0)
+    for (_, kind), number in docket.shields.unheard.items():
+        counts[kind] += number
+    found = [f"{number} {words[kind]}" for kind, number in counts.items() if number]
+    if floors:
+        found.append("{} under the shield's floor".format(count(floors, "destination")))
+    if muted:
+        found.append("%d muted" % muted)
+    return folded("not asked: " + ", ".join(found), width) if found else []
+
+
+def history_row(answer: Answer, digit: int, width: int, clock: Clock) -> str:
+    how = "undone" if answer.undone else answer.result
+    start = "     %d  %s  %s  %s " % (
+        digit, clock(answer.wall), clip_right(answer.container, max(8, width - 44)), answer.action,
+    )  # fmt: skip
+    if width < NARROW:
+        where = clip_right(answer.container, 8) + " " if width >= 38 else ""
+        start = "%d %s%s " % (digit, where, answer.action)
+    end = "  " + how if how and width >= 38 else ""
+    return start + printable(answer.target, max(8, width - len(start) - len(end))) + end

@@ -1,0 +1,242 @@
+"""What stands on the screen, and the second thought before what can't be taken back lightly.  Pure.
+
+A view is painted once for the ids it holds.  `deciding` keys count only alone and after a
+while (`keys`), and where the whole view has room on the screen; `working` ones at any time;
+every other key changes nothing and says so.
+"""
+
+from __future__ import annotations
+
+from ..base import addresses
+from ..base.text import count, printable
+from ..docket.requests import OPEN
+from . import layout, notices, questions
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable, Protocol
+
+    from ..base.moment import Now
+    from ..docket.docket import Docket
+    from ..docket.requests import Job
+    from .painter import Painter
+
+    class Desk(Protocol):
+        """What a view needs of the prompt that shows it.  `quit`: whether the operator has asked to stop."""
+
+        docket: Docket
+        painter: Painter
+        clock: Callable[[float], str]
+        now: Now
+        quit: bool
+
+        def show(self, view: View, own_key: bool) -> None:
+            """That view next; `own_key` when the operator's key brings it up."""
+
+        def back(self) -> None:
+            """The next question, or none."""
+
+        def decided(self, line: str, job: Job | None = None) -> None:
+            """The view has decided something: `line` says what, `job` is the verdict it waits for."""
+
+        def grumble(self, text: str) -> None:
+            """Says why a key did nothing."""
+
+        def prefer(self, request_id: str) -> None:
+            """That request is asked next."""
+
+        def where(self, container: str) -> str:
+            """What a line about a container begins with."""
+
+        def open_list(self) -> None: ...
+        def open_history(self) -> None: ...
+
+
+EVERYWHERE = "lh?iq\x0c"
+
+
+class View:
+    """What stands on the screen: `lines` above, `key_lines` last."""
+
+    working = EVERYWHERE
+
+    @property
+    def deciding(self) -> str:
+        return ""
+
+    def __init__(self, prompt: Desk) -> None:
+        self.prompt = prompt
+        self.ids: tuple[str, ...] = ()
+
+    @property
+    def width(self) -> int:
+        return self.prompt.painter.width - 1
+
+    @property
+    def height(self) -> int:
+        """The lines that can be seen at once: with TERM=dumb the cursor's, the last, is empty."""
+        return self.prompt.painter.height - self.prompt.painter.dumb
+
+    def lines(self) -> list[str]:
+        return []
+
+    def key_lines(self) -> list[str]:
+        return []
+
+    def is_readable(self) -> bool:
+        """Whether the screen has room for all of it: else nobody can read what would be decided."""
+        painted = [*self.lines(), *self.key_lines()]
+        return len(painted) <= self.height and max(map(len, painted), default=0) <= self.width
+
+    def vanished(self) -> bool:
+        """Whether what is asked has been answered otherwise."""
+        return False
+
+    def press(self, key: str) -> None:
+        prompt = self.prompt
+        if key == "q":
+            self._quit()
+        elif key == "l":
+            prompt.open_list()
+        elif key == "h":
+            prompt.open_history()
+        elif key == "?":
+            prompt.painter.lines(questions.help_lines(self.width))
+            prompt.show(self, True)
+        elif key == "i":
+            self.inform()
+        elif key == "u":
+            self._undo()
+
+    def inform(self) -> None:
+        self.prompt.grumble("nothing is asked at the moment")
+
+    def unknown(self, key: str) -> None:
+        self.prompt.grumble(f"{key_name(key)} is no key here: ? shows the keys")
+
+    def _quit(self) -> None:
+        waiting = self.prompt.docket.open_count()
+        if not waiting:
+            self.prompt.quit = True
+            return
+        text = "{}: stopping leaves {} unanswered".format(
+            count(waiting, "request is open", "requests are open"),
+            "it" if waiting == 1 else "them",
+        )
+
+        def leave() -> None:
+            self.prompt.quit = True
+
+        self.prompt.show(Confirming(self.prompt, text, "q", "stop", "", leave, self.ids), True)
+
+    def _undo(self) -> None:
+        answer = self.prompt.docket.last_verdict()
+        if answer is None:
+            self.prompt.grumble("there is no verdict to undo")
+            return
+        undo = answer
+        action = "deny" if undo.action == "allow" else "allow"
+
+        def carry_out() -> None:
+            if not self.prompt.docket.undo(undo, "operator"):
+                self.prompt.grumble("not undone: %s has ended" % printable(undo.container, 30))
+                self.prompt.back()
+                return
+            job = self.prompt.docket.jobs(undo.container)[-1]
+            where = self.prompt.where(undo.container)
+            text = notices.job_text(
+                action, undo.target, "operator", undo.named, True, room=self.width - len(where)
+            )
+            self.prompt.decided(f"{where}{text} ...", job)
+
+        when, why = self.prompt.clock(undo.wall), UNDO[undo.action, undo.named]
+        of = f" for {printable(undo.container, 30)}" if self.prompt.docket.several else ""
+        room = min(60, self.width - len(f"  u undoes `{undo.action} `"))
+        shown = printable(undo.target, room if undo.named else 60)
+        done = f"{undo.action} {shown}" if room > 8 else undo.action
+        text = f"u undoes `{done}`{of} of {when}: {why}"
+        self.prompt.show(Confirming(self.prompt, text, "y", action, undo.target, carry_out, self.ids), True)
+
+
+UNDO = {
+    (
+        "allow",
+        False,
+    ): "there is no neutral un-allow, so the address is denied; connections that stand are not cut",
+    ("allow", True): "every address the host resolves now is denied and the name answers NXDOMAIN; "
+    "what opened live since then stays open until it expires",
+    ("deny", False): "the address is allowed, which opens what was merely blocked before",
+    ("deny", True): "the name is allowed, which opens what was merely blocked before",
+}
+
+
+def key_name(key: str) -> str:
+    names = {"\r": "Enter", "\n": "Enter", " ": "space", "\t": "Tab", "\x7f": "Backspace", "\x04": "Ctrl-D"}
+    if key in names:
+        return names[key]
+    return "Ctrl-" + chr(ord(key) + 64) if len(key) == 1 and ord(key) < 32 else printable(key)
+
+
+class Confirming(View):
+    """A second thought: one key does it, any other is a no."""
+
+    def __init__(
+        self,
+        prompt: Desk,
+        text: str,
+        key: str,
+        verb: str,
+        target: str,
+        action: Callable[[], None],
+        ids: tuple[str, ...],
+    ) -> None:
+        super().__init__(prompt)
+        self.ids = ids
+        self.working = "".join(other for other in EVERYWHERE if other != key)
+        self._key = key
+        self._text = text
+        self._verb = verb
+        self._target = printable(target)
+        self._action = action
+
+    @property
+    def deciding(self) -> str:
+        return self._key
+
+    @property
+    def _does(self) -> str:
+        return f"{self._key} {self._verb} {self._target}".rstrip()
+
+    def is_readable(self) -> bool:
+        return self._key == "q" or super().is_readable()  # in no window should one be unable to stop
+
+    def lines(self) -> list[str]:
+        """What it is about is never cut: where the line of keys has no room for it, it stands above."""
+        lines = layout.folded(self._text, self.width)
+        if len(self._does) > self.width:
+            start = "    " if addresses.canonical(self._target) else "  | "
+            lines += layout.folded(self._target, self.width, start, start)
+        return lines
+
+    def key_lines(self) -> list[str]:
+        does, other = self._does, "any other key: no"
+        if len(does) > self.width:
+            does = f"{self._key} {self._verb} it"
+        one = f"{does}   {other}"
+        return [one] if len(one) <= self.width else [does, other]
+
+    def vanished(self) -> bool:
+        request = self.prompt.docket.request(self.ids[0]) if self.ids else None
+        return bool(self.ids) and (request is None or request.state != OPEN)
+
+    def press(self, key: str) -> None:
+        if key == self._key:
+            self._action()
+        else:
+            self.unknown(key)
+
+    def unknown(self, key: str) -> None:
+        if self.ids:
+            self.prompt.prefer(self.ids[0])
+        self.prompt.painter.lines(["  no"])
+        self.prompt.back()

@@ -1,0 +1,133 @@
+"""The views of one question, and of none.  Pure."""
+
+from __future__ import annotations
+
+from ..base.text import count
+from ..docket.requests import OPEN
+from . import notices, questions
+from .groups import Group, target_name
+from .view import Confirming, View, key_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .view import Desk
+
+
+class Idle(View):
+    """Nothing is asked."""
+
+    @property
+    def deciding(self) -> str:
+        return "u"
+
+    def unknown(self, key: str) -> None:
+        self.prompt.grumble(f"nothing is asked: {key_name(key)} does nothing (? keys, q stop)")
+
+
+class Asking(View):
+    """One question, about one group."""
+
+    def __init__(self, prompt: Desk, group: Group, place: str) -> None:
+        super().__init__(prompt)
+        self.group = group
+        self.ids = group.ids
+        self.guarded = group.lead.guarded
+        self._painted_for = (0, 0)
+        self._place = place
+        self._fit()
+
+    @property
+    def deciding(self) -> str:
+        return "asmduA" if self.named else "asmdu"
+
+    def lines(self) -> list[str]:
+        self._fit()
+        return self._lines
+
+    def key_lines(self) -> list[str]:
+        self._fit()
+        return self._keys
+
+    def _fit(self) -> None:
+        """A new size, or being painted anew after the list, may show the present counts."""
+        if self._painted_for != (self.width, self.height):
+            self._painted_for = (self.width, self.height)
+            docket = self.prompt.docket
+            self.name = "" if self.guarded else target_name(docket, self.group.lead)
+            self._lines = questions.question(
+                docket, self.group, self.width, self.height, self.prompt.clock, self._place
+            )
+            # not where the name would be heard of only in the second thought, or not even there
+            shown = self.name != "" and questions.shows_name(self._lines, self.name, self.width)
+            self.named = shown and self._by_name().is_readable()
+            hidden = self.name != "" and not self.named
+            self._keys = questions.key_line(self.guarded, self.named, self.width, hidden)
+
+    def vanished(self) -> bool:
+        return not self._waits(self.ids[0])
+
+    def inform(self) -> None:
+        """Its question is painted anew below, with what is known now: the two say the same."""
+        prompt, self._painted_for = self.prompt, (0, 0)
+        self._fit()
+        known = questions.details(prompt.docket, self.group, self.width, prompt.clock, self.named)
+        prompt.painter.lines(known)
+        prompt.show(self, True)
+
+    def press(self, key: str) -> None:
+        prompt, lead = self.prompt, self.group.lead
+        if key == "a" and self.guarded:
+            text = "! " + questions.warning(prompt.docket, lead)
+            prompt.show(Confirming(prompt, text, "y", "allow", lead.dest, self._allow, self.ids), True)
+        elif key == "a":
+            self._verdict("allow", "")
+        elif key == "d":
+            self._verdict("deny", "")
+        elif key == "A":
+            prompt.show(self._by_name(), True)
+        elif key in "sm":
+            action = "skip" if key == "s" else "mute"
+            ids = [request_id for request_id in self.ids if self._waits(request_id)]
+            if not prompt.docket.answer(action, ids, prompt.now, "operator"):
+                return  # it has just been answered otherwise, and is about to vanish
+            text = "s not now" if key == "s" else "m not in this session"
+            prompt.decided(
+                "  {}{}".format(text, " ({})".format(count(len(ids), "request")) if len(ids) > 1 else "")
+            )
+        else:
+            super().press(key)
+
+    def unknown(self, key: str) -> None:
+        if key == "A" and self.name:
+            self.prompt.grumble(questions.NAME_HIDDEN)
+        else:
+            super().unknown(key)
+
+    def _by_name(self) -> Confirming:
+        """The second thought about allowing the name that is painted."""
+        text = (
+            "A opens what this host resolves the name to now, every port; "
+            "where the shield resolves live, also whatever it and its subdomains answer from now on"
+        )
+        name = self.name
+        return Confirming(
+            self.prompt, text, "y", "allow", name, lambda: self._verdict("allow", name), self.ids
+        )
+
+    def _waits(self, request_id: str) -> bool:
+        request = self.prompt.docket.request(request_id)
+        return request is not None and request.state == OPEN
+
+    def _allow(self) -> None:
+        self._verdict("allow", "")
+
+    def _verdict(self, action: str, name: str) -> None:
+        prompt, asked = self.prompt, self.ids[0]
+        ids = [request_id for request_id in self.ids if self._waits(request_id)] if name else [asked]
+        if not prompt.docket.answer(action, ids, prompt.now, "operator", name=name):
+            return
+        jobs = prompt.docket.jobs(self.group.lead.container)
+        job = next(job for job in jobs if asked in job.ids and job.state != "late")
+        where = prompt.where(job.container)
+        text = notices.job_text(action, job.target, "operator", job.named, room=self.width - len(where))
+        prompt.decided(f"{where}{text} ...", job)

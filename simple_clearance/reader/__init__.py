@@ -1,0 +1,1 @@
+"""The other process: it listens to the packet log of one container."""

@@ -1,0 +1,238 @@
+"""The reader's role: a process inside the container's network namespace that tells what is logged.
+
+Owns the netlink socket, its own stdout and the three descriptors whose hang-up ends it: stdin,
+the parent, the container.  What the bytes mean is in `nflog`, what is told of them in `tally`.
+
+The awkward facts: the kernel keeps little for us and drops the rest, so this process waits for
+nobody: stdout is written without blocking, what doesn't fit waits in a bounded backlog, and
+what doesn't fit there is counted and told.  And once it has entered the container it trusts
+nothing there, so it gives up everything but its open descriptors before the first packet.
+"""
+
+from __future__ import annotations
+
+# `signal` and `socket` would do, for 9 ms of enum at each start; these are what they wrap.
+import _signal
+import _socket
+import os
+import select
+import sys
+import time
+
+from ..base import addresses, timestamps
+from ..base.errors import INCOMPLETE, OK, Refused
+from ..system.output import Output
+from ..system.pidfd import pidfd_open
+from . import confinement
+from .packetlog import PacketLog
+from .tally import Tally
+
+ROUND = 16  # datagrams read before stdout and the others get their turn
+PIPE = 1 << 20  # bytes of stdout, if it is a pipe; a busy user gets less
+BACKLOG = 4 << 20  # bytes of lines kept for a stdout that is not read; half of it for what is blocked alone
+CHUNK = 1 << 16  # bytes of lines gathered before they are written in a flood
+PATIENCE = 0.25  # seconds between two tellings of repeats and losses
+TICK = 20  # milliseconds that the kernel may still hold back the container's last packets
+LINGER = 1.0  # seconds given to stdout when the container has ended
+KEPT = 1 << 20  # bytes of a block of memory that is kept for the next one
+
+
+class _Terminated(BaseException):
+    """SIGTERM, or Ctrl-C where it is run by hand."""
+
+
+def main(
+    state_dir: str,
+    container: str,
+    netns_path: str,
+    pidfd: int | None = None,
+    dossier: dict[str, str] | None = None,
+) -> int:
+    """Tell on stdout what is logged for `container` until it ends or nobody listens; the exit code.
+
+    `netns_path` names its network namespace, `pidfd` is an open descriptor of its first process,
+    if there is one, and `dossier` are labels that each line carries.  `state_dir` is part of the
+    role's calling convention and not needed here.
+    """
+    try:
+        return _run(container, netns_path, pidfd, dossier)
+    except Refused as refusal:
+        lines = ["simple-clearance: " + refusal.message] + ["hint: " + hint for hint in refusal.hints]
+        sys.stderr.write("\n".join(lines) + "\n")
+        return refusal.code
+    except (KeyboardInterrupt, _Terminated):
+        return OK
+
+
+def _run(container: str, netns_path: str, pidfd: int | None, dossier: dict[str, str] | None) -> int:
+    _signal.signal(_signal.SIGTERM, _terminate)
+    _fill_standard_descriptors()
+    parent = _parent()
+    namespace = _inherited(netns_path)
+    namespace = confinement.open_path(netns_path) if namespace < 0 else namespace
+    confinement.enter(namespace)
+    os.close(namespace)
+    log = PacketLog()
+    output = Output()
+    output.widen(PIPE)
+    tally = Tally(container, dossier or {}, _spelled, _stamp)
+    confinement.drop_privileges()
+    _keep_memory()
+    output.put(tally.started())
+    return _Loop(log, output, tally, parent, pidfd).run()
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise _Terminated
+
+
+def _fill_standard_descriptors() -> None:
+    """Nothing of ours may become 0, 1 or 2 because the caller closed them."""
+    fd = os.open(os.devnull, os.O_RDWR)
+    while fd <= 2:
+        fd = os.open(os.devnull, os.O_RDWR)
+    os.close(fd)
+
+
+def _keep_memory() -> None:
+    """Teaches malloc not to return each datagram's memory to the kernel.
+
+    glibc maps every block of 128 KiB or more anew, at 2 us a page, until one has been freed: from
+    then on it keeps what is not larger (mallopt(3), M_MMAP_THRESHOLD): a tenth of the CPU of a
+    flood to many.  This one is never touched.
+    """
+    bytes(KEPT)
+
+
+def _inherited(path: str) -> int:
+    """The descriptor that `path` stands for, to be used and closed itself; -1 for any other path."""
+    folder, _, number = path.rpartition("/")
+    return int(number) if folder == "/proc/self/fd" and number.isdigit() and int(number) > 2 else -1
+
+
+def _parent() -> int | None:
+    """A pidfd of our parent, None where it lives outside our view; Terminated when it has just ended."""
+    pid = os.getppid()
+    if pid == 0:
+        return None
+    try:
+        descriptor = pidfd_open(pid)
+    except OSError:
+        raise _Terminated from None
+    if os.getppid() != pid:
+        raise _Terminated
+    return descriptor
+
+
+def _stamp(wall: float) -> str:
+    return timestamps.stamp(wall)[:-1] + "+00:00"  # the spelling of terok-shield's own reader
+
+
+def _spelled(dest: bytes) -> str:
+    if len(dest) == 4:
+        return _socket.inet_ntoa(dest)
+    spelled = _socket.inet_ntop(_socket.AF_INET6, dest)
+    return addresses.unpacked(dest) if "." in spelled else spelled
+
+
+class _Loop:
+    """Waits, without a tick, for packets and for the four ends: container, parent, stdin, stdout."""
+
+    def __init__(
+        self, log: PacketLog, output: Output, tally: Tally, parent: int | None, container: int | None
+    ) -> None:
+        self._log, self._output, self._tally = log, output, tally
+        self._container = container
+        self._due = 0.0  # when repeats and losses may be told next
+        self._asked = 0
+        self._poll = select.poll()
+        self._poll.register(log.fileno(), select.POLLIN)
+        self._poll.register(output.fd, 0)
+        self._poll.register(0, select.POLLRDHUP)  # never read: a pipe says POLLHUP, a socket this
+        self._enders = {0, output.fd}
+        for fd in (parent, container):
+            if fd is not None:
+                self._poll.register(fd, select.POLLIN)
+                self._enders.add(fd)
+
+    def run(self) -> int:
+        output = self._output
+        self._take()  # what came while we were binding is not announced again
+        while True:
+            self._tell_counts()
+            output.flush()
+            if output.gone:
+                return _stdout_gone(output.failed)
+            self._ask_for_room()
+            ready = dict(self._poll.poll(self._patience()))
+            if self._log.fileno() in ready:
+                self._take()
+            if self._container in ready:
+                return self._last_words()
+            if any(ready.get(fd, 0) & ~select.POLLOUT for fd in self._enders):
+                output.flush()
+                return OK
+
+    def _take(self) -> None:
+        """What is in the socket by now, up to a round: a flood must not keep us from the ends."""
+        output, tally = self._output, self._tally
+        for _ in range(ROUND):
+            batch = self._log.receive()
+            if batch is None:
+                return
+            waiting = output.backlog
+            lines = tally.take(batch, time.time(), waiting < BACKLOG, waiting < BACKLOG // 2)
+            if lines:
+                output.put(lines)
+            tally.untold += batch.broken
+            if output.backlog >= CHUNK:
+                output.flush()
+
+    @property
+    def _counts(self) -> bool:
+        return self._log.lossy or self._tally.repeated or self._tally.untold > 0
+
+    def _patience(self) -> float | None:
+        """Milliseconds until there is something to tell by ourselves."""
+        if not self._counts or self._output.backlog >= BACKLOG // 2:
+            return None
+        return max(0.0, self._due - time.monotonic()) * 1000
+
+    def _tell_counts(self, now: bool = False) -> None:
+        if not now and (
+            not self._counts or self._output.backlog >= BACKLOG // 2 or time.monotonic() < self._due
+        ):
+            return
+        self._due = time.monotonic() + PATIENCE
+        missing, self._tally.untold, untold = self._log.take_missing(), 0, self._tally.untold
+        if missing:
+            self._output.put(self._tally.lost(missing, "kernel"))
+        if untold:
+            self._output.put(self._tally.lost(untold, "reader"))
+        for lines in self._tally.repeats(time.time()):
+            self._output.put(lines)
+            if self._output.backlog >= BACKLOG // 2 and not now:
+                break
+
+    def _ask_for_room(self) -> None:
+        wanted = select.POLLOUT if self._output.backlog else 0
+        if wanted != self._asked:
+            self._poll.modify(self._output.fd, wanted)
+            self._asked = wanted
+
+    def _last_words(self) -> int:
+        last = select.poll()
+        last.register(self._log.fileno(), select.POLLIN)
+        last.poll(TICK)
+        self._take()
+        self._tell_counts(now=True)
+        self._output.put(self._tally.exited("poststop"))
+        self._output.linger(LINGER)
+        return OK
+
+
+def _stdout_gone(problem: OSError | None) -> int:
+    if problem is None:
+        return OK
+    sys.stderr.write(f"simple-clearance: write events: {problem.strerror}\n")
+    return INCOMPLETE

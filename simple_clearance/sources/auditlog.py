@@ -1,0 +1,88 @@
+"""The shield's audit log, followed: the shield's state, and what its bridge reader saw blocked.
+
+Owns the followed `audit.jsonl`.  The awkward fact: a container's start puts the shield up again
+and writes no line, so a state from before that start counts for nothing.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ..base import jsonlines, timestamps
+from ..base.happenings import Event
+from ..base.jsonlines import BadLine, Lines
+from ..formats import auditline
+from ..system.follow import Follower
+
+TAIL = 64 * 1024
+CHUNKS = 64
+"""Reads in one round, of 64 KiB each: a day's log.  What is beyond is read at the next change."""
+
+
+class ShieldLog:
+    """Follows `path`; `started_at` is the container's start as podman tells it (RFC 3339), or "".
+
+    `bad_lines` counts what came since the start and meant nothing, `fault` is why the first did.
+    """
+
+    def __init__(self, path: str, started_at: str = "") -> None:
+        self._follower = Follower(path, tail=TAIL)
+        self._lines = Lines()
+        self._renewals = 0
+        self._started_at = started_at
+        self.bad_lines = 0
+        self.fault = ""
+
+    def history(self) -> tuple[str, int]:
+        """At the start: the shield's state ("" when the log doesn't tell), and how many were blocked before.
+
+        Both since the container's start, as far as the log's end goes back.
+        """
+        state, blocked = "up" if os.access(self._follower.path, os.R_OK) else "", 0
+        data = self._follower.read(TAIL)
+        if self._follower.started_at:
+            data = data.partition(b"\n")[2]  # the first line is cut
+        for message in self._parse(data):
+            if timestamps.is_before(message.ts, self._started_at):
+                continue
+            if isinstance(message, auditline.ShieldState):
+                state = message.state
+            else:
+                blocked += 1
+        self.bad_lines, self.fault = 0, ""
+        return state, blocked
+
+    def read(self) -> list[Event | auditline.ShieldState]:
+        """What has come since."""
+        found: list[Event | auditline.ShieldState] = []
+        for _ in range(CHUNKS):
+            data = self._follower.read()
+            if self._renewals != self._follower.renewals:
+                self._renewals = self._follower.renewals
+                self._lines.finish()  # whatever was half written then
+            if not data:
+                break
+            found += self._parse(data)
+        return found
+
+    def close(self) -> None:
+        self._follower.close()
+
+    def _parse(self, data: bytes) -> list[Event | auditline.ShieldState]:
+        found = []
+        dropped = self._lines.dropped
+        for line in self._lines.feed(data):
+            try:
+                message = auditline.parse(line) if line.strip() else None
+            except BadLine as error:
+                self._bad(str(error))
+                continue
+            if message is not None:
+                found.append(message)
+        if self._lines.dropped > dropped:
+            self._bad("longer than %d bytes" % jsonlines.LINE_LIMIT)
+        return found
+
+    def _bad(self, why: str) -> None:
+        self.bad_lines += 1
+        self.fault = self.fault or why

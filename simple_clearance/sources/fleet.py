@@ -1,0 +1,367 @@
+"""The containers under watch, and where their events come from.
+
+Owns what was found out about each container, its source of events, and its followed logs.
+Whatever comes in goes into the docket; the end of the last container, or of a source, is told
+to `ended`.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ..base import jsonlines
+from ..base.errors import CANNOT_START, OK, READER_ENDED, Refused
+from ..base.happenings import Event, Exited, Lost, Started, Watching
+from ..base.text import printable
+from ..containers import forgotten, statedir
+from ..formats import auditline
+from ..system import archived, clocks
+from ..system.folders import CONTENTS
+from . import bridge, watched
+from .auditlog import ShieldLog
+from .lookups import NameBook
+from .readers import AuditSource, ReaderSource
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable, Mapping, Sequence, Tuple, Union
+
+    from ..base.happenings import Message, Name
+    from ..base.moment import Now
+    from ..base.options import Options
+    from ..docket.docket import Docket
+    from ..hub.hub import Hub
+    from ..system.folders import Folders
+    from ..system.loop import Loop
+    from .replay import ReplayFile, ReplaySource
+    from .watched import Watched
+
+    Source = Union[ReaderSource, AuditSource, ReplaySource]
+    Row = Tuple[str, str, str, Union[int, None]]
+
+
+class Fleet:
+    """All containers of one session.  `ended(code, words)` is called when there is nothing left to watch."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        docket: Docket,
+        options: Options,
+        trace: Callable[[str], None],
+        ended: Callable[..., None],
+        drain: Callable[[Now], None],
+    ) -> None:
+        self.containers: list[Watched] = []
+        self.sources: list[Source] = []
+        self._loop = loop
+        self._docket = docket
+        self._options = options
+        self._trace = trace
+        self._ended = ended
+        self._drain = drain
+        self._archive = archived.stamp()
+        self._stopping = False
+        self._listened = False
+        self._resuming: list[Watched] = []
+        self._faulty: list[Source] = []
+        self._replay: ReplaySource | None = None
+        loop.deadlines.append(self._next_slice)
+
+    @property
+    def replays(self) -> bool:
+        """Whether a recording is still being read."""
+        return self._replay is not None and not self._replay.over
+
+    @property
+    def replayed(self) -> bool:
+        """Whether a recording has been read to its end."""
+        return self._replay is not None and self._replay.over
+
+    @property
+    def hubs(self) -> dict[str, Hub]:
+        """The look for a hub, by container."""
+        return {one.name: one.hub for one in self.containers if one.hub is not None}
+
+    def rows(self) -> list[Row]:
+        """Name, id, kind of source and bundle version of each container."""
+        return [
+            (source.watched.name, source.watched.id, source.kind, source.watched.version)
+            for source in self.sources
+            if source.watched.name  # a recording that never said so has none
+        ]
+
+    def watching(self) -> list[Watching]:
+        """The same as the operator is told it."""
+        return [
+            Watching(
+                one.name, one.dossier, one.state, missed=one.blocked_before, held_by=source.held_by,
+                taken_over=one.taken_over, recorded=source.kind == "replay",
+            )
+            for source in self.sources
+            for one in (source.watched,)
+        ]  # fmt: skip
+
+    def prepare(self, environ: Mapping[str, str]) -> None:
+        """Finds out all about every container.  Refused (3) when one can't be watched."""
+        for name in self._options.containers:
+            self.containers.append(watched.prepare(name, self._options, environ, os.getuid()))
+
+    def start(self, files: Folders) -> None:
+        """Starts every source; `listening` tells when all of them do."""
+        for one in self.containers:
+            self._docket.add_container(one.name, one.version, one.dossier)
+            self.sources.append(self._reader(one))
+            if one.pidfd >= 0:
+                self._watch_end(one)
+            one.book = NameBook(os.path.join(one.state_dir, "dnsmasq.log"), 1 / len(self.containers))
+            one.log = ShieldLog(os.path.join(one.state_dir, "audit.jsonl"), one.started_at)
+            files.watch(one.state_dir, CONTENTS)
+            self._read_names(one, clocks.now())
+            one.state, one.blocked_before = one.log.history()
+            if not one.audited:
+                one.state = ""  # then only the bridge reader writes there
+            if one.state:
+                self._docket.shields.state(one.name, one.state, clocks.now())
+        self._docket.take()  # the greeting tells the shields' states
+        for one in self.containers:
+            self._tell_forgotten(one)
+
+    def _tell_forgotten(self, one: Watched) -> None:
+        number = forgotten.forgotten(one.state_dir, one.started_at)
+        if number:
+            command = forgotten.remedy(one.name, one.id, " ".join(self._options.shield))
+            self._docket.warn(f"{one.name}: {forgotten.told(number)}", hint=command)
+
+    def start_replay(self) -> None:
+        """The same for a recording.  Refused when it can't be read."""
+        from .replay import ReplayFile, ReplaySource
+
+        name = "".join(self._options.containers)
+        file = ReplayFile(self._options.replay or "", name)
+        one = watched.Watched(name)
+        self.containers.append(one)
+        self._replay = ReplaySource(
+            one, file, self._loop, self._replay_known, self._replayed, self._replay_over
+        )
+        self.sources.append(self._replay)
+
+    def listening(self) -> bool:
+        self._listened = self._listened or all(source.started for source in self.sources)
+        return self._listened
+
+    def claim(self) -> None:
+        """Keeps other sessions away: two may well listen, where one of them has its events from elsewhere.
+
+        Refused (3) when another one was first.
+        """
+        for one in self.containers:
+            if one.lock < 0 and one.state_dir and not self._options.dry_run:
+                one.lock = statedir.claim(one.state_dir, one.name)
+
+    def reap(self, now: Now) -> None:
+        """After SIGCHLD."""
+        for source in list(self.sources):
+            source.reap(now)
+
+    def read_files(self, now: Now) -> None:
+        """Something in a state directory has changed: a name was looked up, or the shield's state."""
+        for one in self.containers:
+            self._read_names(one, now)
+            for message in one.log.read() if one.log is not None else ():
+                if isinstance(message, auditline.ShieldState):
+                    self._docket.shields.state(one.name, message.state, now)
+                else:
+                    self._blocked(one, message, now)
+
+    def read_history(self, now: Now) -> None:
+        """One slice of each query log's history that has not been read yet, and a recording's beginning."""
+        if self._replay is not None:
+            self._replay.catch_up(now)
+        for one in self.containers:
+            if one.book is not None and one.book.behind:
+                for dest in one.book.catch_up():
+                    self._docket.learn(one.name, dest, now)
+
+    def stop(self) -> None:
+        """The session ends: what ends from now on was meant to."""
+        self._stopping = True
+
+    def close(self) -> None:
+        for source in self.sources:
+            source.close()
+        for one in self.containers:
+            one.__exit__()
+
+    def tell_bad_lines(self, at_end: bool = False) -> None:
+        """Warns of a reader's lines that were no events: of the first one, and how many at the end."""
+        for source in self.sources:
+            if not isinstance(source, (ReaderSource, AuditSource)):
+                continue  # a recording tells them by itself
+            number, name = source.bad_lines, source.watched.name
+            whose = "the reader" if isinstance(source, ReaderSource) else "the audit log"
+            if number and source not in self._faulty:
+                self._faulty.append(source)
+                fault = source.fault or "longer than %d bytes, or half a line" % jsonlines.LINE_LIMIT
+                self._docket.warn(f"{name}: a line of {whose} means nothing: {fault}")
+            if at_end and number > 1:
+                self._docket.warn("%s: %d lines of %s meant nothing" % (name, number, whose))
+
+    def feeds_a_hub(self, name: str) -> bool | None:
+        """Whether a bridge reader of this container runs, without which a hub is deaf; None when unknown."""
+        return next(bridge.feeds_a_hub(one, os.getuid()) for one in self.containers if one.name == name)
+
+    # Names
+
+    def names(self, container: str, dest: str) -> Sequence[Name]:
+        """Those known for an address now, the one looked up last first."""
+        if self._replay is not None:
+            return self._replay.names(dest)
+        return next((one.names(dest) for one in self.containers if one.name == container), ())
+
+    def _read_names(self, one: Watched, now: Now) -> None:
+        """Brings the names up to date; those of waiting requests are told where they have changed."""
+        if one.book is not None:
+            for dest in one.book.look():
+                self._docket.learn(one.name, dest, now)
+
+    def _next_slice(self) -> float | None:
+        """At once, while there is history to be read."""
+        return 0.0 if any(one.book is not None and one.book.behind for one in self.containers) else None
+
+    # Sources
+
+    def _reader(self, one: Watched) -> ReaderSource:
+        return ReaderSource(
+            one, self._loop, self._event, self._reader_gone, self._options.reader, self._trace
+        )
+
+    def _event(self, source: ReaderSource, message: Message, now: Now) -> None:
+        one = source.watched
+        if isinstance(message, Started) and one in self._resuming:
+            self._resuming.remove(one)
+            self._docket.warn(f"{one.name}: terok-shield's reader has ended: we read the packet log now")
+        if isinstance(message, Event) and message.kind == "pending":
+            self._read_names(one, now)
+        self._take(one, message, now)
+
+    def _take(self, one: Watched, message: object, now: Now) -> None:
+        if isinstance(message, Event):
+            self._docket.handle(one.name, message, now)
+        elif isinstance(message, Lost):
+            self._docket.lost(one.name, message.count, message.where)
+        elif isinstance(message, Exited) and message.reason == "poststop" and one.pidfd < 0:
+            self._container_ended(one, now)  # else the pidfd knows
+
+    def _reader_gone(self, source: ReaderSource, now: Now) -> None:
+        one = source.watched
+        if one.ended or self._stopping:
+            return
+        if not source.started:
+            self._not_started(source)
+        elif watched.ended(one):
+            self._container_ended(one, now)
+        else:
+            said = ": " + source.said[-1] if source.said else ""
+            words = f"{one.name}: the reader ended unexpectedly (exit code {source.child.status}){said}"
+            self._ended(READER_ENDED, words)
+
+    def _not_started(self, source: ReaderSource) -> None:
+        """Where the bridge reader holds the group: its audit log, or its end.  Refused otherwise."""
+        one = source.watched
+        found = bridge.find(one, source.holder, os.getuid()) if source.holder else None
+        if found is None and self._listened:
+            refusal = self._refusal(source)
+            hints = ["hint: " + hint for hint in refusal.hints]
+            self._ended(READER_ENDED, f"{one.name}: {refusal.message}", *hints)
+        elif found is None:
+            raise self._refusal(source)
+        elif self._options.take_over:
+            source.close()
+            self._take_over(one, found)
+            self._replace(source, self._reader(one))
+        else:
+            source.close()
+            self._replace(source, AuditSource(one, self._loop, found, self._bridge_gone))
+
+    def _refusal(self, source: ReaderSource) -> Refused:
+        """Why it never listened: where our own did not even begin, perhaps since our file is another now."""
+        begun = any(line.startswith("simple-clearance: ") for line in source.said)
+        if begun or source.foreign or archived.stamp() == self._archive:
+            return source.refusal()
+        path = printable(archived.path(), 200)
+        text = f"{path} was replaced or removed while it ran: no reader can be started"
+        return Refused(CANNOT_START, text, "start it again")
+
+    def _take_over(self, one: Watched, found: bridge.Bridge) -> None:
+        """Ends the bridge reader, once more sure that neither a hub nor another session needs it."""
+        try:
+            self.claim()
+            active = one.hub.look(self.feeds_a_hub(one.name)) if one.hub is not None else None
+            if active is not None:
+                raise active.refused()
+            found.end()
+        finally:
+            found.close()
+        one.taken_over = found.pid
+
+    def _bridge_gone(self, source: AuditSource, now: Now) -> None:
+        """The bridge reader has ended: the group is free, and we listen ourselves."""
+        one = source.watched
+        self.read_files(now)  # its last words
+        if one.ended or self._stopping or watched.ended(one):
+            return
+        self._resuming.append(one)
+        self._replace(source, self._reader(one))
+
+    def _blocked(self, one: Watched, event: Event, now: Now) -> None:
+        """A blocked packet that the bridge reader has told."""
+        source = next(source for source in self.sources if source.watched is one)
+        if source.kind == "audit-log":
+            self._docket.handle(one.name, event, now)
+        elif not self._listened:
+            one.blocked_before += 1  # while it was found out who listens
+
+    def _replace(self, source: Source, other: Source) -> None:
+        self.sources[self.sources.index(source)] = other
+
+    def _watch_end(self, one: Watched) -> None:
+        def ended(_events: int, now: Now) -> None:
+            self._container_ended(one, now)
+
+        self._loop.add(one.pidfd, ended)
+
+    def _container_ended(self, one: Watched, now: Now) -> None:
+        if one.ended:
+            return
+        one.ended = True
+        one.close_namespace()  # or it would outlive the container
+        one.unlock()  # one that is started again is not taken up again
+        self._loop.remove(one.pidfd)
+        for source in self.sources:
+            if source.watched is one:
+                source.stop()
+        self._docket.stop(one.name, now)
+        if all(other.ended for other in self.containers):
+            self._ended(OK)
+
+    # Recordings
+
+    def _replay_known(self, file: ReplayFile) -> None:
+        """Which container it is about, and what is recorded of that."""
+        (one,), recording = self.containers, file.recording
+        one.name, one.id, one.version = recording.container, recording.id, recording.version
+        one.dossier = recording.dossier
+        self._docket.add_container(one.name, one.version, one.dossier)
+
+    def _replayed(self, source: ReplaySource, message: object, now: Now) -> None:
+        dest = getattr(message, "dest", "")
+        if isinstance(message, (Event, Lost)):
+            self._take(source.watched, message, now)
+        elif dest:  # `recording.Learnt`: more is known of an address
+            self._docket.learn(source.watched.name, dest, now)
+        self._drain(now)
+
+    def _replay_over(self, source: ReplaySource, _now: Now) -> None:
+        for remark in source.file.remarks():
+            self._docket.warn(remark)

@@ -1,0 +1,251 @@
+"""Where a container's events come from: a reader process, ours or another program.
+
+Owns the reader process.  Its stdin is a pipe that nobody writes to: the reader ends when the
+other end closes, however that happens, so it never outlives us.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+from ..base.errors import CANNOT_START, Refused
+from ..base.happenings import Started
+from ..base.jsonlines import BadLine, Lines
+from ..base.text import printable
+from ..formats import readerline
+from ..system import archived, children
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable
+
+    from ..base.happenings import Message
+    from ..base.moment import Now
+    from ..system.loop import Loop
+    from .bridge import Bridge
+    from .watched import Watched
+
+    Sink = Callable[["ReaderSource", Message, Now], None]
+
+ERR_LIMIT = 8192
+CHUNKS = 4
+"""Reads in one round, of 64 KiB each: the keys and the others get their turn in a flood.  What is
+made of each event takes memory until the round ends: 0.8 MB more with four times as many."""
+LEFT = 16
+"""Reads after its end: as much as our own reader's pipe may hold, 1 MiB."""
+
+
+def own_command() -> list[str]:
+    """The command line that runs this program in another role: the same archive, or the same checkout."""
+    start = [sys.executable or "python3", "-I", "-S"]
+    archive = archived.path()
+    if archive:
+        return [*start, archive]
+    home = os.path.abspath(os.path.join(os.path.dirname(__file__), os.pardir, os.pardir))
+    code = (
+        "import sys; sys.path.insert(0, sys.argv.pop(1)); from simple_clearance.__main__ import main; main()"
+    )
+    return [*start, "-c", code, home]
+
+
+class ReaderSource:
+    """A reader process for one container.  Gives its events to `sink`, and its end to `gone`.
+
+    `started` is true once it listens; `said` is the end of what it wrote to stderr; `fault` is
+    what was wrong with the first of its lines that was no event.
+    """
+
+    kind = "nflog"
+    held_by = 0
+
+    def __init__(
+        self,
+        watched: Watched,
+        loop: Loop,
+        sink: Sink,
+        gone: Callable[[ReaderSource, Now], None],
+        command: list[str] | None,
+        trace: Callable[[str], None],
+    ) -> None:
+        self.watched = watched
+        self.started = False
+        self.fault = ""
+        self.foreign = command is not None
+        if self.foreign:
+            self.kind = "reader"
+        self._loop = loop
+        self._sink = sink
+        self._gone = gone
+        self._trace = trace
+        self._lines = Lines()
+        self._bad = 0
+        self._said = bytearray()
+        self._over = False
+        argv = [*(command or [*own_command(), "--as-reader"]), watched.state_dir, watched.name, "--emit=json"]
+        inherit = []
+        if not self.foreign:
+            argv += ["--netns", "/proc/self/fd/%d" % watched.namespace]
+            inherit = [watched.namespace]
+        trace("start: " + " ".join(argv))
+        try:
+            self.child = children.spawn(argv, stdin_pipe=True, inherit=inherit)
+        except OSError as error:
+            raise Refused(
+                CANNOT_START, f"reader {argv[0]}: {error.strerror}", "--reader CMD names another"
+            ) from None
+        loop.add(self.child.out, self._read)
+        loop.add(self.child.err, self._listen)
+
+    def __repr__(self) -> str:
+        return f"ReaderSource({self.watched.name}, {self.child!r})"
+
+    @property
+    def bad_lines(self) -> int:
+        """How many of its lines were no events: not understood, too long, or only half a line."""
+        return self._bad + self._lines.dropped
+
+    @property
+    def said(self) -> list[str]:
+        """The lines of its stderr, the last ones."""
+        return printable_lines(bytes(self._said))
+
+    def refusal(self) -> Refused:
+        """Why it never listened, in its own words."""
+        said = self.said
+        message = next((line for line in said if line.startswith("simple-clearance: ")), "")
+        hints = [line[len("hint: ") :] for line in said if line.startswith("hint: ")]
+        if not message and self.foreign:
+            hints.append("--debug shows what it said")
+        text = message[len("simple-clearance: ") :] or "the reader ended before it listened%s" % (
+            ": " + said[-1] if said else f" (exit code {self.child.status})"
+        )
+        return Refused(CANNOT_START, text, *hints)
+
+    @property
+    def holder(self) -> int:
+        """The pid of whoever holds the packet log's group, when that is why it never listened; else 0."""
+        message = self.refusal().message
+        start = "NFLOG group 100 is held by pid "
+        digits = message[len(start) :].split(" ")[0] if message.startswith(start) else ""
+        return int(digits) if digits.isdigit() else 0
+
+    def stop(self) -> None:
+        """Tells it to end; a foreign one may need a signal for that."""
+        if self.foreign and self.child.status is None:
+            self.child.kill(signal.SIGTERM)
+        self.child.close_stdin()
+        self.child.kill(signal.SIGCONT)  # one that someone has stopped could not end
+
+    def close(self) -> None:
+        """Ends it for good and forgets it."""
+        self.stop()
+        self.child.kill(signal.SIGCONT)  # one that somebody has stopped would stay
+        for fd in (self.child.out, self.child.err):
+            self._loop.remove(fd)
+        self.child.close()
+
+    def reap(self, now: Now) -> None:
+        """After SIGCHLD."""
+        if not self._over and self.child.reap():
+            self._read(0, now, LEFT)
+            self._finish(now)
+
+    def _read(self, _events: int, now: Now, most: int = CHUNKS) -> None:
+        for _ in range(most):
+            data = children.read(self.child.out) if self.child.out >= 0 else None
+            if data is None:
+                return
+            if not data:
+                self._loop.remove(self.child.out)
+                if self.child.reap():
+                    self._finish(now)
+                else:
+                    self.child.kill(signal.SIGKILL)  # it ends just now, or lives on with nothing to say
+                return
+            for line in self._lines.feed(data):
+                self._line(line, now)
+
+    def _line(self, line: bytes, now: Now) -> None:
+        if not line.strip():
+            return
+        try:
+            message = readerline.parse(line)
+        except BadLine as error:
+            self._bad += 1
+            self.fault = self.fault or str(error)
+            self._trace(f"reader: {error}: {printable(line, 200)}")
+            return
+        if isinstance(message, Started):
+            self.started = True
+        if message is not None:
+            self._sink(self, message, now)
+
+    def _listen(self, _events: int, _now: Now) -> None:
+        data = children.read(self.child.err)
+        if data == b"":
+            self._loop.remove(self.child.err)
+        elif data:
+            self._said += data
+            del self._said[:-ERR_LIMIT]
+            for line in printable_lines(data):
+                self._trace("reader says: " + line)
+
+    def _finish(self, now: Now) -> None:
+        if self._over:
+            return
+        self._over = True
+        if self.child.err >= 0:
+            self._listen(0, now)
+        self._lines.finish()
+        self._gone(self, now)
+
+
+class AuditSource:
+    """The events that terok-shield's bridge reader writes to the audit log while it holds the group.
+
+    Who reads the log hands them on; here is only the end of that reader, told to `gone`.
+    """
+
+    kind = "audit-log"
+    foreign = False
+    started = True
+
+    def __init__(
+        self, watched: Watched, loop: Loop, bridge: Bridge, gone: Callable[[AuditSource, Now], None]
+    ) -> None:
+        self.watched = watched
+        self.bridge = bridge
+        self.held_by = bridge.pid
+        self._loop = loop
+        self._gone = gone
+        loop.add(bridge.gone, self._ended)
+
+    @property
+    def bad_lines(self) -> int:
+        """Lines of the log that meant nothing."""
+        return self.watched.log.bad_lines if self.watched.log is not None else 0
+
+    @property
+    def fault(self) -> str:
+        """What was wrong with the first of them."""
+        return self.watched.log.fault if self.watched.log is not None else ""
+
+    def stop(self) -> None:
+        """Nothing of it is ours to end."""
+
+    def close(self) -> None:
+        self._loop.remove(self.bridge.gone)
+        self.bridge.close()
+
+    def reap(self, now: Now) -> None:
+        """It is no child of ours."""
+
+    def _ended(self, _events: int, now: Now) -> None:
+        self.close()
+        self._gone(self, now)
+
+
+def printable_lines(data: bytes) -> list[str]:
+    return [printable(line, 1000) for line in data.splitlines() if line.strip()]

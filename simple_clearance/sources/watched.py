@@ -1,0 +1,162 @@
+"""A container under watch: what was found out about it, before anything is asked.
+
+Owns a pidfd of its first process, the descriptor of its network namespace until the reader has
+it, the lock that keeps other sessions away, and the look for its hub.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ..base import ids
+from ..base.errors import CANNOT_START, Refused
+from ..base.text import printable
+from ..containers import podman, statedir
+from ..hub.hub import Hub
+from ..system.pidfd import pidfd_open
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Mapping
+
+    from ..base.happenings import Name
+    from ..base.options import Options
+    from .auditlog import ShieldLog
+    from .lookups import NameBook
+
+SANDBOX_VERSION = 18
+"""The bundle whose rules the demonstration's namespace has."""
+
+
+class Watched:
+    """One container; a context manager.  `pidfd`, `namespace` and `lock` are -1 where there is none."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.id = ""
+        self.version: int | None = None
+        self.dossier: dict[str, str] = {}
+        self.state_dir = ""
+        self.sidecar: str | None = None
+        self.started_at = ""
+        self.audited = True  # whether its shield's changes and verdicts are in the audit log
+        self.pidfd = -1
+        self.namespace = -1
+        self.lock = -1
+        self.hub: Hub | None = None
+        self.book: NameBook | None = None
+        self.log: ShieldLog | None = None
+        self.state = ""
+        self.blocked_before = 0
+        self.taken_over = 0
+        self.ended = False
+
+    def __repr__(self) -> str:
+        return f"Watched({self.name}, {self.id[:12]})"
+
+    def __enter__(self) -> Watched:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.close_namespace()
+        self.unlock()
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+            self.pidfd = -1
+        if self.hub is not None:
+            self.hub.__exit__()
+        for followed in (self.book, self.log):
+            if followed is not None:
+                followed.close()
+
+    def names(self, dest: str) -> tuple[Name, ...]:
+        """The names known for an address, the one looked up last first."""
+        return self.book.names(dest) if self.book is not None else ()
+
+    def unlock(self) -> None:
+        """Lets another session answer for it."""
+        if self.lock >= 0:
+            os.close(self.lock)
+            self.lock = -1
+
+    def close_namespace(self) -> None:
+        """The reader has it now; while anyone holds it, it outlives the container."""
+        if self.namespace >= 0:
+            os.close(self.namespace)
+            self.namespace = -1
+
+
+def prepare(name: str, options: Options, environ: Mapping[str, str], uid: int) -> Watched:
+    """Finds out everything about a container.  Refused (3) with the remedy when it can't be watched."""
+    podman.check_name(name)
+    watched = Watched(name)
+    try:
+        _fill(watched, options, uid)
+        if options.sandbox:
+            watched.version = SANDBOX_VERSION
+            return watched
+        by_id = len(name) in (ids.SHORT_ID, ids.LONG_ID) and ids.is_hex(name)
+        container_id = watched.id or (name if by_id else None)
+        watched.hub = Hub(container_id, watched.sidecar, environ, uid, options.ignore_hub)
+    except BaseException:
+        watched.__exit__()
+        raise
+    return watched
+
+
+def _fill(watched: Watched, options: Options, uid: int) -> None:
+    needs_podman = options.netns is None and not (options.reader and options.state_dir)
+    if options.state_dir is not None:
+        statedir.check_given(options.state_dir, watched.name)
+        watched.state_dir = os.path.abspath(options.state_dir)
+    try:
+        if options.sandbox:
+            watched.pidfd = pidfd_open(options.sandbox)
+            raise Refused(CANNOT_START, "there is no podman to ask")
+        found = podman.inspect(watched.name)
+        watched.id, watched.version, watched.dossier = found.id, found.shield_version, found.dossier
+        watched.sidecar, watched.started_at = found.sidecar, found.started_at
+        watched.audited = found.annotations.get("terok.shield.audit_enabled") != "false"
+        podman.check_running(found)
+        watched.state_dir = podman.state_directory(found, watched.state_dir or None, uid)
+        watched.pidfd, watched.namespace = podman.open_namespace(found)
+    except Refused:
+        if needs_podman:
+            raise
+        # its end will not be noticed then, which is what was chosen with --netns
+    if not watched.id:
+        watched.id = statedir.recorded_id(watched.state_dir)
+    if options.netns is not None:
+        watched.close_namespace()
+        watched.namespace = open_netns(options.netns)
+
+
+def open_netns(path: str) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise Refused(
+            CANNOT_START,
+            f"network namespace {printable(path)}: {error.strerror}",
+            "ls -l /run/netns; or /proc/PID/ns/net of a process inside, as its user",
+        ) from None
+
+
+def no_shield(program: str) -> Refused:
+    """The verdict command can't be found."""
+    return Refused(
+        CANNOT_START,
+        f"{printable(program)}: no such command",
+        "install terok-shield for this user, or name it: --shield 'CMD ARG...'",
+    )
+
+
+def ended(watched: Watched) -> bool:
+    """Whether the container's first process has ended, as far as that can be told."""
+    if watched.pidfd < 0:
+        return False
+    import select
+
+    poll = select.poll()
+    poll.register(watched.pidfd, select.POLLIN)
+    return bool(poll.poll(0))

@@ -1,0 +1,1 @@
+"""The operating system: the loop, signals, files, processes, the terminal."""

@@ -1,0 +1,69 @@
+"""The one place that waits: descriptors, and the moments at which somebody wants to be woken.
+
+Idle, it has no timeout at all.
+"""
+
+from __future__ import annotations
+
+import select
+
+from . import clocks
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable
+
+    from ..base.moment import Now
+
+    Ready = Callable[[int, Now], None]
+
+READ, WRITE = select.POLLIN, select.POLLOUT
+LONGEST = 86_400_000
+"""Milliseconds of one wait: a day, since poll(2) takes no more than 24 of them."""
+
+WAITED = 0.002
+"""Seconds that a poll takes at least when it had to wait for what it found."""
+
+
+class Loop:
+    """Calls back for descriptors that are ready.
+
+    A callback gets the poll(2) event mask and the moment, read once for a round.  `deadlines`
+    are asked in each round for the next moment (monotonic) at which the round should end.
+    `since` is when, at the earliest, the input of this round can have come: now, if we waited
+    for it, else any time since the last round began, which may have taken long.
+    """
+
+    def __init__(self) -> None:
+        self._poll = select.poll()
+        self._ready: dict[int, Ready] = {}
+        self.deadlines: list[Callable[[], float | None]] = []
+        self.since = 0.0
+        self._last = 0.0
+
+    def add(self, fd: int, ready: Ready, events: int = READ) -> None:
+        """Watches `fd`; a second call changes what for."""
+        self._poll.register(fd, events)
+        self._ready[fd] = ready
+
+    def remove(self, fd: int) -> None:
+        """Call it before `fd` is closed."""
+        if self._ready.pop(fd, None) is not None:
+            self._poll.unregister(fd)
+
+    def wait(self) -> Now:
+        """One round: waits, calls back, and returns its moment."""
+        due = [deadline for ask in self.deadlines if (deadline := ask()) is not None]
+        timeout = None
+        if due:
+            timeout = min(LONGEST, max(0.0, (min(due) - clocks.now().mono) * 1000))  # rounded up by Python
+        before = clocks.now().mono
+        found = self._poll.poll(timeout)
+        now = clocks.now()
+        self.since = now.mono if now.mono - before > WAITED else self._last
+        self._last = now.mono
+        for fd, events in found:
+            ready = self._ready.get(fd)
+            if ready is not None:  # else another callback of this round has removed it
+                ready(events, now)
+        return now

@@ -1,0 +1,162 @@
+"""The operator's terminal: opened afresh, put into raw mode, and given back as it was.
+
+Owns one descriptor, whose flags nobody shares, so that it may be non-blocking: a stalled ssh
+or Ctrl-S never holds us up.  The awkward facts: draining output (TCSADRAIN, TCSAFLUSH) blocks
+on a stopped terminal, so modes are set at once (TCSANOW); and after SIGSTOP and SIGCONT the
+shell has put its own modes back.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import termios
+
+from ..base.errors import USAGE, Refused
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Mapping
+
+_FLAGS = os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC | os.O_NONBLOCK
+LFLAG, CC = 3, 6  # indices in termios.tcgetattr()
+LAST_WORDS = 1000  # ms that the last output may take on a slow line
+
+
+class Terminal:
+    """A context manager: as it was found until `raw`, and again on every way out.
+
+    Signals stay on: Ctrl-C, Ctrl-Z and Ctrl-\\ are signals, not bytes.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self._found: list[Any] = termios.tcgetattr(fd)
+        self._pending = b""
+        self._last = b""
+        self._raw = False
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        try:
+            self.restore()
+        finally:
+            os.close(self.fd)
+
+    def restore(self) -> None:
+        """The end: what is still to be shown goes out, if that takes no longer than a second.
+
+        A line that nobody ended, because of a fault, is ended: others write below it.
+        """
+        if self._raw:
+            try:
+                if self._last not in (b"", b"\r", b"\n"):
+                    self.write(b"\r\n")
+                self._flush()
+            finally:
+                self.cooked()
+
+    def raw(self) -> None:
+        """No echo, no line editing; drops what was typed before."""
+        self._raw = True
+        modes: list[Any] = [list(item) if isinstance(item, list) else item for item in self._found]
+        modes[LFLAG] &= ~(termios.ICANON | termios.ECHO | termios.IEXTEN)
+        modes[CC][termios.VMIN], modes[CC][termios.VTIME] = 1, 0
+        self._set(modes)
+
+    def cooked(self) -> None:
+        """As it was found; drops what was typed for us and not read."""
+        self._raw = False
+        self._set(self._found)
+
+    def _set(self, modes: list[Any]) -> None:
+        try:
+            termios.tcsetattr(self.fd, termios.TCSANOW, modes)
+            termios.tcflush(self.fd, termios.TCIFLUSH)
+        except termios.error:
+            pass  # it has hung up: there is nothing left to restore
+
+    def size(self) -> tuple[int, int]:
+        """Columns and rows; 80 by 24 for a line that doesn't say, such as a serial one."""
+        try:
+            columns, rows = os.get_terminal_size(self.fd)
+        except OSError:
+            columns = rows = 0
+        return columns or 80, rows or 24
+
+    def read(self) -> bytes | None:
+        """What was typed, b"" for nothing, None when the terminal is gone."""
+        try:
+            return os.read(self.fd, 4096) or None
+        except BlockingIOError:
+            return b""
+        except OSError:
+            return None  # EIO: hung up, or we are an orphan in the background
+
+    def write(self, data: bytes) -> bool:
+        """Writes as much as goes now; whether all of it, and of earlier data, has gone out."""
+        self._pending += data
+        self._last = data[-1:] or self._last
+        while self._pending:
+            try:
+                self._pending = self._pending[os.write(self.fd, self._pending) :]
+            except BlockingIOError:
+                return False
+            except OSError:
+                self._pending = b""  # gone: `read` says so
+        return True
+
+    @property
+    def pending(self) -> bool:
+        return bool(self._pending)
+
+    def _flush(self) -> None:
+        poll = select.poll()
+        poll.register(self.fd, select.POLLOUT)
+        while self._pending and poll.poll(LAST_WORDS):
+            if self.write(b"") or not self._pending:
+                return
+
+
+def find() -> Terminal:
+    """The controlling terminal, or the one on stdin.  Refused (2) when there is none."""
+    names = ["/dev/tty"]
+    if os.isatty(0):
+        names.append(os.ttyname(0))
+    for name in names:
+        try:
+            return Terminal(os.open(name, _FLAGS))
+        except (OSError, termios.error):
+            continue
+    raise Refused(
+        USAGE,
+        "no terminal to prompt on",
+        "ssh -t HOST simple-clearance.pyz CONTAINER, for one over ssh",
+        "--json for a program that answers, --answer skip for none that does",
+    )
+
+
+def diagnose(line: str) -> None:
+    """A line on stderr, unless that has gone with the terminal, or takes nothing for a second."""
+    if sys.stderr is None:
+        return  # it was closed before we came, and its number may be another file's
+    poll = select.poll()
+    poll.register(2, select.POLLOUT)
+    try:
+        if poll.poll(LAST_WORDS):
+            os.write(2, line.encode("ascii", "backslashreplace") + b"\n")
+    except OSError:
+        pass  # nobody is there to be told
+
+
+def is_dumb(environ: Mapping[str, str]) -> bool:
+    """Whether nothing may be rewritten."""
+    return environ.get("TERM", "dumb") in ("dumb", "")
+
+
+def has_colour(environ: Mapping[str, str]) -> bool:
+    """https://no-color.org: any non-empty NO_COLOR means none."""
+    return not is_dumb(environ) and not environ.get("NO_COLOR")
