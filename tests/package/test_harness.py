@@ -116,6 +116,43 @@ def test_a_stalled_terminal_blocks_a_writer_until_it_resumes(terminal: Terminal,
     eventually(lambda: t.raw.count(b"x") == 200000)
 
 
+def test_all_that_a_program_wrote_is_there_once_it_has_ended(terminal: Terminal) -> None:
+    t = terminal(python("print('x' * 50000, end='')"), env=ENV)
+    assert t.wait() == 0
+    assert t.text() == "x" * 50000
+
+
+def test_a_terminal_whose_output_is_stopped_is_seen_and_what_was_typed_and_not_read(
+    terminal: Terminal,
+) -> None:
+    t = terminal(python("import signal, tty; tty.setcbreak(0); print('ready'); signal.pause()"), env=ENV)
+    t.expect("ready")
+    assert not t.stopped and t.unread == 0
+    t.send("ab\x13")
+    eventually(lambda: t.stopped)
+    assert t.unread == 2
+    t.send("\x11")
+    eventually(lambda: not t.stopped)
+
+
+def test_a_program_that_sleeps_again_has_minded_a_signal(terminal: Terminal) -> None:
+    code = (
+        "import os, signal, sys\n"
+        "def work(*_): sum(range(10**6)); os.write(1, b'minded')\n"
+        "signal.signal(signal.SIGUSR1, work)\n"
+        "print('ready')\n"
+        "while True: signal.pause()"
+    )
+    t = terminal(python(code), env=ENV)
+    t.expect("ready")
+    t.settled()
+    t.kill(signal.SIGUSR1)
+    t.settled()
+    t.kill(signal.SIGKILL)
+    t.wait()
+    assert t.text().count("minded") == 1
+
+
 def test_a_hangup_ends_a_program_that_does_not_mind_it(terminal: Terminal) -> None:
     t = terminal(python("print('ready'); import signal; signal.pause()"), env=ENV)
     t.expect("ready")

@@ -309,7 +309,7 @@ def test_it_says_what_this_host_forbids_and_plays_a_recording(show, need, what, 
     with open(script, "w") as file:
         file.write(FORBID)
     show.as_ordinary_user()
-    nft = "NFT=" + os.path.realpath(which("nft") or "/nft")
+    nft = "NFT=" + os.path.realpath(which("nft"))
     t = show.start(before=["env", nft, sys.executable, "-I", script, what])
     t.expect("no live demonstration: " + reason)
     t.expect("hint: ")
