@@ -21,16 +21,13 @@ READ, WRITE = select.POLLIN, select.POLLOUT
 LONGEST = 86_400_000
 """Milliseconds of one wait: a day, since poll(2) takes no more than 24 of them."""
 
-WAITED = 0.002
-"""Seconds that a poll takes at least when it had to wait for what it found."""
-
 
 class Loop:
     """Calls back for descriptors that are ready.
 
     A callback gets the poll(2) event mask and the moment, read once for a round.  `deadlines`
     are asked in each round for the next moment (monotonic) at which the round should end.
-    `since` is when, at the earliest, the input of this round can have come: now, if we waited
+    `since` is when, at the earliest, the input of this round can have come: now, if we had to wait
     for it, else any time since the last round began, which may have taken long.
     """
 
@@ -57,10 +54,12 @@ class Loop:
         timeout = None
         if due:
             timeout = min(LONGEST, max(0.0, (min(due) - clocks.now().mono) * 1000))  # rounded up by Python
-        before = clocks.now().mono
-        found = self._poll.poll(timeout)
+        found = self._poll.poll(0)
+        waited = not found
+        if waited:
+            found = self._poll.poll(timeout)
         now = clocks.now()
-        self.since = now.mono if now.mono - before > WAITED else self._last
+        self.since = now.mono if waited else self._last
         self._last = now.mono
         for fd, events in found:
             ready = self._ready.get(fd)
