@@ -196,6 +196,8 @@ SEQUENCES = {
     "F1 of xterm": b"\x1bOP",
     "delete": b"\x1b[3~",
     "shift arrow": b"\x1b[1;2A",
+    "an arrow with a BEL in it": b"\x1b[\x07A",
+    "an arrow with a DEL in it": b"\x1b[\x7fA",
     "Alt-a": b"\x1ba",
     "Alt-[ and a letter": b"\x1b[a",
     "ESC ESC arrow": b"\x1b\x1b[A",
