@@ -1,7 +1,7 @@
 """Tests the tests: takes one check out of a module at a time, and shows what no test minds.
 
-    .venv/bin/python tests/mutate.py docket/docket        # or none: every module of SUBJECTS
-    .venv/bin/python tests/mutate.py docket/docket --list # the changes only, without a run
+    .venv/bin/python tests/mutate.py docket/rules hub  # a module, a room; or none: all of SUBJECTS
+    .venv/bin/python tests/mutate.py docket --list     # the changes only, without a run
 
 Each mutant is the module with one small change: a condition left out, a bound lifted, an escape left
 out, a call (a lock, a close) or an early exit left out, an error not caught or not minded.  It is tried
@@ -31,32 +31,24 @@ from typing import Any, NamedTuple
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PACKAGE = "simple_clearance"
 
-SCREEN = ("terminal/test_keys.py", "terminal/test_prompt.py", "terminal/test_screen.py")
-WALKS = ("docket/test_walk.py", "terminal/test_prompt_walk.py")
-DOCKET = (
-    "docket/test_proof.py",
-    "docket/test_shields.py",
-    "docket/test_register.py",
-    "docket/test_rules.py",
-    *WALKS,
-    *SCREEN,
-    "docket/test_docket.py",
-)
+SCREEN = ("terminal/test_prompt_walk.py", "terminal/test_keys.py", "terminal/test_[ps]*.py")
+DOCKET = ("docket/*", *SCREEN)
 HUB = ("bus/test_hub.py", "bus/test_session_bus.py", "bus/test_hub_processes.py", "process/test_hub_guard.py")
 SUBJECTS = {
     "docket/docket": DOCKET,
     "docket/register": DOCKET,
     "docket/requests": DOCKET,
     "docket/proof": DOCKET,
-    "docket/rules": ("docket/test_policy.py", *DOCKET),
+    "docket/rules": DOCKET,
     "docket/shields": DOCKET,
-    "prompt/prompt": (*WALKS, *SCREEN),
-    "prompt/views": (*WALKS, *SCREEN),
-    "prompt/lists": (*WALKS, *SCREEN),
-    "prompt/questions": (*WALKS, *SCREEN),
-    "prompt/keys": (*WALKS, *SCREEN),
     "docket/policy": ("docket/test_policy.py", "docket/test_rules.py", "process/test_policy.py"),
-    "formats/dnsmasq": ("wire/test_dnslog.py", "wire/test_mutants.py", "wire/test_dnslog_dnsmasq.py"),
+    "prompt/prompt": SCREEN,
+    "prompt/view": SCREEN,
+    "prompt/views": SCREEN,
+    "prompt/lists": SCREEN,
+    "prompt/questions": SCREEN,
+    "prompt/keys": SCREEN,
+    "formats/dnsmasq": ("wire/test_dns*", "wire/test_mutants.py"),
     "containers/statedir": ("process/test_statedir.py", "process/test_container.py"),
     "system/pidfd": ("kernel/test_netns.py", "kernel/test_reader.py"),
     "reader/confinement": ("kernel/test_netns.py", "kernel/test_reader.py"),
@@ -64,7 +56,7 @@ SUBJECTS = {
     "hub/hub": HUB,
     "hub/guard": (*HUB, "bus/test_appearing.py"),
 }
-"""Modules, and the test files that concern each, those that are done quickest first."""
+"""Modules, and which tests concern each, what is done quickest first."""
 
 KINDS = ("check", "bound", "escape", "call", "exit", "handler")
 ESCAPES = {"printable", "quoted", "quote", "clip_left", "clip_right", "folded"}
@@ -226,7 +218,10 @@ def _write(path: str, source: bytes) -> None:
 
 
 def passes(module: str, limit: float) -> bool:
-    return all(_passes(os.path.join("tests", name), limit) for name in SUBJECTS[module])
+    files: dict[str, None] = {}
+    for pattern in SUBJECTS[module]:
+        files.update(dict.fromkeys(sorted(glob.glob(os.path.join("tests", pattern)), key=os.path.getsize)))
+    return all(_passes(path, limit) for path in files)
 
 
 def _passes(path: str, limit: float) -> bool:
@@ -282,6 +277,7 @@ def main() -> None:
     parser.add_argument("--lines", default="1-1000000", metavar="FIRST-LAST", help="only what is in these")
     parser.add_argument("-j", type=int, default=2, metavar="N", help="how many at a time (%(default)s)")
     given = parser.parse_args()
+    modules = [name for name in SUBJECTS if {name, name.partition("/")[0]} & set(given.modules or SUBJECTS)]
     first, last = map(int, given.lines.split("-"))
     with tempfile.TemporaryDirectory(prefix="mutate.") as scratch:
         folders: Any = multiprocessing.Queue()
@@ -291,7 +287,7 @@ def main() -> None:
             shutil.copytree(ROOT, folder, ignore=skip)
             folders.put(folder)
         with multiprocessing.Pool(given.j, None if given.list else prepare, (folders,)) as pool:
-            for module in given.modules or SUBJECTS:
+            for module in modules:
                 every = sorted(Finder(module).found.values(), key=lambda one: (one.line, one.start, -one.end))
                 found = [one for one in every if one.kind in given.kinds and first <= one.line <= last]
                 if given.list:

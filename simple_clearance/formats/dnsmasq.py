@@ -194,8 +194,6 @@ class DnsLog:
 
         Less than a megabyte at a time keeps memory flat.
         """
-        if not data:
-            return set()
         changed: set[bytes] = set()
         text = self._append(data)
         end = text.rfind(b"\n")
@@ -210,7 +208,7 @@ class DnsLog:
             if kind:
                 self._ask_other(asked, kind)
                 continue
-            if self._chain and not self._goes_on(text, match.start(), verb):
+            if self._chain and not self._goes_on(self._chain, text, match.start(), verb):
                 self._chain = None
             names = self._book.young.get(value)
             if names and not self._chain and not self._others and names[-1].name == self._shown.get(name):
@@ -283,12 +281,10 @@ class DnsLog:
             self._others.clear()
             self._settled = now + IN_FLIGHT
 
-    def _goes_on(self, text: bytes, begin: int, verb: bytes) -> bool:
+    def _goes_on(self, chain: _Chain, text: bytes, begin: int, verb: bytes) -> bool:
         """Whether the line at `begin` is the chain's next one."""
-        chain = self._chain
         return (
-            chain is not None
-            and chain.program == self._program
+            chain.program == self._program
             and chain.verb == verb  # an answer is wholly out of the cache, or not at all
             and chain.then >= 0
             and (chain.then == begin or BETWEEN.fullmatch(text, chain.then, begin) is not None)
