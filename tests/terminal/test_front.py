@@ -11,9 +11,9 @@ from endtoend import ARMED, MARGIN
 from stage import Bench
 from support import eventually
 
-from simple_clearance.front import TerminalFront
-from simple_clearance.loop import Loop
-from simple_clearance.terminal import Terminal
+from simple_clearance.fronts.interactive import TerminalFront
+from simple_clearance.system.loop import Loop
+from simple_clearance.system.terminal import Terminal
 
 
 @pytest.fixture
