@@ -33,7 +33,7 @@ PACKAGE = "simple_clearance"
 
 SCREEN = ("terminal/test_prompt_walk.py", "terminal/test_keys.py", "terminal/test_[ps]*.py")
 DOCKET = ("docket/*", *SCREEN)
-HUB = ("bus/test_hub.py", "bus/test_session_bus.py", "bus/test_hub_processes.py", "process/test_hub_guard.py")
+HUB = ("bus/test_guard.py", "bus/test_hub*", "bus/test_session_bus.py", "process/test_hub_guard.py")
 SUBJECTS = {
     "docket/docket": DOCKET,
     "docket/register": DOCKET,
@@ -52,7 +52,7 @@ SUBJECTS = {
     "containers/statedir": ("process/test_statedir.py", "process/test_container.py"),
     "system/pidfd": ("kernel/test_netns.py", "kernel/test_reader.py"),
     "reader/confinement": ("kernel/test_netns.py", "kernel/test_reader.py"),
-    "runner": ("process/test_kill.py", "process/test_exit_codes.py", "process/test_coprocess.py"),
+    "runner": ("process/test_runner.py", "process/test_kill.py", "process/test_exit_codes.py"),
     "hub/hub": HUB,
     "hub/guard": (*HUB, "bus/test_appearing.py"),
 }
