@@ -128,11 +128,7 @@ class Docket:
 
     def runnable(self) -> list[Job]:
         """The next job of each container for which none runs; at most one each."""
-        return [
-            jobs[0]
-            for container, jobs in self._jobs.items()
-            if jobs and jobs[0].state == "queued" and container not in self._stopped
-        ]
+        return [jobs[0] for jobs in self._jobs.values() if jobs and jobs[0].state == "queued"]
 
     def jobs(self, container: str = "") -> list[Job]:
         """The verdicts that wait or run, of one container or of all."""
@@ -374,9 +370,7 @@ class Docket:
         self._conclude(job, outcome, now)
         if not self._jobs[job.container]:
             self._proof.idle(job.container)
-        if job.container in self._stopped:
-            self._abandon(filter(None, map(self.request, job.ids)), now)
-        elif job.rule is not None and job.named and outcome.result == APPLIED:
+        if job.rule is not None and job.named and outcome.result == APPLIED:
             self._next_rule(job, job.rule, now)
 
     def stop(self, container: str, now: Now) -> None:
@@ -524,6 +518,8 @@ class Docket:
             ):
                 request.state = OPEN
                 request.changed = now.mono
+        if container in self._stopped:
+            self._abandon(asked, now)
 
     def _next_rule(self, job: Job, rule: Rule, now: Now) -> None:
         """A name rule did not open the blocked address: the request goes on to the next rule."""

@@ -1,0 +1,58 @@
+"""What happens to the requests and verdicts of a container that has ended, and to nobody else's."""
+
+from __future__ import annotations
+
+import pytest
+from stage import Bench
+
+
+@pytest.fixture
+def bench():
+    bench = Bench()
+    bench.docket.add_container("c2", 18, {})
+    return bench
+
+
+def stop(bench):
+    bench.docket.stop("c1", bench.now)
+
+
+def closed(bench):
+    return [(record["id"], record["why"]) for record in bench.take("closed")]
+
+
+def test_a_verdict_that_outlives_its_container_and_its_deadline_asks_nothing_anew(bench):
+    bench.blocked()
+    bench.answer("allow", "r1")
+    (job,) = bench.start()
+    stop(bench)
+    bench.docket.overdue(job, bench.now)
+    assert bench.ids() == []
+    assert closed(bench) == [("r1", "stopped")]
+    bench.finish(job)
+    assert closed(bench) == []
+    assert bench.docket.summary()["open"] == 1
+
+
+def test_nothing_that_was_applied_to_it_is_undone_or_asked_again(bench):
+    bench.blocked()
+    bench.answer("allow", "r1")
+    bench.run()
+    verdict = bench.docket.last_verdict()
+    stop(bench)
+    assert bench.docket.last_verdict() is None
+    assert not bench.docket.undo(verdict, "operator") and bench.run() == []
+    assert bench.docket.ask_again(verdict, bench.now) is None
+
+
+def test_packets_that_its_reader_tells_late_prove_a_verdict_and_ask_nothing(bench):
+    bench.blocked()
+    bench.answer("allow", "r1")
+    bench.run()
+    stop(bench)
+    bench.take()
+    bench.event("allowed", "203.0.113.10")
+    bench.event("denied", "203.0.113.11")
+    bench.blocked("203.0.113.12")
+    assert [record["type"] for record in bench.take()] == ["passed"]
+    assert bench.docket.summary()["untold"] == 2
