@@ -74,7 +74,11 @@ def test_there_are_two_actions(action):
         command(["terok-shield"], action, "c1", "203.0.113.10")
 
 
-@given(st.text(max_size=40))
+# Names, addresses and what would break out of them; of all of Unicode a table would have to be made first.
+ODD = "abz019AZ.:-_/%@'\"\\$&;|<>(){}*? \t\r\n\0\x07\x1b\x7f\x85\u00e4\u0430\u2028\u202e\ufeff\ud800"
+
+
+@given(st.text(ODD, max_size=40))
 def test_any_text_is_a_whole_target_or_refused(target):
     try:
         argv = command(["terok-shield"], "allow", "c1", target)
@@ -203,7 +207,7 @@ def test_a_command_that_a_signal_ended_has_done_nobody_knows_what():
     assert (found.result, found.reason, found.opened) == (UNKNOWN, "ended", ())
 
 
-@given(st.sampled_from(["allow", "deny"]), st.sampled_from([0, 1, 2, None]), st.text(), st.text())
+@given(st.sampled_from(["allow", "deny"]), st.sampled_from([0, 1, 2, None]), st.text(ODD), st.text(ODD))
 def test_whatever_a_command_says_is_an_outcome(action, status, out, err):
     found = outcome(action, "203.0.113.10", status, out, err, 0.1)
     assert found.result in (APPLIED, FAILED, UNKNOWN)
