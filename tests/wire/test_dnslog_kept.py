@@ -223,6 +223,38 @@ def test_the_rest_of_a_line_is_left_out_in_whatever_pieces_it_comes(size):
     assert log.names("203.0.113.66") == []
 
 
+@pytest.mark.parametrize("filler, shown", [(900, "www.good.example"), (1100, "edge.cdn.example")])
+@pytest.mark.parametrize("behind", [0, 3000])
+def test_a_query_is_looked_for_in_the_64_kilobytes_before_whatever_is_fed_at_once(filler, behind, shown):
+    log, lines = Log(), ["forwarded " + "x" * 26]  # 64 bytes each
+    query, answer = "query[A] www.good.example from 127.0.0.1", "reply www.good.example is <CNAME>"
+    end = "reply edge.cdn.example is 203.0.113.66"
+    log.write(query, *lines * filler, answer, end, *lines * behind)
+    assert log.names() == [shown]
+
+
+def test_an_answer_to_a_query_for_an_address_leaves_the_others_in_flight():
+    log = Log()
+    log.ask("www.good.example", "CNAME")
+    log.ask("www.good.example")
+    log.write("reply www.good.example is <CNAME>", "reply edge.cdn.example is NODATA-IPv4")
+    assert log.chain() == ["edge.cdn.example"]
+
+
+def test_more_answers_than_queries_make_no_later_query_forgotten():
+    log = Log()
+    log.ask("www.good.example", "CNAME")
+    log.write(*["reply www.good.example is <CNAME>", "reply edge.cdn.example is NODATA"] * 2)
+    log.ask("www.good.example", "CNAME")
+    assert log.chain() == ["edge.cdn.example"]
+
+
+def test_a_time_that_is_none_stops_nothing():
+    log = Log()
+    log.log.feed(b"Nov 23 :::::::: dnsmasq[7]: query[TXT] a.example from 127.0.0.1\n")
+    assert log.chain() == ["www.good.example"]
+
+
 # --- a flood of other queries
 
 
