@@ -6,7 +6,7 @@ RFC 2544 and the private ranges are routed to `lo`, so any of their addresses an
 the line that accepts `lo` is left out, since here `lo` is the way out.
 
 Whoever runs as root gets a plain namespace; an ordinary user (or root with `user=`) gets one
-that a user namespace owns, as rootless podman's are.
+that a user namespace owns, as rootless podman's are: with subordinate ids, where there are any.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import sys
 import time
 from typing import Callable, TypeVar
 
-from needs import need
+from needs import lacking, need, subids
 from support import PATIENCE
 
 T = TypeVar("T")
@@ -108,6 +108,20 @@ def ruleset(rules: int = 18) -> str:
     return "\n".join(lines) + "\n"
 
 
+# In two steps: a network made before its owner's ids are mapped shows its files to nobody.
+_OWN = r"""
+import ctypes, os, sys
+
+def unshare(kind):
+    if ctypes.CDLL(None, use_errno=True).unshare(kind):
+        sys.exit("unshare: " + os.strerror(ctypes.get_errno()))
+
+unshare(0x10000000)  # CLONE_NEWUSER
+print("made", flush=True)
+sys.stdin.buffer.raw.readline()  # not a byte more
+unshare(0x40000000)  # CLONE_NEWNET
+"""
+
 # The one inside.  It reads a JSON object a line and answers with one; the end of its stdin ends it.
 _AGENT = r"""
 import errno, json, os, socket, subprocess, sys, threading, time
@@ -187,11 +201,20 @@ os._exit(0)
 """
 
 
-def as_user(uid: int = 1000) -> list[str]:
-    """The beginning of an argv that runs the rest as that ordinary user; empty when we are one."""
+def as_user(uid: int = 1000, group: int = 0) -> list[str]:
+    """The beginning of an argv that runs the rest as that ordinary user; empty when we are one.
+
+    `group` is one more that the user is in.
+    """
     if os.getuid() != 0:
         return []
-    return ["setpriv", "--reuid", str(uid), "--regid", str(uid), "--clear-groups", "--no-new-privs", "--"]
+    groups = ["--groups", str(group)] if group else ["--clear-groups"]
+    return ["setpriv", "--reuid", str(uid), "--regid", str(uid), *groups, "--no-new-privs", "--"]
+
+
+def write(path: str, text: str) -> None:
+    with open(path, "w") as file:
+        file.write(text)
 
 
 def reachable_python(uid: int = 1000) -> str:
@@ -207,24 +230,26 @@ def reachable_python(uid: int = 1000) -> str:
 class Lab:
     """`with Lab() as lab:` — a shielded namespace; `pid` a process inside, `netns` its path.
 
-    `rules` is the bundle version (18 or 14), `user` an ordinary uid to own it (root only).
+    `rules` is the bundle version (18 or 14), `user` an ordinary uid to own it (root only).  The ids
+    in a user's namespace are `many`, as newuidmap(1) and newgidmap(1) give them, or `one`, as
+    `unshare -r` does, where nobody may change groups.
     """
 
-    def __init__(self, rules: int = 18, user: int = 0) -> None:
+    def __init__(self, rules: int = 18, user: int = 0, ids: str = "") -> None:
         need("nft")
         self.rules = rules
         self.user = user or os.getuid()
         if self.user:
-            need("userns")
+            need("subids" if ids == "many" else "userns")
+        many = ids == "many" or (not ids and not lacking("subids"))
         self.sets = SETS[rules]
         python = sys.executable
-        # In two steps: a network made before its owner's ids are mapped shows its files to nobody.
-        argv = ["unshare", "-n"] if self.user == 0 else ["unshare", "-Ur", "unshare", "-n"]
+        argv = ["unshare", "-n"] if self.user == 0 else []
         if self.user and os.getuid() == 0:
             argv = as_user(self.user) + argv
             python = reachable_python(self.user)
         self._agent = subprocess.Popen(
-            [*argv, python, "-I", "-S", "-u", "-c", _AGENT],
+            [*argv, python, "-I", "-S", "-u", "-c", (_OWN if self.user else "") + _AGENT],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=dict(os.environ, PATH=os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/sbin:/sbin"),
@@ -233,10 +258,30 @@ class Lab:
         self.pid = self._agent.pid
         self.netns = "/proc/%d/ns/net" % self.pid
         try:
+            if self.user:
+                self._map_ids(many)
             self._prepare()
         except BaseException:
             self.close()
             raise
+
+    def _map_ids(self, many: bool) -> None:
+        stdin, stdout = self._agent.stdin, self._agent.stdout
+        assert stdin is not None and stdout is not None and stdout.readline() == b"made\n"
+        if not many:
+            write("/proc/%d/setgroups" % self.pid, "deny")
+        for kind, own in (("uid", self.user), ("gid", self.user if os.getuid() == 0 else os.getgid())):
+            ids = [(0, own, 1)]
+            if many and os.getuid() == 0:
+                ids.append((1, 100000, 65536))
+            if many and os.getuid():
+                ids.append((1, *subids(self.user, "/etc/sub" + kind)))
+                words = [str(number) for row in ids for number in row]
+                subprocess.run(["new%smap" % kind, str(self.pid), *words], check=True)
+            else:
+                write("/proc/%d/%s_map" % (self.pid, kind), "".join("%d %d %d\n" % row for row in ids))
+        stdin.write(b"go\n")
+        stdin.flush()
 
     def _prepare(self) -> None:
         for family in ("-4", "-6"):

@@ -9,6 +9,7 @@ package that has it or the system's own words.  With SIMPLE_CLEARANCE_REQUIRE_AL
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import shutil
 import subprocess
@@ -31,6 +32,7 @@ PACKAGES = {
     "ip": "iproute2",
     "jq": "jq",
     "kill": "procps",
+    "newgidmap": "uidmap",
     "newuidmap": "uidmap",
     "nft": "nftables",
     "nsenter": "util-linux",
@@ -152,10 +154,33 @@ def _pty() -> None:
         os.close(fd)
 
 
+def subids(uid: int, path: str = "/etc/subuid") -> tuple[int, int]:
+    """(first, count) of the subordinate ids that this user may give to a container (subuid(5))."""
+    names = {str(uid), *(user.pw_name for user in pwd.getpwall() if user.pw_uid == uid)}
+    try:
+        with open(path) as table:
+            rows = [line.rstrip("\n").split(":") for line in table]
+    except OSError as error:
+        raise Lacking("%s: %s" % (path, error.strerror)) from None
+    for row in rows:
+        if len(row) == 3 and row[0] in names:
+            return int(row[1]), int(row[2])
+    raise Lacking("usermod --add-subuids 100000-165535 --add-subgids 100000-165535, for uid %d" % uid)
+
+
+def _subids() -> None:
+    _userns()
+    if os.getuid() != 0:  # root may map whatever it likes
+        programs("newuidmap", "newgidmap")
+        for path in ("/etc/subuid", "/etc/subgid"):
+            subids(os.getuid(), path)
+
+
 PROBES: dict[str, Callable[[], None]] = {  # each returns, or raises Lacking or OSError
     "root": _root,
     "netns": _netns,
     "userns": _userns,
+    "subids": _subids,  # a user namespace with ids of its own, as rootless podman's are
     "nft": _nft,  # a namespace of our own, with a rule that logs to NFLOG and rejects
     "cc": _cc,
     "pty": _pty,

@@ -11,7 +11,7 @@ import sys
 import tempfile
 
 import pytest
-from lab import Lab, as_user, reachable_python
+from lab import Lab, as_user, reachable_python, write
 from needs import need
 from reading import code
 from support import PATIENCE, PYTHONS, ROOT
@@ -60,16 +60,16 @@ def _home():
 
 
 @contextlib.contextmanager
-def dropped(home, ids, script=DROPPING):
+def dropped(home, ids, script=DROPPING, setgroups="allow"):
     """What a process with these ids, and a group more, finds after it has given up privilege; its status."""
-    user = ["setpriv", "--reuid=%d" % ORDINARY, "--regid=%d" % ORDINARY, "--groups=4242", "--no-new-privs"]
-    argv = [*user, "--", reachable_python(ORDINARY), "-I", "-c", script, home]
+    argv = [*as_user(ORDINARY, group=4242), reachable_python(ORDINARY), "-I", "-c", script, home]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="/") as process:
         assert process.stdin is not None and process.stdout is not None
         assert process.stdout.readline() == b"made\n"
+        if setgroups != "allow":
+            write("/proc/%d/setgroups" % process.pid, setgroups)
         for kind in ("uid", "gid"):
-            with open("/proc/%d/%s_map" % (process.pid, kind), "w") as table:
-                table.write(ids)
+            write("/proc/%d/%s_map" % (process.pid, kind), ids[kind] if isinstance(ids, dict) else ids)
         process.stdin.write(b"go\n")
         process.stdin.flush()
         walls = process.stdout.readline().decode().strip()
@@ -102,6 +102,17 @@ def test_every_id_map_ends_without_a_capability(home, ids, uid, walls):
         assert found["Uid"].split() == [str(outside[uid])] * 4
         assert found["Gid"].split() == [str(outside[uid])] * 4
         assert found["Groups"].strip() == ""
+
+
+def test_groups_that_the_kernel_lets_nobody_leave_reach_no_file(home):
+    """Without newgidmap(1), as `unshare -r` makes a namespace, setgroups(2) is forbidden there for good."""
+    need("userns")
+    own = {"uid": os.getuid(), "gid": os.getgid()} if os.getuid() else dict.fromkeys(("uid", "gid"), ORDINARY)
+    ids = {kind: "0 %d 1\n" % number for kind, number in own.items()}
+    with dropped(home, ids, setgroups="deny") as (walls, found):
+        assert walls == "1 1 0 1 0"  # no file is there, none can be opened
+        assert int(found["CapEff"], 16) == 0
+        assert set(map(int, found["Groups"].split())) == (set(os.getgroups()) if os.getuid() else {4242})
 
 
 def test_without_ctypes_what_else_can_be_given_up_is(home):
