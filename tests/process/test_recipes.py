@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import configparser
 import getpass
+import grp
 import json
 import os
 import re
@@ -19,7 +20,7 @@ import time
 
 import pytest
 import scripting
-from needs import need, which
+from needs import lacks, need, which
 from support import PATIENCE, ROOT, eventually
 
 from simple_clearance.docket import policy
@@ -328,10 +329,26 @@ class Machine:
         self.child.wait()
 
 
+def belongs_to_tty():
+    """Whether a terminal that is made does, or there is no such group."""
+    ends = os.openpty()
+    try:
+        return os.fstat(ends[1]).st_gid == grp.getgrnam("tty").gr_gid
+    except KeyError:
+        return True
+    finally:
+        for fd in ends:
+            os.close(fd)
+
+
 @pytest.fixture
 def machine(place, tmp_path):
     for program in ("sshd", "ssh", "ssh-keygen"):
         need(program)
+    if os.getuid() != 0 and not belongs_to_tty():
+        lacks(
+            "root", "sshd has to give each terminal to the group tty: devpts has no gid=5 here", optional=True
+        )
     folder = tmp_path / "ssh"
     folder.mkdir()
     it = Machine(place, str(folder))
