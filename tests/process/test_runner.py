@@ -146,3 +146,68 @@ def test_one_that_can_not_be_started_has_failed(case, tmp_path):
     (record,) = it.bench.take("verdict")
     assert (record["result"], record["reason"]) == ("failed", "not-started")
     assert record["error"] == nowhere + ": No such file or directory"
+
+
+def test_after_the_kill_it_wants_to_be_woken_no_more(case):
+    it = case()
+    for seconds in (TIMEOUT, 2 * TIMEOUT):
+        it.at(seconds)
+    it.bench.mono = it.job.started + 2 * TIMEOUT + 2.0
+    it.runner.tick(it.bench.now)
+    assert it.runner.running and it.due() is None
+
+
+def test_what_is_late_already_is_told_no_second_time_at_the_end(case):
+    it = case()
+    assert len(it.at(TIMEOUT)) == 1
+    assert it.runner.abandon(it.bench.now) == [it.pid]
+    assert it.bench.take("verdict") == []
+    with open(it.path + ".go", "w"):
+        pass
+    os.waitpid(it.pid, 0)
+
+
+# --- what a command says
+
+ALLOWED = "Allowed www.example.com -> 203.0.113.10, 203.0.113.11 for c1"
+
+
+def said(tmp_path, script, looping=True):
+    """The record of a verdict by name whose command is `script`; how it was told to be run."""
+    path, traced, loop, bench = tmp_path / "shield", [], Loop(), Bench()
+    path.write_text("#!/bin/sh\n" + script)
+    path.chmod(0o755)
+    bench.blocked(names=["www.example.com"])
+    bench.answer("allow", "r1", name="www.example.com")
+    bench.take()
+    runner = Runner(loop, bench.docket, [str(path), "-v"], TIMEOUT, traced.append)
+    loop.deadlines.append(lambda: 0.0)  # a round takes no time
+    (job,) = bench.start()
+    runner.start(job, bench.now)
+
+    def ended():
+        if looping:
+            loop.wait()
+        runner.reap(bench.now)
+        return not runner.running
+
+    eventually(ended)
+    (record,) = bench.take("verdict")
+    assert traced == ["run: %s -v allow c1 www.example.com" % path]
+    return record
+
+
+@pytest.mark.parametrize("looping", [True, False])
+def test_what_it_says_right_before_its_end_is_read(tmp_path, looping):
+    record = said(tmp_path, "echo '%s'\n" % ALLOWED, looping)
+    assert (record["result"], record["opened"]) == ("applied", ["203.0.113.10", "203.0.113.11"])
+    record = said(tmp_path, "echo broken >&2; exit 1\n", looping)
+    assert (record["result"], record["error"]) == ("failed", "broken")
+
+
+def test_of_much_the_beginning_of_its_output_and_the_end_of_its_errors_count(tmp_path):
+    much = "head -c 300000 /dev/zero | tr '\\0' '\\n'; "
+    record = said(tmp_path, "echo '%s'; %s echo '%s'\n" % (ALLOWED, much, ALLOWED.replace("113", "112")))
+    assert record["opened"] == ["203.0.113.10", "203.0.113.11"]
+    record = said(tmp_path, "exec >&2; echo first; %s echo last; exit 1\n" % much)
+    assert record["error"] == "last"
