@@ -430,7 +430,7 @@ def test_nothing_is_left_when_one_of_its_processes_is_killed(live, role, code, t
     t = live.start()
     live.ask(NAME)
     namespace = os.readlink("/proc/%d/ns/net" % live.process("--demo-world"))
-    os.kill(live.process(role), signal.SIGKILL)
+    os.kill(eventually(lambda: live.process(role), what="it runs"), signal.SIGKILL)
     assert t.wait() == code
     assert told in t.text()
     live.nothing_is_left()
