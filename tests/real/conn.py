@@ -1,4 +1,4 @@
-"""Inside the container: conn.py [HOST PORT [tcp|udp [COUNT]]].
+"""Inside the container: conn.py [HOST PORT [tcp|udp [COUNT [SECONDS]]]].
 
 Tries, and prints `198.51.100.1 connected`, `198.51.100.1 EHOSTUNREACH`, `no address: …`.  Without
 words it does so for each line of stdin.
@@ -9,7 +9,7 @@ import socket
 import sys
 
 
-def tried(host, port, proto="tcp", count="1"):
+def tried(host, port, proto="tcp", count="1", seconds="60"):
     kind = socket.SOCK_DGRAM if proto == "udp" else socket.SOCK_STREAM
     try:
         family, kind, number, _, address = socket.getaddrinfo(host, int(port), 0, kind)[0]
@@ -17,7 +17,7 @@ def tried(host, port, proto="tcp", count="1"):
         return "no address: " + error.args[1]
     for _ in range(int(count)):
         with socket.socket(family, kind, number) as s:
-            s.settimeout(2)
+            s.settimeout(float(seconds))
             try:
                 s.connect(address)
                 if kind == socket.SOCK_DGRAM:

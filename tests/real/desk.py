@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any, Callable
 import endtoend
 from endtoend import KEYS, as_opened, processes
 from real.rig import Rig
-from support import PYTHONS, eventually
+from support import PATIENCE, PYTHONS, eventually
+from terminal_driver import state
 
 if TYPE_CHECKING:
     from terminal_driver import Found, Session
 
-PATIENCE = 15.0
 NOT_OPEN = ("EHOSTUNREACH", "EACCES", "EPERM")
 
 
@@ -66,7 +66,7 @@ class Desk(endtoend.Desk):
     def sit(self, name: str, *words: str, **options: Any) -> Session:  # type: ignore[override]
         """On a pty, once it watches `name`."""
         t = self.start(*words, name, **options)
-        t.expect("watching " + name, timeout=15)
+        t.expect("watching " + name)
         return t
 
     def run(self, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:  # type: ignore[override]
@@ -89,24 +89,35 @@ class Desk(endtoend.Desk):
         """
         address, came = self.rig.conn(name, host, port, proto).split()
         assert came in NOT_OPEN and address == (shown or address), came
-        self.t.expect("%s  %s" % (name, address), timeout=8)
+        self.t.expect("%s  %s" % (name, address))
         return self.t.expect(KEYS)  # type: ignore[no-any-return]
 
     def block_in_quarantine(self, name: str, address: str) -> Found:
         """The same where packets vanish instead of being refused."""
-        assert self.rig.conn(name, address) == address + " timeout"
+        assert self.rig.conn(name, address, patience=1) == address + " timeout"
         self.t.expect("%s  %s" % (name, address))
         return self.t.expect(KEYS)  # type: ignore[no-any-return]
+
+    def wait_for_keys(self, painted: Found, own: bool = False) -> None:
+        self.settled()  # what the terminal has in its foreground is the wrapper that made it the operator's
+        super().wait_for_keys(painted, own)
+
+    def settled(self) -> None:
+        """Wait until reader and session sleep: what has come has been dealt with."""
+        for role in ("reader", "session"):
+            for pid in self.processes(role):
+                eventually(lambda pid=pid: state(pid) not in "RD", what="the %s sleeps" % role)
 
     # --- what is left of it
 
     def quit(self, code: int = 0) -> str:
+        self.settled()
         self.t.quiet(0.2)  # a `q` right behind another key would count for neither
         return super().quit(code)
 
-    def ends(self, code: int, timeout: float = 8.0) -> str:
+    def ends(self, code: int) -> str:
         t = self.t
-        ended = t.wait(timeout)
+        ended = t.wait()
         assert ended == code, "it ended with %d: %s" % (ended, t.text())
         assert t.termios() == as_opened()
         self.nothing_is_left()

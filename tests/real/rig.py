@@ -11,6 +11,7 @@ goes with the rig.  The workload sees this machine's own /usr, read only, so the
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
@@ -20,25 +21,20 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import time
 from typing import Any
+
+from needs import which
+from real.neighbours import NETWORK, Fact, value
+from support import PATIENCE
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 USER, IMAGE, PROFILE = "scop", "localhost/scop", "scop"
-PROGRAMS = (
-    "podman",
-    "crun",
-    "newuidmap",
-    "slirp4netns",
-    "dnsmasq",
-    "nft",
-    "ip",
-    "nsenter",
-    "unshare",
-    "setpriv",
-    "ps",
-)
+PROGRAMS = ("podman", "crun", "newuidmap", "dnsmasq", "dig", "nft", "ip")  # and how a container is connected
+PROGRAMS += ("mount", "nsenter", "unshare", "setpriv", "ps", "kill")
 OPEN = ("open.example", "203.0.113.77", "203.0.113.128/25", "2001:db8:77::/64")  # from the start
 CONN = ("python3", "/conn.py")
+PATH = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin")
 CONTAINERS_CONF = """\
 [containers]
 cgroups = "disabled"
@@ -48,6 +44,26 @@ cgroup_manager = "cgroupfs"
 events_logger = "file"
 runtime = "crun"
 """
+
+
+def programs() -> tuple[str, ...]:
+    """All that the world calls; where podman is missing, whatever it may want to connect a container with."""
+    podman = which("podman")
+    if podman is None:
+        return (*PROGRAMS, NETWORK.before, NETWORK.now)
+    told = subprocess.run([podman, "--version"], stdout=subprocess.PIPE, text=True, check=True)
+    return (*PROGRAMS, value(NETWORK, told.stdout))
+
+
+def pip(python: str, folder: str) -> str:
+    """pip on this Python, made in that folder if it is not there, as that takes longer than its use."""
+    os.makedirs(folder, exist_ok=True)
+    with open(folder + "/lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not os.path.exists(folder + "/done"):
+            subprocess.run([python, "-m", "venv", "--clear", folder + "/pip"], check=True)
+            open(folder + "/done", "w").close()
+    return folder + "/pip/bin/pip"
 
 
 def prefix(python: str) -> str:
@@ -65,8 +81,11 @@ class Rig:
 
     beside: tuple[str, ...] = ()  # packages that are installed besides terok-shield
 
-    def __init__(self, version: str, python: str, *others: str) -> None:
-        """`python` is what terok-shield will run with; `others` shall be there for the operator, too."""
+    def __init__(self, version: str, python: str, *others: str, tools: str = "") -> None:
+        """`python` is what terok-shield will run with; `others` shall be there for the operator, too.
+
+        What can serve several rigs lies in the folder `tools`.
+        """
         self.version = version
         self.python = python
         self.others = others
@@ -75,6 +94,9 @@ class Rig:
         self.home = self.folder + "/home"
         self.root = self.home + "/.local/state/terok/shield"
         self.venv = self.folder + "/venv"
+        self.tools = tools or self.folder + "/tools"
+        self._versions: dict[str, str] = {}
+        self._ids: dict[str, str] = {}
         self._workloads: dict[str, Workload] = {}
         self._world: subprocess.Popen[str] | None = None
         self._pid = 0
@@ -95,7 +117,7 @@ class Rig:
     def __exit__(self, *_: object) -> None:
         if self._world is not None:
             self._world.stdin.close()  # type: ignore[union-attr]
-            self._world.wait(20)  # the kernel has killed every process of that world by then
+            self._world.wait(PATIENCE)  # the kernel has killed every process of that world by then
             self._world.stdout.close()  # type: ignore[union-attr]
             self._world = None
         for workload in self._workloads.values():
@@ -105,13 +127,17 @@ class Rig:
     # --- building it
 
     def _install(self) -> None:
-        subprocess.run([self.python, "-m", "venv", self.venv], check=True)
-        pip = [self.venv + "/bin/pip", "install", "-q", "--disable-pip-version-check"]
-        pip += ["terok-shield==" + self.version, *self.beside]
-        done = subprocess.run(
-            pip, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
-        )
-        assert done.returncode == 0, done.stdout.decode("utf-8", "replace").strip().rpartition("\n")[2]
+        subprocess.run([self.python, "-m", "venv", "--without-pip", self.venv], check=True)
+        argv = [pip(self.python, self.tools), "--python", self.venv + "/bin/python3", "install", "-q"]
+        argv += ["--disable-pip-version-check", "terok-shield==" + self.version, *self.beside]
+        for pause in (1, 5, 0):  # an index of packages may be out of breath
+            done = subprocess.run(
+                argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+            )
+            if done.returncode == 0:
+                return
+            time.sleep(pause)
+        raise AssertionError(done.stdout.decode("utf-8", "replace").strip().rpartition("\n")[2])
 
     def _settle(self) -> None:
         """The operator's home, and what all may read."""
@@ -173,13 +199,19 @@ class Rig:
 
     # --- using it
 
+    def fact(self, fact: Fact) -> Any:
+        """What is true with the release that is found here."""
+        if fact.program not in self._versions:
+            self._versions[fact.program] = self.as_op([fact.program, "--version"], check=True).stdout
+        return value(fact, self._versions[fact.program])
+
     def argv(self, argv: list[str], **env: str) -> list[str]:
         """`argv` as the operator runs it after a login; for a test that starts it itself."""
         variables = {
             "HOME": self.home,
             "USER": USER,
             "LOGNAME": USER,
-            "PATH": self.venv + "/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+            "PATH": ":".join((self.venv + "/bin", *PATH)),
             "XDG_RUNTIME_DIR": "/run/user/%d" % self.uid,
             "LANG": "C.UTF-8",
             "TERM": os.environ.get("TERM", "dumb"),
@@ -191,7 +223,7 @@ class Rig:
         return enter + become + clean + ["%s=%s" % item for item in variables.items()] + argv
 
     def as_op(
-        self, argv: list[str], check: bool = False, timeout: float = 40, **env: str
+        self, argv: list[str], check: bool = False, timeout: float = PATIENCE, **env: str
     ) -> subprocess.CompletedProcess[str]:
         """Run it to its end; stdout and stderr are text, stdin is empty."""
         done = subprocess.run(
@@ -206,6 +238,16 @@ class Rig:
         assert not check or done.returncode == 0, "%s: %s%s" % (shlex.join(argv), done.stdout, done.stderr)
         return done
 
+    def without(self, *names: str) -> str:
+        """A PATH for the operator on which everything is but these programs."""
+        folder = self.folder + "/without-" + "-".join(names)
+        if not os.path.isdir(folder):
+            os.mkdir(folder)
+            for place in PATH:
+                for name in set(os.listdir(place)) - set(names) - set(os.listdir(folder)):
+                    os.symlink(os.path.join(place, name), os.path.join(folder, name))
+        return "%s/bin:%s" % (self.venv, folder)
+
     def start(self, name: str, *options: str, image: str = IMAGE) -> str:
         """An unshielded container that sleeps; its name."""
         argv = ["podman", "run", "-d", "--name", name, "-v", "/usr:/usr:ro", *options]
@@ -217,21 +259,34 @@ class Rig:
         prepare = ["terok-shield", "--state-dir", self.root, "prepare", name, "--profiles", profile]
         flags = self.as_op(prepare, check=True).stdout
         argv = ["podman", "run", "-d", "-v", "/usr:/usr:ro", *shlex.split(flags), *options]
-        self.as_op(argv + [image, "sleep", "infinity"], check=True)
+        self._ids[name] = self.as_op(argv + [image, "sleep", "infinity"], check=True).stdout.strip()
         return name
+
+    def shared(self, *options: str) -> str:
+        """A shielded container with these options that tests share, each with addresses of its own."""
+        name = "with" + "".join(options).replace("=", "-")
+        return name if name in self._ids else self.shielded(name, *options)
 
     def inside(self, name: str, argv: list[str]) -> str:
         """What a command in the container printed."""
         return self.as_op(["podman", "exec", name, *argv], check=True).stdout
 
-    def conn(self, name: str, host: str, port: int = 443, proto: str = "tcp", count: int = 1) -> str:
-        """Try a connection from inside: `198.51.100.1 EHOSTUNREACH`."""
+    def conn(
+        self,
+        name: str,
+        host: str,
+        port: int = 443,
+        proto: str = "tcp",
+        count: int = 1,
+        patience: float = PATIENCE,
+    ) -> str:
+        """Try a connection from inside: `198.51.100.1 EHOSTUNREACH`; `… timeout` after that many seconds."""
         workload = self._workloads.get(name)
         if workload is None or not workload.alive():
             if workload is not None:
                 workload.close()
             workload = self._workloads[name] = Workload(self.argv(["podman", "exec", "-i", name, *CONN]))
-        return workload.ask("%s %d %s %d" % (host, port, proto, count))
+        return workload.ask("%s %d %s %d %g" % (host, port, proto, count, patience))
 
     def shield(self, *argv: str) -> subprocess.CompletedProcess[str]:
         return self.as_op(["terok-shield", *argv])
@@ -248,7 +303,7 @@ class Rig:
         """`posture(c, "down", "--disengage")`, `posture(c, "up")`: they want the container's whole id."""
         given = [
             command[0],
-            *(["--container-id", self.inspected(name)["Id"]] if command[0] != "quarantine" else []),
+            *(["--container-id", self._ids[name]] if command[0] != "quarantine" else []),
         ]
         assert self.shield(*given, *command[1:], name).returncode == 0
 
@@ -316,7 +371,7 @@ class Workload:
             self._process.stdin.close()  # type: ignore[union-attr]
         except OSError:
             pass  # it had ended before
-        self._process.wait(10)
+        self._process.wait(PATIENCE)
 
 
 class Tap:
@@ -341,7 +396,7 @@ class Tap:
 
     def __exit__(self, *_: object) -> None:
         self._process.stdin.close()  # type: ignore[union-attr]
-        self._process.wait(10)
+        self._process.wait(PATIENCE)
         self._process.stdout.close()  # type: ignore[union-attr]
 
     def _line(self) -> str:

@@ -22,7 +22,7 @@ import time
 from typing import Any
 
 from real.rig import IMAGE, PROFILE, Rig
-from support import eventually
+from support import PATIENCE, eventually
 
 # A createRuntime hook, and all that it starts, has every signal blocked under crun 1.8, and none elsewhere.
 UNBLOCK = (
@@ -65,7 +65,7 @@ def shielded(rig: Rig, name: str, *options: str, bus: bool = True, deaf: bool = 
     prepare = ["terok-shield", "--state-dir", rig.root, "prepare", name, "--profiles", PROFILE]
     container_id = launch(rig, name, rig.as_op(prepare, check=True).stdout, *options, bus=bus, deaf=deaf)
     if bus:
-        eventually(lambda: _held(rig, container_id), 10, "the bridge reader holds the packet log")
+        eventually(lambda: _held(rig, container_id), what="the bridge reader holds the packet log")
     return container_id
 
 
@@ -103,8 +103,8 @@ class Sandbox(Rig):
 
     beside = ("terok-clearance==0.8.1", "terok-sandbox==0.6.0")
 
-    def __init__(self, python: str, *others: str) -> None:
-        super().__init__("0.9.0", python, *others)
+    def __init__(self, python: str, *others: str, tools: str = "") -> None:
+        super().__init__("0.9.0", python, *others, tools=tools)
         self.runtime = "/run/user/%d" % self.uid
         self.ids: dict[str, str] = {}
         self._started: list[subprocess.Popen[Any]] = []
@@ -131,7 +131,7 @@ class Sandbox(Rig):
         prepare = ["terok-sandbox", "prepare", "--no-gate", "--no-broker", name]
         flags = self.as_op(prepare, check=True).stdout
         self.ids[name] = launch(self, name, flags, bus=bus, deaf=deaf)
-        eventually(lambda: self.answers(name), 10, "the hub is up")
+        eventually(lambda: self.answers(name), what="the hub is up")
         return self.ids[name]
 
     # --- hubs
@@ -161,9 +161,8 @@ class Sandbox(Rig):
             ["terok-sandbox", "supervise-child", "verdict", self.ids[name], self.sidecar(name)],
             stderr=subprocess.DEVNULL,
         )
-        eventually(
-            lambda: self.answers(path="%s/terok/verdict/%s.sock" % (self.runtime, self.ids[name][:12])), 10
-        )
+        path = "%s/terok/verdict/%s.sock" % (self.runtime, self.ids[name][:12])
+        eventually(lambda: self.answers(path=path), what="the verdict helper listens")
 
     def begin(self, argv: list[str], **options: Any) -> subprocess.Popen[Any]:
         """A program of the operator's that ends with the rig, if not before."""
@@ -194,14 +193,14 @@ class Hub:
 
     def online(self) -> float:
         """Waits until it listens; when that was."""
-        eventually(lambda: self.rig.answers(self.name), 10, "the hub listens")
+        eventually(lambda: self.rig.answers(self.name), what="the hub listens")
         return time.monotonic()
 
     def end(self, number: int = signal.SIGTERM) -> None:
         """What it listens on stays where it is."""
         for pid in self.rig.hubs(self.name):
             self.rig.as_op(["kill", "-%d" % number, str(pid)])
-        self.process.wait(10)
+        self.process.wait(PATIENCE)
         eventually(lambda: not self.rig.hubs(self.name))
 
 
@@ -220,7 +219,7 @@ class Client:
         self._process.stdin.write(line.encode() + b"\n")  # type: ignore[union-attr]
         self._process.stdin.flush()  # type: ignore[union-attr]
 
-    def until(self, pattern: str, seconds: float = 15.0) -> str:
+    def until(self, pattern: str, seconds: float = PATIENCE) -> str:
         """Waits until it has said this since what was waited for before; the first group of the pattern."""
         deadline = time.monotonic() + seconds
         while True:
@@ -237,4 +236,4 @@ class Client:
 
     def quit(self) -> None:
         self.say("q")
-        self._process.communicate(timeout=10)
+        self._process.communicate(timeout=PATIENCE)

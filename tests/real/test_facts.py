@@ -8,12 +8,12 @@ import stat
 import subprocess
 
 import pytest
-from support import eventually
+from real.neighbours import FORWARDER, IMAGE_ANNOTATIONS, IPV6_FIRST, KEEPS_CASE, LOOPBACK
+from real.sandbox import readers, shielded
+from support import PATIENCE, eventually
 
 from simple_clearance.base import addresses
 from simple_clearance.containers import podman
-
-pytestmark = pytest.mark.timeout(40, func_only=True)  # the first test of a version builds its world
 
 LINE = re.compile(r"[A-Z][a-z]{2} [ 0-9]\d \d\d:\d\d:\d\d dnsmasq\[(\d+)\]: (.*)")
 
@@ -33,27 +33,30 @@ def logged(rig, name):
 # --- verdicts on addresses
 
 
-def test_an_allow_says_so_and_opens_the_address(rig, c):
+@pytest.fixture(scope="module")
+def verdicts(rig, c):
+    """198.51.100.20 allowed, then allowed again, 198.51.100.24 denied twice: what was said each time."""
     assert rig.conn(c, "198.51.100.20") == "198.51.100.20 EHOSTUNREACH"
-    done = rig.shield("allow", c, "198.51.100.20")
-    assert (done.returncode, done.stdout) == (0, "Allowed 198.51.100.20 -> 198.51.100.20 for c1\n")
+    return [
+        rig.shield(action, c, address)
+        for action, address in (("allow", "198.51.100.20"), ("deny", "198.51.100.24"))
+        for _ in range(2)
+    ]
+
+
+def test_an_allow_says_so_also_when_repeated_and_opens_the_address(rig, c, verdicts):
+    for done in verdicts[:2]:
+        assert (done.returncode, done.stdout) == (0, "Allowed 198.51.100.20 -> 198.51.100.20 for c1\n")
     assert rig.conn(c, "198.51.100.20") == "198.51.100.20 connected"
 
 
-def test_an_allow_opens_every_port_and_protocol(rig, c):
-    rig.shield("allow", c, "198.51.100.21")
-    assert rig.conn(c, "198.51.100.21", 8443) == "198.51.100.21 connected"
-    assert rig.conn(c, "198.51.100.21", 53, "udp") == "198.51.100.21 sent"
+def test_an_allow_opens_every_port_and_protocol(rig, c, verdicts):
+    assert rig.conn(c, "198.51.100.20", 8443) == "198.51.100.20 connected"
+    assert rig.conn(c, "198.51.100.20", 53, "udp") == "198.51.100.20 sent"
 
 
-def test_a_repeated_allow_says_the_same(rig, c):
-    first, second = (rig.shield("allow", c, "198.51.100.23") for _ in range(2))
-    assert (second.returncode, second.stdout) == (first.returncode, first.stdout)
-
-
-def test_a_deny_says_so_also_when_repeated(rig, c):
-    for _ in range(2):
-        done = rig.shield("deny", c, "198.51.100.24")
+def test_a_deny_says_so_also_when_repeated(verdicts):
+    for done in verdicts[2:]:
         assert (done.returncode, done.stdout) == (0, "Denied 198.51.100.24 (198.51.100.24) for c1\n")
 
 
@@ -71,8 +74,9 @@ def test_a_deny_inside_an_allowed_network_bites_only_where_the_deny_set_goes_fir
     assert rig.conn(c, "203.0.113.141") == "203.0.113.141 connected"
 
 
-@pytest.mark.parametrize("address", ["10.99.0.5", "192.168.77.5", "10.0.2.2"])
+@pytest.mark.parametrize("address", ["10.99.0.5", "192.168.77.5", "the host's loopback"])
 def test_an_allow_of_a_private_address_succeeds_and_opens_it_only_in_old_versions(address, rig, c):
+    address = rig.fact(LOOPBACK) if address == "the host's loopback" else address
     done = rig.shield("allow", c, address)
     assert (done.returncode, done.stdout) == (0, "Allowed %s -> %s for c1\n" % (address, address))
     assert rig.conn(c, address) == address + (" connected" if old(rig) else " EHOSTUNREACH")
@@ -101,7 +105,7 @@ def test_a_deny_leaves_established_connections_alone(rig, c):
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as held:
         held.stdout.readline()
         rig.shield("deny", c, "198.51.100.26")
-        assert b"hello" in held.communicate(b"\n", timeout=20)[0]
+        assert b"hello" in held.communicate(b"\n", timeout=PATIENCE)[0]
 
 
 def test_an_address_mapped_into_ipv6_is_taken_and_useless(rig, c):
@@ -112,16 +116,18 @@ def test_an_address_mapped_into_ipv6_is_taken_and_useless(rig, c):
 # --- verdicts on names
 
 
-def test_an_allow_by_name_lists_what_the_host_resolved(rig, c):
-    done = rig.shield("allow", c, "shut.example")
-    assert (done.returncode, done.stdout) == (
-        0,
-        "Allowed shut.example -> 198.51.100.1, 2001:db8:1::1 for c1\n",
-    )
+@pytest.fixture(scope="module")
+def opened(rig, c):
+    """shut.example, allowed: what was said."""
+    return rig.shield("allow", c, "shut.example")
 
 
-def test_after_an_allow_by_name_its_subdomains_open_by_themselves_on_the_live_tier(rig, c):
-    rig.shield("allow", c, "shut.example")
+def test_an_allow_by_name_lists_what_the_host_resolved(opened):
+    told = "Allowed shut.example -> 198.51.100.1, 2001:db8:1::1 for c1\n"
+    assert (opened.returncode, opened.stdout) == (0, told)
+
+
+def test_after_an_allow_by_name_its_subdomains_open_by_themselves_on_the_live_tier(rig, c, opened):
     assert rig.conn(c, "www.shut.example") == "198.51.100.11 " + ("EHOSTUNREACH" if old(rig) else "connected")
 
 
@@ -155,7 +161,7 @@ def test_a_name_with_an_underscore_opens_its_addresses_with_a_warning_or_is_inva
 def test_the_hosts_own_name_is_no_target(rig, c):
     done = rig.shield("allow", c, "localhost")
     assert done.returncode == 1
-    assert ("Invalid domain name" if old(rig) else "No address for localhost.") in done.stderr
+    assert ("Invalid domain name" if old(rig) else "'localhost' needs an explicit port") in done.stderr
 
 
 @pytest.mark.parametrize("target", ["nosuch.example", "198.51.100.9:443", "http://one.example", ""])
@@ -170,6 +176,19 @@ def test_a_trailing_dot_fails(rig, c):
     done = rig.shield("allow", c, "two.example.")
     assert done.returncode == 1
     assert "nvalid" in done.stderr
+
+
+@pytest.mark.newest
+def test_a_program_tries_the_family_first_that_the_container_seems_to_have(rig, c):
+    tried = rig.conn(c, "both.example").split()[0]
+    assert tried == ("2001:db8:43::43" if rig.fact(IPV6_FIRST) else "192.0.2.43")
+
+
+def test_without_dig_and_drill_it_warns_and_finds_one_family_of_addresses(rig, c):
+    done = rig.as_op(["terok-shield", "allow", c, "shut.example"], PATH=rig.without("dig", "drill"))
+    found = "2001:db8:1::1" if old(rig) else "198.51.100.1"
+    assert (done.returncode, done.stdout) == (0, "Allowed shut.example -> %s for c1\n" % found)
+    assert "getent for DNS resolution" in done.stderr
 
 
 # --- how it is called
@@ -206,88 +225,81 @@ def test_a_missing_container_and_one_without_a_shield_fail_alike_but_for_a_line(
         assert ("podman inspect nosuch returned 125" in done.stderr) == (name == "nosuch")
 
 
-def test_the_containers_own_directory_as_its_state_dir_makes_a_root_inside(rig, fresh):
-    done = rig.shield("--state-dir", rig.state(fresh), "allow", fresh, "198.51.100.29")
+def test_the_containers_own_directory_as_its_state_dir_makes_a_root_inside(rig, lowered):
+    done = rig.shield("--state-dir", rig.state(lowered), "allow", lowered, "198.51.100.29")
     assert done.returncode == 0
-    assert os.path.isdir(rig.state(fresh, "containers/" + fresh))
+    assert os.path.isdir(rig.state(lowered, "containers/" + lowered))
 
 
-# --- a container that is stopped, restarted, or whose shield changes
+# --- a container that is stopped, or whose shield changes
 
 
-def test_verdicts_on_a_stopped_container_fail_by_allow_and_succeed_by_deny(rig, fresh):
-    rig.as_op(["podman", "stop", "-t", "0", fresh], check=True)
-    assert rig.status(fresh) in ("offline", "inactive")
-    allow, deny = rig.shield("allow", fresh, "198.51.100.30"), rig.shield("deny", fresh, "198.51.100.31")
+END = (
+    "import os, select, sys; pid = int(sys.argv[1]); fd = os.pidfd_open(pid);"
+    "net = os.open('/proc/%d/ns/net' % pid, os.O_RDONLY); print(flush=True);"
+    "print(len(select.select([fd], [], [], float(sys.argv[2]))[0]), os.fstat(net).st_ino)"
+)
+
+
+@pytest.fixture(scope="module")
+def stopped(rig):
+    """A container that was stopped; its name, its namespace before, and what END saw of it."""
+    name = rig.shielded("stopped")
+    pid = str(rig.inspected(name)["State"]["Pid"])
+    before = rig.as_op(["readlink", "/proc/%s/ns/net" % pid], check=True).stdout.strip()
+    argv = rig.argv([rig.venv + "/bin/python3", "-c", END, pid, str(PATIENCE)])
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as waiting:
+        waiting.stdout.readline()
+        rig.as_op(["podman", "stop", "-t", "0", name], check=True)
+        return name, before, waiting.stdout.readline().split()
+
+
+def test_verdicts_on_a_stopped_container_fail_by_allow_and_succeed_by_deny(rig, stopped):
+    name = stopped[0]
+    assert rig.status(name) in ("offline", "inactive")
+    allow, deny = rig.shield("allow", name, "198.51.100.30"), rig.shield("deny", name, "198.51.100.31")
     assert allow.returncode == 1
     assert "nsenter" in allow.stderr
-    assert allow.stderr.endswith("Error: No IPs allowed for %s\n" % fresh)
-    assert (deny.returncode, deny.stdout) == (0, "Denied 198.51.100.31 (198.51.100.31) for %s\n" % fresh)
+    assert allow.stderr.endswith("Error: No IPs allowed for %s\n" % name)
+    assert (deny.returncode, deny.stdout) == (0, "Denied 198.51.100.31 (198.51.100.31) for %s\n" % name)
 
 
-def test_a_restart_puts_the_shield_up_and_forgets_addresses_until_told(rig, fresh):
-    rig.shield("allow", fresh, "198.51.100.32")
-    rig.posture(fresh, "down")
-    rig.as_op(["podman", "restart", "-t", "0", fresh], check=True)
-    assert rig.status(fresh) == "up"
-    assert rig.audit(fresh)[-1]["action"] == "shield_down"  # nothing tells of the new state
-    assert rig.conn(fresh, "198.51.100.32") == "198.51.100.32 EHOSTUNREACH"
-    rig.posture(fresh, "up")
-    assert rig.conn(fresh, "198.51.100.32") == "198.51.100.32 connected"
+@pytest.mark.newest
+def test_a_stopped_container_has_no_pid(rig, stopped):
+    state = rig.inspected(stopped[0])["State"]
+    assert (state["Running"], state["Pid"], state.get("ConmonPid", 0)) == (False, 0, 0)
 
 
-def test_each_change_of_the_shield_is_a_line_of_the_audit_log(rig, fresh):
-    seen = []
-    wide = "--all" if old(rig) else "--disengage"
-    for command in (["down"], ["down", wide], ["quarantine"], ["up"]):
-        rig.posture(fresh, *command)
-        last = rig.audit(fresh)[-1]
-        seen.append((rig.status(fresh), last["action"], last.get("detail")))
-    detail = "allow_all=True" if old(rig) else "disengaged=True"
-    assert seen == [
-        ("down", "shield_down", None),
-        ("disengaged", "shield_down", detail),
-        ("quarantine", "shield_quarantine", None),
-        ("up", "shield_up", None),
-    ]
+@pytest.mark.newest
+def test_the_end_of_a_container_shows_on_a_pidfd_and_nowhere_in_its_namespace(stopped):
+    _, before, (ended, still) = stopped
+    assert (ended, "net:[%s]" % still) == ("1", before)
 
 
-def test_in_quarantine_allow_fails_deny_is_recorded_and_nothing_answers(rig, fresh):
-    rig.posture(fresh, "quarantine")
-    allow, deny = rig.shield("allow", fresh, "198.51.100.33"), rig.shield("deny", fresh, "198.51.100.34")
+@pytest.fixture(scope="module")
+def lowered(rig):
+    """A container whose shield is down, and what was denied before stays so."""
+    name = rig.shielded("lowered")
+    rig.shield("deny", name, "198.51.100.35")
+    rig.posture(name, "down")
+    return name
+
+
+def test_in_quarantine_allow_fails_deny_is_recorded_and_nothing_answers(rig, quarantined):
+    name = quarantined
+    allow, deny = rig.shield("allow", name, "198.51.100.33"), rig.shield("deny", name, "198.51.100.34")
     assert (allow.returncode, deny.returncode) == (1, 0)
     assert "No such file or directory\nadd element" in allow.stderr
-    assert allow.stderr.endswith("Error: No IPs allowed for %s\n" % fresh)
-    assert rig.conn(fresh, "198.51.100.33") == "198.51.100.33 timeout"
-    assert rig.conn(fresh, "open.example").startswith("no address")
+    assert allow.stderr.endswith("Error: No IPs allowed for %s\n" % name)
+    assert rig.conn(name, "198.51.100.33", patience=1) == "198.51.100.33 timeout"
+    assert rig.conn(name, "open.example").startswith("no address")
 
 
-def test_while_it_is_down_verdicts_go_on_and_the_floor_and_the_deny_set_hold(rig, fresh):
-    rig.shield("deny", fresh, "198.51.100.35")
-    rig.posture(fresh, "down")
-    assert rig.shield("allow", fresh, "198.51.100.36").returncode == 0
-    assert rig.conn(fresh, "198.51.100.37") == "198.51.100.37 connected"
-    assert rig.conn(fresh, "198.51.100.35") == "198.51.100.35 EHOSTUNREACH"
-    assert rig.conn(fresh, "10.99.0.6") == "10.99.0.6 EHOSTUNREACH"
-
-
-def test_the_rules_that_a_start_loads_are_written_by_prepare_alone(rig, fresh):
-    def rules():
-        found = os.stat(rig.state(fresh, "ruleset.nft"))
-        return found.st_ino, found.st_mtime_ns
-
-    before = rules()
-    rig.shield("allow", fresh, "198.51.100.38")
-    rig.posture(fresh, "up")
-    assert rules() == before
-    rig.as_op(["podman", "rm", "-f", "-t", "0", fresh], check=True)
-    rig.shielded(fresh)
-    assert rules() != before
-    with open(rig.state(fresh, "ruleset.nft")) as file:
-        elements = re.findall(r"^add element inet \S+ (\S+) \{(.*)\}", file.read(), re.MULTILINE)
-    assert [name for name, listed in elements if "198.51.100.38" in listed] == [
-        "allow_v4" if old(rig) else "t40_project_allow_v4"
-    ]
+def test_while_it_is_down_verdicts_go_on_and_the_floor_and_the_deny_set_hold(rig, lowered):
+    assert rig.shield("allow", lowered, "198.51.100.36").returncode == 0
+    assert rig.conn(lowered, "198.51.100.37") == "198.51.100.37 connected"
+    assert rig.conn(lowered, "198.51.100.35") == "198.51.100.35 EHOSTUNREACH"
+    assert rig.conn(lowered, "10.99.0.6") == "10.99.0.6 EHOSTUNREACH"
 
 
 def test_the_floor_is_the_six_ranges_that_the_tool_knows(rig, c):
@@ -308,12 +320,11 @@ def test_the_floor_is_the_six_ranges_that_the_tool_knows(rig, c):
     )
 
 
-def test_an_allowed_address_expires_after_half_an_hour(rig, c):
-    rig.shield("allow", c, "198.51.100.43")
+def test_an_allowed_address_expires_after_half_an_hour(rig, c, verdicts):
     allowed = "allow_v4" if old(rig) else "t40_project_allow_v4"
     enter = ["podman", "unshare", "nsenter", "-t", str(rig.inspected(c)["State"]["Pid"]), "-n"]
     done = rig.as_op([*enter, "nft", "list", "set", "inet", "terok_shield", allowed], check=True)
-    assert re.search(r"198\.51\.100\.43 (timeout 30m )?expires 29m", done.stdout), done.stdout
+    assert re.search(r"198\.51\.100\.20 (timeout 30m )?expires 2\dm", done.stdout), done.stdout
 
 
 # --- its files
@@ -343,26 +354,23 @@ def test_the_dns_tier_and_the_bundle_version_are_told(rig, c):
     )
 
 
-def test_verdicts_are_recorded_where_the_tool_does_not_write(rig, c):
-    rig.shield("allow", c, "198.51.100.40")
-    rig.shield("deny", c, "198.51.100.41")
+def test_verdicts_are_recorded_where_the_tool_does_not_write(rig, c, verdicts):
     if old(rig):
-        assert "198.51.100.40" in rig.read(c, "live.allowed").split()
-        assert "198.51.100.41" in rig.read(c, "deny.list").split()
+        assert "198.51.100.20" in rig.read(c, "live.allowed").split()
+        assert "198.51.100.24" in rig.read(c, "deny.list").split()
     else:
-        assert {"+198.51.100.40", "-198.51.100.41"} <= set(rig.read(c, "policy/live").split())
+        assert {"+198.51.100.20", "-198.51.100.24"} <= set(rig.read(c, "policy/live").split())
 
 
-def test_the_audit_log_has_a_line_for_each_address_of_a_verdict(rig, c):
-    rig.shield("deny", c, "198.51.100.42")
-    last = rig.audit(c)[-1]
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", last.pop("ts"))
-    assert last == {
-        "container": "c1",
-        "action": "denied",
-        "dest": "198.51.100.42",
-        "detail": "target=198.51.100.42",
-    }
+def test_the_audit_log_has_a_line_for_each_address_of_a_verdict(rig, c, verdicts):
+    told = [line for line in rig.audit(c) if line.get("dest") in ("198.51.100.20", "198.51.100.24")]
+    for line in told:
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", line.pop("ts"))
+    allowed, denied = (
+        {"container": "c1", "action": action, "dest": address, "detail": "target=" + address}
+        for action, address in (("allowed", "198.51.100.20"), ("denied", "198.51.100.24"))
+    )
+    assert told == [allowed, allowed, denied, denied]
 
 
 # --- podman
@@ -374,13 +382,6 @@ def test_one_inspect_tells_all_that_is_needed(rig, c):
     assert (found.name, found.running, found.dossier) == (c, True, {"task": "t-7", "project": "demo"})
     parent = rig.as_op(["ps", "-o", "ppid=", "-p", str(found.pid)], check=True).stdout
     assert found.conmon_pid == int(parent)
-
-
-@pytest.mark.newest
-def test_a_stopped_container_has_no_pid(rig, fresh):
-    rig.as_op(["podman", "stop", "-t", "0", fresh], check=True)
-    state = rig.inspected(fresh)["State"]
-    assert (state["Running"], state["Pid"], state.get("ConmonPid", 0)) == (False, 0, 0)
 
 
 @pytest.mark.newest
@@ -399,39 +400,24 @@ def test_an_image_of_that_name_is_inspected_just_as_well(rig):
 def test_an_images_own_annotations_stand_among_the_launchers_and_lose_to_them(rig):
     script = "echo FROM localhost/scop | podman build -q --annotation %s --annotation %s -t evil -"
     rig.as_op(["sh", "-c", script % ("dossier.task=root", "terok.shield.state_dir=/evil")], check=True)
-    plain = rig.inspected(rig.start("evil1", image="localhost/evil"))["Config"]["Annotations"]
-    assert (plain["dossier.task"], plain["terok.shield.state_dir"]) == ("root", "/evil")
-    shielded = rig.inspected(rig.shielded("evil2", image="localhost/evil"))["Config"]["Annotations"]
-    assert (shielded["dossier.task"], shielded["terok.shield.state_dir"]) == ("root", rig.state("evil2"))
+    notes = rig.inspected(rig.start("evil1", image="localhost/evil"))["Config"].get("Annotations") or {}
+    told = [notes.get("dossier.task"), notes.get("terok.shield.state_dir")]
+    assert told == (["root", "/evil"] if rig.fact(IMAGE_ANNOTATIONS) else [None, None])
+    notes = rig.inspected(rig.shielded("evil2", image="localhost/evil"))["Config"]["Annotations"]
+    assert notes.get("dossier.task") == ("root" if rig.fact(IMAGE_ANNOTATIONS) else None)
+    assert notes["terok.shield.state_dir"] == rig.state("evil2")
 
 
 @pytest.mark.newest
 # `auto` first: it wants ids that no other container with a mapping of its own has
 @pytest.mark.parametrize("option", ["--userns=auto", "--user=1000", "--userns=keep-id", "--userns=nomap"])
 def test_the_ordinary_user_gets_into_the_namespace_through_its_owner_only(option, rig):
-    name = rig.shielded("ns-" + option.partition("=")[2], option)
+    name = rig.shared(option)
     alone = rig.tap(name, "only-net")
     alone.__exit__()
     with rig.tap(name) as tap:
         assert tap.first.startswith("listening")
     assert alone.first == "EPERM"
-
-
-@pytest.mark.newest
-def test_the_end_of_a_container_shows_on_a_pidfd_and_nowhere_in_its_namespace(rig, fresh):
-    code = (
-        "import os, select, sys; pid = int(sys.argv[1]); fd = os.pidfd_open(pid);"
-        "net = os.open('/proc/%d/ns/net' % pid, os.O_RDONLY); print(flush=True);"
-        "print(len(select.select([fd], [], [], 20)[0]), os.fstat(net).st_ino)"
-    )
-    pid = str(rig.inspected(fresh)["State"]["Pid"])
-    inode = rig.as_op(["readlink", "/proc/%s/ns/net" % pid], check=True).stdout.strip()
-    argv = rig.argv([rig.venv + "/bin/python3", "-c", code, pid])
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as waiting:
-        waiting.stdout.readline()
-        rig.as_op(["podman", "stop", "-t", "0", fresh], check=True)
-        ended, still = waiting.stdout.readline().split()
-    assert (ended, "net:[%s]" % still) == ("1", inode)
 
 
 # --- the name server's log
@@ -447,7 +433,7 @@ def test_an_answer_is_query_forward_and_reply(rig, c):
     rig.conn(c, "two.example")
     found = logged(rig, c)
     assert "query[A] two.example from 127.0.0.1" in found
-    assert "forwarded two.example to 10.0.2.3" in found
+    assert "forwarded two.example to " + rig.fact(FORWARDER) in found
     assert "reply two.example is 198.51.100.7" in found
 
 
@@ -474,9 +460,12 @@ def test_what_does_not_exist_has_no_address_in_the_log(rig, c):
     assert "reply nosuch.example is NXDOMAIN" in logged(rig, c)
 
 
-def test_the_case_is_kept_as_queried(rig, c):
+def test_the_case_is_kept_as_queried_or_lower_case(rig, c):
     rig.conn(c, "TWO.example")
-    assert {"reply TWO.example is 198.51.100.7", "cached TWO.example is 198.51.100.7"} & set(logged(rig, c))
+    found = set(logged(rig, c))
+    name = "TWO.example" if rig.fact(KEEPS_CASE) else "two.example"
+    assert "query[A] %s from 127.0.0.1" % name in found
+    assert {"reply %s is 198.51.100.7" % name, "cached %s is 198.51.100.7" % name} & found
 
 
 def test_answers_come_from_a_cache_only_in_old_versions(rig, c):
@@ -485,11 +474,11 @@ def test_answers_come_from_a_cache_only_in_old_versions(rig, c):
     assert ("cached edge.cdn.example is 198.51.100.2" in logged(rig, c)) == old(rig)
 
 
-def test_a_denied_name_is_told_apart_on_the_live_tier(rig, fresh):
-    rig.shield("deny", fresh, "pool.example")
-    rig.conn(fresh, "pool.example")
-    told = "using only locally-known addresses for pool.example"
-    assert (told in logged(rig, fresh)) != old(rig)
+def test_a_denied_name_is_told_apart_on_the_live_tier(rig, c):
+    rig.shield("deny", c, "denied.example")
+    rig.conn(c, "denied.example")
+    told = "using only locally-known addresses for denied.example"
+    assert (told in logged(rig, c)) != old(rig)
 
 
 @pytest.mark.newest
@@ -501,7 +490,7 @@ def test_a_workload_can_make_the_log_hold_any_words(rig, c):
     )
     code = (
         "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.connect(('127.0.0.1', 53));"
-        "s.send(bytes.fromhex('%s')); s.settimeout(3); s.recv(999)"
+        "s.send(bytes.fromhex('%s')); s.settimeout(60); s.recv(999)"
     )
     query = b"\x12\x34\x01\0\0\1\0\0\0\0\0\0" + name + b"\0\0\1\0\1"
     rig.inside(c, ["python3", "-c", code % query.hex()])
@@ -557,11 +546,11 @@ def test_a_blocked_ipv6_connection_is_logged_too(rig, tapped):
 
 
 @pytest.mark.newest
-def test_let_out_is_not_answered_where_ipv6_never_connects(rig, tapped):
-    """slirp4netns: the rules stop neighbour discovery, whatever is allowed."""
+def test_let_out_is_not_answered_as_ipv6_never_connects(rig, tapped):
+    """The rules stop neighbour discovery, whatever is allowed."""
     name, tap = tapped
     assert rig.shield("allow", name, "2001:db8:6::6").returncode == 0
-    assert not rig.conn(name, "2001:db8:6::6").endswith(" connected")
+    assert not rig.conn(name, "2001:db8:6::6", patience=1).endswith(" connected")
     assert tap.packet("2001:db8:6::6")["prefix"] == "TEROK_SHIELD_ALLOWED: "
 
 
@@ -575,10 +564,9 @@ def test_one_listener_at_a_time_and_the_kernel_names_it(rig, tapped):
     assert int(holder) in [pid for pid, _, _ in rig.processes("tap.py")]
 
 
-def test_what_a_lowered_shield_lets_pass_is_logged_as_bypass(rig, fresh):
-    rig.posture(fresh, "down")
-    with rig.tap(fresh) as tap:
-        rig.conn(fresh, "198.51.100.54")
+def test_what_a_lowered_shield_lets_pass_is_logged_as_bypass(rig, lowered):
+    with rig.tap(lowered) as tap:
+        rig.conn(lowered, "198.51.100.54")
         assert tap.packet("198.51.100.54")["prefix"] == "TEROK_SHIELD_BYPASS: "
 
 
@@ -587,41 +575,32 @@ def test_what_a_lowered_shield_lets_pass_is_logged_as_bypass(rig, fresh):
 
 @pytest.fixture(scope="module")
 def bridged(rig):
-    """A container started where there is a session bus, as after a login."""
-    bus = "/run/user/%d/bus" % rig.uid
-    rig.as_op(["touch", bus], check=True)
-    name = rig.shielded("bridged")
-    rig.as_op(["rm", bus], check=True)
-    yield name
-
-
-def readers(rig, name):
-    return rig.processes(
-        " %s " % rig.state(name), "--emit=socket", "--container-id=" + rig.inspected(name)["Id"]
-    )
+    """A container started where there is a session bus, as after a login; its name and id."""
+    return "bridged", shielded(rig, "bridged", deaf=True)
 
 
 def test_with_a_session_bus_two_processes_of_one_group_are_there_and_hold_nflog(rig, bridged):
-    eventually(lambda: len(readers(rig, bridged)) == 2)
-    head = int(rig.read(bridged, "reader.pid"))
-    assert {group for _, group, _ in readers(rig, bridged)} == {head}
-    refused = rig.tap(bridged)
+    name, container_id = bridged
+    head = int(rig.read(name, "reader.pid"))
+    found = rig.processes(" %s " % rig.state(name), "--emit=socket", "--container-id=" + container_id)
+    assert [group for _, group, _ in found] == [head, head]
+    refused = rig.tap(name)
     refused.__exit__()
     assert refused.first in ("EPERM", "EBUSY")
 
 
 def test_it_writes_blocked_lines_under_the_short_id_one_for_an_address(rig, bridged):
-    rig.conn(bridged, "198.51.100.60", 443)
-    rig.conn(bridged, "198.51.100.60", 8443)
-    rig.conn(bridged, "198.51.100.61", 53, "udp")
-    rig.conn(bridged, "two.example", 443)
+    name, container_id = bridged
+    rig.conn(name, "198.51.100.60", 443)
+    rig.conn(name, "198.51.100.60", 8443)
+    rig.conn(name, "198.51.100.61", 53, "udp")
+    rig.conn(name, "two.example", 443)
 
     def lines():
-        return [line for line in rig.audit(bridged) if line["action"] == "blocked"]
+        return [line for line in rig.audit(name) if line["action"] == "blocked"]
 
     eventually(lambda: len(lines()) >= 3)
-    sid = rig.inspected(bridged)["Id"][:12]
-    assert {line["container"] for line in lines()} == {sid}
+    assert {line["container"] for line in lines()} == {container_id[:12]}
     assert [(line["dest"], line["port"], line["proto"]) for line in lines()] == [
         ("198.51.100.60", 443, "tcp"),
         ("198.51.100.61", 53, "udp"),
@@ -631,24 +610,25 @@ def test_it_writes_blocked_lines_under_the_short_id_one_for_an_address(rig, brid
 
 
 def test_the_end_of_its_whole_group_frees_nflog_and_hurts_nobody(rig, bridged):
-    """Last of all: by KILL, since old versions of crun start it with TERM blocked."""
-    head = rig.read(bridged, "reader.pid").strip()
+    """Last of all: by KILL, since crun starts it with TERM blocked."""
+    name, container_id = bridged
+    head = rig.read(name, "reader.pid").strip()
     rig.as_op(["kill", "-KILL", "--", "-" + head], check=True)
-    eventually(lambda: not readers(rig, bridged))
-    with rig.tap(bridged) as tap:
+    eventually(lambda: not readers(rig, container_id))
+    with rig.tap(name) as tap:
         assert tap.first.startswith("listening")
-    assert rig.status(bridged) == "up"
-    assert rig.inspected(bridged)["State"]["Running"]
+    assert rig.status(name) == "up"
+    assert rig.inspected(name)["State"]["Running"]
 
 
 # --- a host with a journal
 
 
-def test_with_a_journal_only_the_last_line_is_left_of_a_reason(rig, fresh):
-    rig.posture(fresh, "quarantine")
-    before = rig.shield("allow", fresh, "198.51.100.44").stderr
+def test_with_a_journal_only_the_last_line_is_left_of_a_reason(rig, quarantined):
+    before = rig.shield("allow", quarantined, "198.51.100.44").stderr
     with rig.journal():
-        after = rig.shield("allow", fresh, "198.51.100.44").stderr
-    last = "Error: No IPs allowed for %s\n" % fresh
+        after = rig.shield("allow", quarantined, "198.51.100.44").stderr
+    last = "Error: No IPs allowed for %s\n" % quarantined
     assert before.endswith("\n" + last)
+    before, after = (re.sub('time="[^"]*"', "", text) for text in (before, after))  # podman's, in seconds
     assert after == (before if old(rig) else last)

@@ -14,25 +14,17 @@ import time
 import pytest
 from host import write
 from needs import lacks
-from real.conftest import _modern
+from real.conftest import PYTHON, entered
 from real.desk import Desk
 from real.sandbox import Client, Sandbox, readers, shielded
 from soak import Verdict
-from support import PYTHONS, eventually
-
-pytestmark = pytest.mark.timeout(240)  # the first test builds a world
-hub = pytest.mark.xdist_group("real hub")  # one world, not one for each worker
+from support import PATIENCE, eventually
 
 
 @pytest.fixture(scope="module")
-def sandbox():
-    it = Sandbox(_modern[0], *(python.path for python in PYTHONS))
-    try:
-        it.__enter__()
-    except AssertionError as error:  # no package index, no nested namespaces, …
-        lacks("terok-sandbox", str(error))
-    yield it
-    it.__exit__()
+def sandbox(tools):
+    with entered(Sandbox(*PYTHON, tools=tools), "terok-sandbox") as it:
+        yield it
 
 
 @pytest.fixture
@@ -53,6 +45,13 @@ def supervised(sandbox, name, **options):
         return sandbox.supervised(name, **options)
     except AssertionError as error:  # the kernel's keyring may be forbidden
         lacks("terok-sandbox setup", str(error))
+
+
+@pytest.fixture(scope="module")
+def neighbour(sandbox):
+    """A container whose hub is up all the time."""
+    supervised(sandbox, "s2")
+    return "s2"
 
 
 def refused(desk, name, *words, code=1):
@@ -83,12 +82,10 @@ def asked_and_answered(desk, name, address, *words):
 # --- the hub, at the start
 
 
-@hub
 @pytest.mark.parametrize("deaf", [False, True], ids=["minds TERM", "as under crun 1.8"])
-def test_the_remedy_that_is_named_ends_this_containers_hub_alone(sandbox, hubdesk, deaf):
-    name, other = ("s1", "s2") if deaf else ("s3", "s4")
-    for each in (name, other):
-        supervised(sandbox, each, deaf=deaf)
+def test_the_remedy_that_is_named_ends_this_containers_hub_alone(sandbox, hubdesk, neighbour, deaf):
+    name = "s%d" % deaf
+    supervised(sandbox, name, deaf=deaf)
     beside = "supervise-child %s " + sandbox.ids[name]
     first, hints = refused(hubdesk, name)
     (pid,) = sandbox.hubs(name)
@@ -103,12 +100,11 @@ def test_the_remedy_that_is_named_ends_this_containers_hub_alone(sandbox, hubdes
     for service in ("verdict", "signer"):
         assert sandbox.processes(beside % service)
     assert sandbox.processes("terok-sandbox supervisor " + sandbox.ids[name])
-    assert sandbox.hubs(other) and "pid %d" % pid not in refused(hubdesk, other)[0]
+    assert sandbox.hubs(neighbour) and "pid %d" % pid not in refused(hubdesk, neighbour)[0]
     it = asked_and_answered(hubdesk, name, "198.51.100.1")
     assert it.of("session")[0]["containers"][0]["source"] == "audit-log"
 
 
-@hub
 def test_a_hub_that_no_reader_feeds_is_said_to_be_that_and_ending_it_frees_the_container(sandbox, hubdesk):
     supervised(sandbox, "s5", bus=False)
     first, hints = refused(hubdesk, "s5")
@@ -124,7 +120,6 @@ def test_a_hub_that_no_reader_feeds_is_said_to_be_that_and_ending_it_frees_the_c
     assert it.of("session")[0]["containers"][0]["source"] == "nflog"
 
 
-@hub
 def test_one_that_a_reader_feeds_is_not(sandbox, hubdesk, c1):
     one = sandbox.hub(c1)
     one.online()
@@ -132,7 +127,6 @@ def test_one_that_a_reader_feeds_is_not(sandbox, hubdesk, c1):
     one.end()
 
 
-@hub
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_the_sockets_that_it_leaves_behind_hinder_nobody(sandbox, hubdesk, c1, number):
     one = sandbox.hub(c1)
@@ -142,7 +136,6 @@ def test_the_sockets_that_it_leaves_behind_hinder_nobody(sandbox, hubdesk, c1, n
     asked_and_answered(hubdesk, c1, "198.51.100.%d" % (10 + number))
 
 
-@hub
 def test_one_that_is_too_busy_to_answer_is_active(sandbox, hubdesk, c1):
     one = sandbox.hub(c1)
     one.online()
@@ -163,50 +156,45 @@ def test_one_that_is_too_busy_to_answer_is_active(sandbox, hubdesk, c1):
     one.end()
 
 
-@hub
 def test_a_second_one_that_takes_the_sockets_over_hides_neither(sandbox, hubdesk, c1):
     first = sandbox.hub(c1)
     first.online()
     (elder,) = sandbox.hubs(c1)
     second = sandbox.hub(c1)
-    eventually(lambda: "pid %d" % elder not in refused(hubdesk, c1)[0], 10)
+    eventually(lambda: "pid %d" % elder not in refused(hubdesk, c1)[0])
     younger = sandbox.hubs(c1)[1]
     said, hints = refused(hubdesk, c1)
     assert "answers (pid %d)" % younger in said
     sandbox.as_op(remedy(hints), check=True)
-    second.process.wait(10)
+    second.process.wait(PATIENCE)
     said, hints = refused(hubdesk, c1)  # nothing answers for it, but it lives and has its clients
     assert "still runs, without its socket" in said and "pid %d" % elder in said
     sandbox.as_op(remedy(hints), check=True)
-    first.process.wait(10)
+    first.process.wait(PATIENCE)
     asked_and_answered(hubdesk, c1, "198.51.100.30")
 
 
-@hub
 def test_a_hub_for_all_containers_that_was_started_by_hand_is_active_for_each(sandbox, hubdesk, c1):
     process = sandbox.begin(["terok-clearance-hub", "serve"], stderr=subprocess.DEVNULL)
     path = sandbox.runtime + "/terok-clearance.sock"
     eventually(
-        lambda: os.path.exists("/proc/%d/root%s" % (sandbox._pid, path)) and sandbox.answers(path=path), 10
+        lambda: os.path.exists("/proc/%d/root%s" % (sandbox._pid, path)) and sandbox.answers(path=path)
     )
     said, hints = refused(hubdesk, c1)
     assert path in said and "systemctl --user stop terok-clearance-hub" in hints
     sandbox.as_op(remedy(hints), check=True)
-    assert process.wait(10) == 0
+    assert process.wait(PATIENCE) == 0
     asked_and_answered(hubdesk, c1, "198.51.100.31")
 
 
 # --- the hub, later
 
 
-@hub
-def test_one_that_comes_up_while_a_question_waits_stops_the_session_within_two_seconds(sandbox, hubdesk, c1):
-    t = hubdesk.sit(c1)
+def test_one_that_comes_up_while_a_question_waits_stops_the_session(sandbox, hubdesk, c1):
+    hubdesk.sit(c1)
     hubdesk.block(c1, "198.51.100.40")
     one = sandbox.hub(c1)
-    since = one.online()
-    assert t.wait(5) == 1
-    assert time.monotonic() - since < 2.5  # 2 s, and the end itself
+    one.online()
     text = hubdesk.ends(1)
     assert "the clearance hub is active" in text and "1 left open" in text
     (pid,) = sandbox.hubs(c1)
@@ -236,7 +224,6 @@ def slow(sandbox, seconds=0.0):
     return "--shield", path
 
 
-@hub
 def test_a_verdict_that_runs_when_it_comes_up_is_waited_for_and_told(sandbox, hubdesk, c1):
     it = hubdesk.script(*slow(sandbox, 2.5), c1)
     sandbox.conn(c1, "198.51.100.41")
@@ -251,7 +238,6 @@ def test_a_verdict_that_runs_when_it_comes_up_is_waited_for_and_told(sandbox, hu
     one.end()
 
 
-@hub
 def test_one_that_came_up_while_the_session_was_stopped_is_seen_before_anything_else(sandbox, hubdesk, c1):
     """The answer has been typed already when it goes on."""
     it = hubdesk.script(c1)
@@ -276,24 +262,24 @@ def test_one_that_came_up_while_the_session_was_stopped_is_seen_before_anything_
 
 def asked_of(client, sandbox, name, first):
     """An address that the client asks about, and its number there; what comes first may be lost."""
-    for end in range(first, first + 5):
-        address = "198.51.100.%d" % end
-        sandbox.conn(name, address)
+    for end in range(first, first + 15):
+        sandbox.conn(name, "198.51.100.%d" % end)
         try:
-            return address, client.until(r"\[(\d+)\] BLOCKED +Blocked: %s:443" % re.escape(address), 4)
+            words = client.until(r"(\[\d+\] BLOCKED +Blocked: 198\.51\.100\.\d+:443)", 4)
         except AssertionError:
-            pass
+            continue
+        number, address = re.findall(r"\[(\d+)\].*: (.*):443", words)[0]
+        return address, number
     raise AssertionError("the hub's client is told of nothing")
 
 
-@hub
 def test_the_hubs_clients_verdict_and_ours_for_one_address_follow_each_other(sandbox, hubdesk, c1):
     """First theirs, then ours; then ours, and theirs that comes while ours runs."""
     sandbox.verdict_helper(c1)
     one = sandbox.hub(c1)
     one.online()
     client = Client(sandbox)
-    address, number = asked_of(client, sandbox, c1, 50)
+    address, number = asked_of(client, sandbox, c1, 150)
     refused(hubdesk, c1)
     client.say("a " + number)
     client.until("Allowed: " + address)
@@ -309,7 +295,7 @@ def test_the_hubs_clients_verdict_and_ours_for_one_address_follow_each_other(san
     assert it.until("verdict")["result"] == "applied"  # ours was begun before it came, and is told
     code, said = it.finish()
     assert code == 1 and "the clearance hub is active" in said
-    address, number = asked_of(client, sandbox, c1, 62)
+    address, number = asked_of(client, sandbox, c1, 170)
     client.say("a " + number)
     client.until("Allowed: " + address)
     client.quit()
@@ -334,10 +320,9 @@ def finish(it):
     try:
         return it.finish()[0]
     except BrokenPipeError:  # with an answer that came too late for it
-        return it._child.wait(10)
+        return it._child.wait(PATIENCE)
 
 
-@hub
 def test_no_verdict_of_ours_is_begun_while_it_is_active_however_often_it_comes(sandbox, hubdesk):
     """The real one takes half a second to come, so there are few; the hundreds are a stand-in's."""
     sandbox.launched("c2", bus=False)
@@ -359,9 +344,15 @@ def test_no_verdict_of_ours_is_begun_while_it_is_active_however_often_it_comes(s
     thread = threading.Thread(target=come_and_go)
     thread.start()
     ends, number, began = [], 0, time.monotonic()
-    while time.monotonic() < began + 25:
+
+    def enough():
+        with open(sandbox.home + "/verdicts") as file:
+            done = len(active) > 5 and len(list(file)) > 5 and 1 in ends
+        return done or time.monotonic() > began + 3 * PATIENCE
+
+    while not enough():
         it = attempt(hubdesk, *words, "c2")
-        while it is not None and time.monotonic() < began + 25:
+        while it is not None and not enough():
             number += 1
             address = "192.0.2.%d" % (number % 250 + 1)
             sandbox.conn("c2", address)

@@ -6,9 +6,8 @@ import os
 
 import pytest
 from real.desk import NOT_OPEN
+from real.neighbours import LOOPBACK
 from support import eventually
-
-pytestmark = pytest.mark.timeout(40, func_only=True)
 
 
 def old(rig):
@@ -19,14 +18,9 @@ def old(rig):
 # --- the floor
 
 
-PRIVATE = {
-    "10.99.0.21": "! a private address: ",
-    "10.0.2.2": "! this machine's own loopback: ",  # slirp4netns's name for it
-}
-
-
-@pytest.mark.parametrize("address", list(PRIVATE))
-def test_a_private_address_is_asked_with_a_warning_where_an_allow_opens_it(address, rig, desk, near):
+@pytest.mark.parametrize("what", ["a private address", "this machine's own loopback"])
+def test_a_private_address_is_asked_with_a_warning_where_an_allow_opens_it(what, rig, desk, near):
+    address = "10.99.0.21" if what == "a private address" else rig.fact(LOOPBACK)
     t = desk.sit(near)
     if not old(rig):
         rig.conn(near, address)
@@ -35,7 +29,7 @@ def test_a_private_address_is_asked_with_a_warning_where_an_allow_opens_it(addre
         desk.quit()
         return
     asked = desk.block(near, address)
-    assert PRIVATE[address] in t.text()
+    assert "! %s: " % what in t.text()
     desk.press("a", asked)
     desk.press("y", t.expect("y allow " + address), own=True)
     t.expect("a allow %s ... done in" % address)
@@ -53,20 +47,28 @@ def near(rig):
 # --- its states
 
 
-def test_what_becomes_of_the_shield_is_told_while_it_happens(rig, desk, fresh):
-    script = desk.script(fresh)
-    for command in (["down"], ["down", "--all" if old(rig) else "--disengage"], ["quarantine"], ["up"]):
+def test_what_becomes_of_the_shield_is_a_line_of_the_audit_log_and_told_while_it_happens(rig, desk, fresh):
+    script, seen = desk.script(fresh), []
+    wide = "--all" if old(rig) else "--disengage"
+    for command in (["down"], ["down", wide], ["quarantine"], ["up"]):
         rig.posture(fresh, *command)
-    seen = [script.until("shield", container=fresh)["state"] for _ in range(4)]
-    assert seen == ["down", "disengaged", "quarantine", "up"]
+        last = rig.audit(fresh)[-1]
+        seen.append((rig.status(fresh), last["action"], last.get("detail")))
+    assert seen == [
+        ("down", "shield_down", None),
+        ("disengaged", "shield_down", "allow_all=True" if old(rig) else "disengaged=True"),
+        ("quarantine", "shield_quarantine", None),
+        ("up", "shield_up", None),
+    ]
+    told = [script.until("shield", container=fresh)["state"] for _ in range(4)]
+    assert told == [status for status, _, _ in seen]
     assert script.finish()[0] == 0
 
 
-def test_in_quarantine_the_start_says_so_and_a_failed_allow_tells_why(rig, desk, fresh):
-    rig.posture(fresh, "quarantine")
-    t = desk.sit(fresh)
+def test_in_quarantine_the_start_says_so_and_a_failed_allow_tells_why(desk, quarantined):
+    t = desk.sit(quarantined)
     t.expect("shield quarantine")
-    asked = desk.block_in_quarantine(fresh, "192.0.2.31")
+    asked = desk.block_in_quarantine(quarantined, "192.0.2.31")
     desk.press("a", asked)
     t.expect("a allow 192.0.2.31 ... FAILED after")
     t.expect("! the shield is in quarantine: no allow works until it is up again")
@@ -76,16 +78,15 @@ def test_in_quarantine_the_start_says_so_and_a_failed_allow_tells_why(rig, desk,
 
 
 @pytest.mark.newest
-def test_the_reason_of_a_failed_allow_is_told_although_a_journal_swallows_it(rig, desk, fresh):
-    rig.posture(fresh, "quarantine")
+def test_the_reason_of_a_failed_allow_is_told_although_a_journal_swallows_it(rig, desk, quarantined):
     with rig.journal():
-        script = desk.script(fresh)
-        assert rig.conn(fresh, "192.0.2.39") == "192.0.2.39 timeout"
+        script = desk.script(quarantined)
+        assert rig.conn(quarantined, "192.0.2.39", patience=1) == "192.0.2.39 timeout"
         asked = script.until("pending", dest="192.0.2.39")
         script.say("allow " + asked["id"])
         verdict = script.until("verdict", id=asked["id"])
     assert (verdict["result"], verdict["reason"]) == ("failed", "quarantine")
-    assert verdict["error"] == "Error: No IPs allowed for " + fresh
+    assert verdict["error"] == "Error: No IPs allowed for " + quarantined
     assert script.finish()[0] == 5
 
 
@@ -145,17 +146,17 @@ def test_undoing_an_allow_denies_the_address(rig, desk, c):
     desk.quit()
 
 
-def test_undoing_an_allow_by_name_denies_the_name_and_an_allow_undoes_both(rig, desk, fresh):
-    t = desk.sit(fresh)
-    desk.press("A", desk.block(fresh, "shut.example", shown="198.51.100.1"))
-    desk.press("y", t.expect("y allow shut.example"), own=True)
-    t.expect("A allow shut.example ... done in", timeout=10)
+def test_undoing_an_allow_by_name_denies_the_name(rig, desk, c):
+    t = desk.sit(c)
+    desk.press("A", desk.block(c, "undone.example", shown="192.0.2.42"))
+    desk.press("y", t.expect("y allow undone.example"), own=True)
+    t.expect("A allow undone.example ... done in")
     desk.press("u", t.expect("\n"))
-    desk.press("y", t.expect("y deny shut.example"), own=True)
-    t.expect("u deny shut.example ... done in", timeout=10)
-    assert rig.conn(fresh, "198.51.100.1").split()[1] in NOT_OPEN
+    desk.press("y", t.expect("y deny undone.example"), own=True)
+    t.expect("u deny undone.example ... done in")
+    assert rig.conn(c, "192.0.2.42").split()[1] in NOT_OPEN
     if not old(rig):
-        assert rig.conn(fresh, "shut.example").startswith("no address")
+        assert rig.conn(c, "undone.example").startswith("no address")
     desk.quit()
 
 

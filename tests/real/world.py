@@ -21,6 +21,7 @@ import sys
 
 NETWORKS = ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "10.99.0.0/24", "192.168.77.0/24")
 NETWORKS_6 = ("2001:db8::/32",)
+OWN = "192.0.2.254"  # the host's: where a host has no address but loopback's, getent finds nothing
 PORTS = (80, 443, 8443)
 ZONE = {  # an alias is a name, everything else a list of addresses
     "open.example": ["203.0.113.10", "2001:db8:10::10"],  # in the profile of every container
@@ -30,6 +31,7 @@ ZONE = {  # an alias is a name, everything else a list of addresses
     "mid.example": "edge.cdn.example",
     "edge.cdn.example": ["198.51.100.2"],
     "pool.example": ["198.51.100.3", "198.51.100.4"],
+    "denied.example": ["198.51.100.5"],
     "one.example": ["198.51.100.7"],
     "two.example": ["198.51.100.7"],
     "under_score.example": ["198.51.100.22"],
@@ -37,6 +39,8 @@ ZONE = {  # an alias is a name, everything else a list of addresses
     "behind.example": ["192.0.2.8"],
     "byname.example": ["192.0.2.2"],
     "saved.example": ["192.0.2.37"],
+    "undone.example": ["192.0.2.42"],
+    "both.example": ["192.0.2.43", "2001:db8:43::43"],
     "json.example": ["192.0.2.102"],
     "byrule.example": ["192.0.2.106"],
     "com.100.odd.example": ["198.51.100.66"],
@@ -113,6 +117,7 @@ def reveal(paths):
 
 def network():
     run("ip", "link", "set", "lo", "up")
+    run("ip", "address", "add", OWN, "dev", "lo")
     for net in NETWORKS:
         run("ip", "route", "add", "local", net, "dev", "lo")
     for net in NETWORKS_6:
