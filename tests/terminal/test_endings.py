@@ -246,6 +246,7 @@ def test_started_in_the_background_it_waits_to_be_called(desk, interactive_shell
     eventually(lambda: [state(pid) for pid in desk.processes("session")] == ["T"], what="it is stopped")
     t.send("fg\n")
     t.expect("watching c1")
+    t.settled()  # being continued, it takes the terminal anew, and drops what was typed until then
     t.send("q")
     t.expect(PROMPT)
     assert t.termios() == before
