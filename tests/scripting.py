@@ -190,7 +190,11 @@ class Quiet(Script):
 
     def lines(self):
         """All it said on stdout; on stderr there is nothing."""
-        out, err = self.child.communicate(timeout=PATIENCE)
+        # not `communicate`: it passes over what an earlier `readline` has read ahead
+        out, err = self.child.stdout.read(), self.child.stderr.read()
+        self.child.wait()
+        for stream in (self.child.stdout, self.child.stderr):
+            stream.close()
         assert err == b""
         self.child.stdin = self.child.stdout = self.child.stderr = None
         return out.decode().splitlines()

@@ -289,7 +289,8 @@ def test_everything_is_allowed_for_a_time_on_real_packets(desk):
         lines.append(child.stdout.readline().decode())
         assert lines[-1]
     child.terminate()
-    out = "".join(lines) + child.communicate(timeout=PATIENCE)[0].decode()
+    with child:
+        out = "".join(lines) + child.stdout.read().decode()
     assert child.returncode == 0
     assert desk.host.targets() == ["allow 203.0.113.10"]
     assert "203.0.113.10: first packet let out" in out and "10.1.2.3" in out
