@@ -31,7 +31,13 @@ from typing import Any, NamedTuple
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PACKAGE = "simple_clearance"
 
-SCREEN = ("terminal/test_prompt_walk.py", "terminal/test_keys.py", "terminal/test_[ps]*.py")
+SCREEN = (
+    "terminal/test_keys.py",
+    "terminal/test_prompt.py",
+    "terminal/test_prompt_walk.py",
+    "terminal/test_screen.py",
+)
+LINES = tuple(reversed(SCREEN))
 DOCKET = ("docket/*", *SCREEN)
 HUB = ("bus/test_guard.py", "bus/test_hub*", "bus/test_session_bus.py", "process/test_hub_guard.py")
 SUBJECTS = {
@@ -46,7 +52,8 @@ SUBJECTS = {
     "prompt/view": SCREEN,
     "prompt/views": SCREEN,
     "prompt/lists": SCREEN,
-    "prompt/questions": SCREEN,
+    "prompt/questions": LINES,
+    "prompt/notices": LINES,
     "prompt/keys": SCREEN,
     "formats/dnsmasq": ("wire/test_dns*", "wire/test_mutants.py"),
     "containers/statedir": ("process/test_statedir.py", "process/test_container.py"),
@@ -55,6 +62,18 @@ SUBJECTS = {
     "runner": ("process/test_runner.py", "process/test_kill.py", "process/test_exit_codes.py"),
     "hub/hub": HUB,
     "hub/guard": (*HUB, "bus/test_appearing.py"),
+    "sources/watched": (
+        "kernel/test_shield_states.py",
+        "process/test_other_readers.py",
+        "kernel/test_several.py",
+    ),
+    "base/text": ("wire/test_text.py", "terminal/test_screen.py"),
+    "base/addresses": (
+        "wire/test_addresses.py",
+        "wire/test_nflog.py",
+        "docket/test_rules.py",
+        "terminal/test_screen.py",
+    ),
 }
 """Modules, and which tests concern each, what is done quickest first."""
 

@@ -230,7 +230,7 @@ class Prompt:
             self.painter.commit()
         self._view = view
         self.docket.set_painted(view.ids, self.now)
-        self._own_key = self._own_key or own_key
+        self._own_key = own_key
         self._told_early = False
         self._repaint()
 

@@ -48,6 +48,15 @@ def test_a_question_that_the_operators_own_key_brought_up_stands_0_4_seconds(sta
     assert counts(stage)
 
 
+def test_a_list_that_the_operators_own_key_marked_in_stands_0_4_seconds(stage):
+    stage.blocked()
+    stage.key("l")
+    stage.wait(1)
+    stage.type("1")
+    stage.wait(SHORT)
+    assert counts(stage, "s")
+
+
 def test_what_comes_by_itself_after_an_own_key_stands_a_second_too(stage):
     stage.blocked("203.0.113.1")
     stage.key("s")
@@ -281,6 +290,16 @@ def test_the_key_meant_for_a_question_whose_container_stops_decides_nothing(stag
     assert "the container has stopped" in stage.text
 
 
+def test_a_container_that_stops_is_not_why_the_question_of_another_vanishes(stage):
+    stage.docket.add_container("c2", 18, {})
+    stage.blocked()
+    stage.docket.stop("c2", stage.now)
+    stage.refresh()
+    stage.answer("mute", "r1")
+    stage.refresh()
+    assert "answered meanwhile: no key needed" in stage.text
+
+
 def test_skip_and_mute_answer_the_painted_group_and_what_joined_it_later_waits(stage):
     stage.blocked("203.0.113.1", names=["www.example.com"])
     stage.blocked("203.0.113.2", names=["www.example.com"])
@@ -323,6 +342,14 @@ def test_a_notice_takes_the_place_of_the_line_of_keys_and_does_not_start_the_wai
     assert counts(stage)
 
 
+def test_a_notice_leaves_the_line_of_a_verdict_that_runs(stage):
+    stage.auto = False
+    stage.blocked()
+    stage.key("a")
+    fill(stage)
+    assert "  a allow 203.0.113.10 ...\nc1  10.0.0.0  tcp 22 ssh" in stage.text
+
+
 def test_notices_come_in_at_most_one_batch_in_two_seconds(stage):
     stage.blocked()
     sizes = []
@@ -337,6 +364,23 @@ def test_notices_come_in_at_most_one_batch_in_two_seconds(stage):
     assert all(later - earlier >= 39 for earlier, later in zip(batches, batches[1:]))
 
 
+@pytest.mark.parametrize("kind", ["notice", "loss"])
+def test_what_waits_for_the_next_batch_wakes_the_session_then_and_not_before(stage, kind):
+    fill(stage)
+    told_at = stage.mono
+    stage.wait(0.5)
+    if kind == "loss":
+        stage.docket.lost("c1", 1, "kernel")
+    else:
+        stage.event("pending", "10.0.1.1", 22, private=True)
+    stage.refresh()
+    assert stage.prompt.deadline() == told_at + 2
+    stage.stalled = True
+    stage.resize(81, 24)
+    stage.type("x")
+    assert stage.prompt.deadline() is None, "nobody is woken for a screen that takes no more"
+
+
 @pytest.mark.parametrize("asked", [True, False])
 def test_a_flood_of_notices_paints_little_and_counts_the_rest(stage, asked):
     if asked:
@@ -349,6 +393,14 @@ def test_a_flood_of_notices_paints_little_and_counts_the_rest(stage, asked):
     stage.wait(5)
     assert len(stage.written) < 6000
     assert "more notices like these" in stage.text
+
+
+def test_the_same_words_twice_in_one_batch_are_told_once(stage):
+    fill(stage)
+    for _ in range(3):
+        stage.prompt.record({"type": "error", "message": "a mishap"}, stage.now)
+    stage.wait(2.1)
+    assert stage.text.count("! a mishap") == 1
 
 
 def test_no_flood_of_notices_hides_what_came_of_a_verdict(stage):
@@ -446,6 +498,26 @@ def test_everything_is_told_at_the_end_and_nothing_is_asked(stage):
     assert "allow: a address" not in stage.text
 
 
+@pytest.mark.parametrize("kind", ["notice", "loss", "outcomes"])
+def test_one_kind_of_news_alone_is_told_at_the_end(stage, kind):
+    fill(stage)  # told at once, so that the others have to wait
+    if kind == "loss":
+        stage.docket.lost("c1", 3, "kernel")
+    elif kind == "notice":
+        stage.event("pending", "10.9.9.9", 22, private=True)
+    else:
+        for last in range(12):  # more lines than one batch has
+            Bench.blocked(stage, f"203.0.113.{last}")
+        stage.answer("allow", *stage.ids(), by="policy")
+        stage.run("failed", error="Error: No IPs allowed")
+    for record in stage.take():
+        stage.prompt.record(record, stage.now)
+    stage.prompt.end()
+    stage.flush()
+    told = {"loss": "3 packets were lost", "notice": "10.9.9.9", "outcomes": "203.0.113.11 ... FAILED"}
+    assert told[kind] in stage.text
+
+
 # --- undo, quit, second thoughts
 
 
@@ -456,6 +528,11 @@ def test_undo_works_when_nothing_is_asked(stage):
     assert stage.keys == "y deny 203.0.113.10   any other key: no"
     stage.key("y")
     assert stage.commands == ["allow c1 203.0.113.10", "deny c1 203.0.113.10"]
+
+
+def test_undo_right_at_the_start_says_that_there_is_nothing_to_undo(stage):
+    stage.key("u")
+    assert "there is no verdict to undo" in stage.text
 
 
 def test_undo_works_when_nothing_is_asked_after_a_resize_and_a_list(stage):
@@ -745,6 +822,30 @@ def test_ctrl_l_paints_it_anew_and_waits_less(stage):
     assert counts(stage)
 
 
+def test_painted_anew_it_stands_below_all_that_stood_there(stage):
+    stage.blocked()
+    stage.key("\x0c")
+    assert stage.text.count("allow: a address") == 2
+
+
+def test_the_same_size_again_paints_nothing_and_does_not_start_the_wait(stage):
+    stage.blocked()
+    stage.wait(LONG)
+    written = stage.written
+    stage.resize(80, 24)
+    assert stage.written == written
+    assert counts(stage)
+
+
+def test_a_key_right_before_the_terminal_is_given_back_decides_nothing(stage):
+    stage.blocked()
+    stage.wait(LONG)
+    stage.prompt.input(b"a", stage.now)
+    stage.prompt.leave_line()
+    stage.wait(3)
+    assert stage.commands == [] and stage.ids() == ["r1"]
+
+
 def test_given_back_and_taken_again_the_question_is_painted_anew(stage):
     stage.blocked()
     stage.wait(3)
@@ -936,6 +1037,8 @@ def test_enter_right_after_the_number_is_told_to_have_come_right_after_it():
 def test_what_was_typed_while_it_was_stopped_is_told():
     stage = Stage()
     stage.blocked()
+    stage.prompt.repaint()
+    assert "ignored" not in stage.text
     stage.prompt.repaint(unread=True)
     stage.flush()
     assert stage.shown[-4] == "  what was typed while this was stopped: ignored"

@@ -157,6 +157,74 @@ Enter asks the first   l back
 """)
 
 
+def test_the_line_of_an_answer_says_whose_it_is_where_there_are_several():
+    stage = at(80)
+    long = "a-name-of-a-container-that-is-longer-than-a-line-has-room-for"
+    stage.docket.add_container(long, 18, {})
+    stage.blocked()
+    stage.key("a")
+    assert painted(stage)[-2] == "c1  a allow 203.0.113.10 ... done in 0.3 s"
+    stage.blocked("203.0.113.11", container=long)
+    stage.key("d")
+    assert painted(stage)[-2] == "..ger-than-a-line-has-room-for  d deny 203.0.113.11 ... done in 0.3 s"
+
+
+def test_what_came_of_another_verdict_is_not_told_in_the_line_of_the_one_that_runs():
+    stage = at(80)
+    stage.docket.add_container("web", 18, {})
+    stage.auto = False
+    stage.blocked()
+    stage.key("a")
+    (job,) = stage.start()
+    stage.event("pending", "203.0.113.11", container="web")
+    stage.answer("allow", "r2", by="policy")
+    (other,) = stage.start()
+    stage.wait(3)
+    stage.finish(other)
+    stage.refresh()
+    stage.finish(job)
+    stage.refresh()
+    assert painted(stage)[2:] == [
+        "c1  a allow 203.0.113.10 ...",
+        "web  policy: allow 203.0.113.11 ... done in 3.0 s",
+        "c1  a allow 203.0.113.10 ... done in 3.0 s",
+        "",
+    ]
+
+
+def test_what_came_of_a_verdict_leaves_the_keys_of_the_next_question():
+    stage = at(80)
+    stage.auto = False
+    stage.blocked("203.0.113.1")
+    stage.blocked("203.0.113.2")
+    stage.key("a")
+    (job,) = stage.start()
+    stage.wait(3)
+    keys = stage.keys
+    assert keys.startswith("allow: a address")
+    assert "  a allow 203.0.113.1 ..." in painted(stage), "what runs is still said above it"
+    stage.finish(job)
+    stage.refresh()
+    assert painted(stage)[-2:] == ["  a allow 203.0.113.1 ... done in 3.0 s", keys]
+
+
+def test_what_a_name_did_not_open_of_a_container_that_has_ended_is_not_told():
+    stage = at(80)
+    stage.auto = False
+    stage.blocked(names=["www.example.com"])
+    stage.key("A")
+    stage.key("y")
+    (job,) = stage.start()
+    stage.finish(job, opened=("203.0.113.11",))
+    stage.docket.stop("c1", stage.now)
+    stage.refresh()
+    assert painted(stage)[-3:] == [
+        "  A allow www.example.com ... done in 0.0 s: opened 203.0.113.11",
+        "c1: the container has stopped",
+        "",
+    ]
+
+
 def test_done_and_proved():
     stage = at(80)
     stage.blocked()
