@@ -9,9 +9,9 @@ Here the first is "no bus", the second an error.
 
 from __future__ import annotations
 
-import _socket  # 2 ms less than socket, at each start
 import errno
 import select
+import socket
 import struct
 import time
 
@@ -34,7 +34,7 @@ class Bus:
     Any method but `close` may raise OSError or dbus.ProtocolError; then it is to be closed.
     """
 
-    def __init__(self, connection: _socket.socket, names: Iterable[str], trace: Trace | None = None) -> None:
+    def __init__(self, connection: socket.socket, names: Iterable[str], trace: Trace | None = None) -> None:
         self._socket = connection
         self._trace = trace
         self._protocol = dbus.Connection()
@@ -72,7 +72,7 @@ class Bus:
             self._trace("bus >", data)
         while data:
             try:
-                data = data[self._socket.send(data, _socket.MSG_NOSIGNAL) :]
+                data = data[self._socket.send(data, socket.MSG_NOSIGNAL) :]
             except BlockingIOError:
                 self._wait(select.POLLOUT, deadline)
 
@@ -106,7 +106,7 @@ class Bus:
             raise OSError(errno.ETIMEDOUT, "no answer in %g s" % DEADLINE)
 
 
-def connect(addresses: list[bytes | str], deadline: float) -> _socket.socket | None:
+def connect(addresses: list[bytes | str], deadline: float) -> socket.socket | None:
     """A connection, not blocking, to the first of `addresses` (see dbus.parse_addresses) that takes it.
 
     None when there is no bus at any of them; OSError, or ProtocolError for a transport that
@@ -122,7 +122,7 @@ def connect(addresses: list[bytes | str], deadline: float) -> _socket.socket | N
             # Waits for a place in a full backlog, which connecting without blocking wouldn't.
             connection.setblocking(True)
             left = deadline - time.monotonic()
-            connection.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, _timeval(left))
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(left))
             connection.connect(address)
             connection.setblocking(False)
             return connection
@@ -136,8 +136,8 @@ def connect(addresses: list[bytes | str], deadline: float) -> _socket.socket | N
     return None
 
 
-def unix_socket() -> _socket.socket:
-    return _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK | _socket.SOCK_CLOEXEC)
+def unix_socket() -> socket.socket:
+    return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
 
 
 def _timeval(seconds: float) -> bytes:

@@ -11,10 +11,10 @@ asked is not the same as "no hub".  Nothing is ever sent to a hub.
 
 from __future__ import annotations
 
-import _socket
 import errno
 import os
 import signal
+import socket
 import struct
 import time
 
@@ -22,7 +22,7 @@ from ..base.errors import CANNOT_START, HUB_ACTIVE, Refused
 from ..base.ids import SHORT_ID, is_hex
 from ..base.text import printable
 from ..formats import dbus
-from ..system import processes, sockdiag
+from ..system import processes
 from . import bus
 from .places import Places
 
@@ -79,12 +79,11 @@ class Hub:
     ) -> None:
         if container_id is not None and not (is_hex(container_id) and len(container_id) >= SHORT_ID):
             raise ValueError("not a container's id: %r" % container_id)
-        self._sid = container_id[:SHORT_ID] if container_id else ""
-        self._places = Places(self._sid, sidecar, environ, uid)
-        self._uid = uid
+        sid = container_id[:SHORT_ID] if container_id else ""
+        self._places = Places(sid, sidecar, environ, uid)
         self._ignore = ignore
         self._trace = trace
-        self._names = [NAME] + ["%s.Container_%s" % (NAME, self._sid)] * bool(self._sid)
+        self._names = [NAME] + ["%s.Container_%s" % (NAME, sid)] * bool(sid)
         self._bus: bus.Bus | None = None
 
     def __enter__(self) -> Hub:
@@ -132,12 +131,12 @@ class Hub:
         A verdict may be begun right after it: so what is quick to ask, and where a hub is likeliest
         to be, is asked last, though it is told first.
         """
-        seldom = [*self._bereft(has_reader), *self._on_bus()]
+        on_bus = list(self._on_bus())
         for path in self._places.container_sockets():
             yield from self._probe(path, True, has_reader)
         for path in self._places.common_sockets():
             yield from self._probe(path, False, has_reader)
-        yield from seldom
+        yield from on_bus
 
     # -- sockets ---------------------------------------------------------------------------------
 
@@ -152,37 +151,11 @@ class Hub:
             return
         if code in bus.ABSENT:
             return
-        if code in _BUSY:
-            pid = self._busy(path, own)
-        elif code:
+        if code and code not in _BUSY:
             yield "connect to %s: %s" % (printable(path), os.strerror(code))
             return
         what = "its socket %s %s" % (printable(path), "is busy" if code else "answers")
         yield _active_socket(what, printable(path), pid, own, has_reader)
-
-    def _bereft(self, has_reader: bool | None) -> Iterator[Active]:
-        """A hub whose socket another one has taken over: with that one gone, nothing answers for it any
-        more, but it runs on, and so do the clients that it had."""
-        own, common = set(self._places.container_sockets()), set(self._places.common_sockets())
-        for path, inode in sockdiag.unix_listeners():
-            pid = self._listener(inode, path in own) if path in own or path in common else 0
-            if pid:
-                what = "it still runs, without its socket %s" % printable(path)
-                yield _active_socket(what, printable(path), pid, path in own, has_reader)
-
-    def _busy(self, path: str, own: bool) -> int:
-        """The pid of who listens there, where connecting does not tell; 0 when that is none of ours."""
-        inodes = [inode for bound, inode in sockdiag.unix_listeners() if bound == path]
-        return self._listener(inodes[-1], own) if inodes else 0
-
-    def _listener(self, inode: int, own: bool) -> int:
-        """Whose that listening socket is, if one of ours: who has it open, else a hub by its arguments."""
-        pid = processes.having_open(inode, self._uid)
-        return pid or processes.running(self._uid, self._is_own_hub if own else _is_common_hub)
-
-    def _is_own_hub(self, words: list[bytes]) -> bool:
-        sid = self._sid.encode("ascii")
-        return b"clearance" in words and any(len(word) == 64 and word.startswith(sid) for word in words)
 
     # -- the bus ---------------------------------------------------------------------------------
 
@@ -240,10 +213,6 @@ def _active_socket(what: str, path: str, pid: int, own: bool, has_reader: bool |
     return Active(what, (CLIENT, "or end the hub of this container alone: " + end), pid)
 
 
-def _is_common_hub(words: list[bytes]) -> bool:
-    return words[-1:] == [b"serve"] and any(word.endswith(b"/terok-clearance-hub") for word in words)
-
-
 def _connect(path: str) -> tuple[int, int]:
     """Error number, 0 or pid of who listens there.  ValueError or OSError for what is no path."""
     probe = bus.unix_socket()
@@ -254,7 +223,7 @@ def _connect(path: str) -> tuple[int, int]:
         probe.close()
 
 
-def _peer_pid(connection: _socket.socket) -> int:
+def _peer_pid(connection: socket.socket) -> int:
     """Who called listen(2), as seen from our pid namespace; 0 when not in it (unix(7), SO_PEERCRED)."""
-    pid: int = struct.unpack("iII", connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12))[0]
+    pid: int = struct.unpack("iII", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
     return pid

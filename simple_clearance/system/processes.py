@@ -8,10 +8,6 @@ from __future__ import annotations
 
 import os
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Callable
-
 
 def words(pid: int) -> list[bytes]:
     """Its command line; empty when there is no such process, or a zombie."""
@@ -47,33 +43,6 @@ def is_deaf(pid: int, number: int) -> bool:
     except OSError:
         return False  # gone, or not ours to look at
     return any(mask >> (number - 1) & 1 for mask in masks)
-
-
-def having_open(inode: int, uid: int) -> int:
-    """The pid of another process of this user that has the socket `inode` open; 0 when there is none."""
-    link, own = "socket:[%d]" % inode, str(os.getpid())
-    for entry in os.listdir("/proc"):
-        folder = "/proc/%s/fd/" % entry
-        try:
-            if not entry.isdigit() or entry == own or os.stat("/proc/" + entry).st_uid != uid:
-                continue
-            if any(os.readlink(folder + fd) == link for fd in os.listdir(folder)):
-                return int(entry)
-        except OSError:
-            continue  # it has ended, has closed one meanwhile, or does not let us look
-    return 0
-
-
-def running(uid: int, is_it: Callable[[list[bytes]], bool]) -> int:
-    """The pid of a process of this user with such a command line; 0 when there is none.
-
-    For one that has made itself undumpable, as a daemon with secrets does: its descriptors are
-    root's alone then, and still it is its user's (proc_pid_fd(5), PR_SET_DUMPABLE).
-    """
-    for entry in os.listdir("/proc"):
-        if entry.isdigit() and owner(int(entry)) == uid and is_it(words(int(entry))):
-            return int(entry)
-    return 0
 
 
 def locking(file: os.stat_result) -> int:

@@ -357,20 +357,52 @@ from simple_clearance.hub.hub import Hub
 hub = Hub(sys.argv[2], None, os.environ, 4242)
 hub.look()
 seen = []
-sys.addaudithook(lambda event, about: seen.append((event, about[-1])))
-hub.look()
+sys.addaudithook(lambda event, about: seen.append((event, about)))
+assert hub.look() is None
 for event, about in seen:
     if event in ("socket.connect", "open", "os.listdir", "os.scandir"):
-        print(event, about)
+        print(event, about[-1])
+    elif event == "socket.__new__":
+        assert about[1] == 1, "AF_UNIX, and no other kind that could tell of sockets"
 """
+
+
+@pytest.fixture
+def hostile(place):
+    """Five hundred sockets of another program, named as a hub's would be, but for where they lie."""
+    listening = []
+    for number in range(500):
+        path = OF_THE_CONTAINER[number % 4]
+        listening.append(socket.socket(socket.AF_UNIX))
+        if number % 2:
+            listening[-1].bind("\0%s/%s\n%d" % (place.path, path, number))
+        else:
+            folder = "%s/others/%d/" % (place.path, number)
+            os.makedirs(os.path.dirname(folder + path))
+            listening[-1].bind(folder + path)
+        listening[-1].listen()
+    yield
+    for one in listening:
+        one.close()
+
+
+def looked_at(place):
+    """What a look connects to and opens, one thing a line."""
+    environ = place.environ(XDG_STATE_HOME=place.path, TEROK_SANDBOX_RUNTIME_DIR=place.path + "/a/b")
+    argv = [sys.executable, "-I", "-S", "-c", COUNTED, ROOT, SID]
+    done = subprocess.run(argv, env=environ, stdout=subprocess.PIPE, check=True)
+    return done.stdout.decode().splitlines()
 
 
 def test_a_look_connects_to_each_place_once_and_opens_nothing(place):
     """Each verdict waits for one; how long it takes is for the benches to tell."""
-    environ = place.environ(XDG_STATE_HOME=place.path, TEROK_SANDBOX_RUNTIME_DIR=place.path + "/a/b")
-    argv = [sys.executable, "-I", "-S", "-c", COUNTED, ROOT, SID]
-    done = subprocess.run(argv, env=environ, stdout=subprocess.PIPE, check=True)
-    lines = done.stdout.decode().splitlines()
+    lines = looked_at(place)
     assert len(set(lines)) == len(lines) < 40
     assert all(line.startswith("socket.connect ") for line in lines)
     assert all("socket.connect %s/%s" % (place.path, path) in lines for path in OF_THE_CONTAINER + OF_ALL)
+
+
+def test_a_look_does_nothing_more_however_many_sockets_others_bind(place, request):
+    alone = looked_at(place)
+    request.getfixturevalue("hostile")
+    assert looked_at(place) == alone
