@@ -7,10 +7,9 @@ capability, so only the kernel's own table tells the two apart.
 
 from __future__ import annotations
 
-# `socket` would do, for 6 ms of enum at each start; this is what it wraps.
-import _socket
 import errno
 import os
+import socket
 
 from ..base.errors import CANNOT_START, Refused
 from ..base.text import printable
@@ -27,8 +26,8 @@ class PacketLog:
 
     def __init__(self) -> None:
         try:
-            self._socket = _socket.socket(
-                _socket.AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, nflog.NETLINK_NETFILTER
+            self._socket = socket.socket(
+                socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, nflog.NETLINK_NETFILTER
             )
         except OSError as problem:
             raise _no_nflog("netlink socket", problem) from problem
@@ -47,9 +46,9 @@ class PacketLog:
         return self._socket.fileno()
 
     def _enlarge(self) -> None:
-        for option in (SO_RCVBUFFORCE, _socket.SO_RCVBUF):
+        for option in (SO_RCVBUFFORCE, socket.SO_RCVBUF):
             try:
-                self._socket.setsockopt(_socket.SOL_SOCKET, option, RECEIVE_BUFFER)
+                self._socket.setsockopt(socket.SOL_SOCKET, option, RECEIVE_BUFFER)
                 return
             except OSError:
                 pass  # the first is for the host's root alone; what overruns is counted either way
@@ -70,7 +69,7 @@ class PacketLog:
         """The kernel's answer, an errno or 0.  It is there by now, perhaps behind packets, or was dropped."""
         while True:
             try:
-                datagram, sender = self._socket.recvfrom(DATAGRAM, _socket.MSG_DONTWAIT)
+                datagram, sender = self._socket.recvfrom(DATAGRAM, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 return 0 if group_holder() == self._socket.getsockname()[0] else errno.ENOBUFS
             except OSError as problem:
@@ -90,7 +89,7 @@ class PacketLog:
             if self._early:
                 return self._counted(nflog.parse(self._early.pop(0)))
             try:
-                datagram, sender = self._socket.recvfrom(DATAGRAM, _socket.MSG_DONTWAIT)
+                datagram, sender = self._socket.recvfrom(DATAGRAM, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 return None
             except InterruptedError:

@@ -11,11 +11,10 @@ nothing there, so it gives up everything but its open descriptors before the fir
 
 from __future__ import annotations
 
-# `signal` and `socket` would do, for 9 ms of enum at each start; these are what they wrap.
-import _signal
-import _socket
 import os
 import select
+import signal
+import socket
 import sys
 import time
 
@@ -65,7 +64,7 @@ def main(
 
 
 def _run(container: str, netns_path: str, pidfd: int | None, dossier: dict[str, str] | None) -> int:
-    _signal.signal(_signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, _terminate)
     _fill_standard_descriptors()
     parent = _parent()
     namespace = _inherited(netns_path)
@@ -130,8 +129,8 @@ def _stamp(wall: float) -> str:
 
 def _spelled(dest: bytes) -> str:
     if len(dest) == 4:
-        return _socket.inet_ntoa(dest)
-    spelled = _socket.inet_ntop(_socket.AF_INET6, dest)
+        return socket.inet_ntoa(dest)
+    spelled = socket.inet_ntop(socket.AF_INET6, dest)
     return addresses.unpacked(dest) if "." in spelled else spelled
 
 

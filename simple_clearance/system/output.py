@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import os
 import select
+import socket
 import stat
 import time
 
@@ -106,11 +107,9 @@ class Output:
         return os.write(self.fd, block[: select.PIPE_BUF])
 
     def _send(self, block: bytearray) -> int:
-        import _socket
-
-        borrowed = _socket.socket(fileno=self.fd)
+        borrowed = socket.socket(fileno=self.fd)
         try:
-            return borrowed.send(block, _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL)
+            return borrowed.send(block, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
         finally:
             borrowed.detach()
 

@@ -5,9 +5,9 @@ namespace of LAB_PID.  At most one line in 30 s for an address, up to 1 s late (
 flush timeout), blocked packets only.  STUBBORN=deaf: both ignore SIGTERM; careless: they catch it.
 """
 
-import _signal as signal  # these two are what `signal` and `socket` wrap, for a third of a start less
-import _socket as socket
 import os
+import signal
+import socket
 import struct
 import sys
 import time

@@ -16,8 +16,8 @@ FOLDER/control, under "terok-shield":
   targets  {"203.0.113.10": {"mode": ..., "delay": ...}} in place of the general ones
 """
 
-import _socket
 import os
+import socket
 import sys
 import time
 
@@ -147,9 +147,9 @@ def resolve(target):
             return [str(ipaddress.ip_network(target, strict=False))]
         except ValueError:
             pass
-    for family in (_socket.AF_INET, _socket.AF_INET6):
+    for family in (socket.AF_INET, socket.AF_INET6):
         try:
-            return [_socket.inet_ntop(family, _socket.inet_pton(family, target))]
+            return [socket.inet_ntop(family, socket.inet_pton(family, target))]
         except OSError:
             pass  # no address of that family
     return standin.control("terok-shield").get("names", {}).get(target.rstrip("."), [])
