@@ -410,7 +410,7 @@ class Session:
             return []
         import shlex
 
-        from .prompt.notices import repeat_commands  # every front has imported it
+        from .prompt.sentences import repeat_commands  # every front has imported it
 
         return repeat_commands(self._docket.last_words(), " ".join(map(shlex.quote, self._options.shield)))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from ..prompt import layout, notices
 from ..prompt.painter import Painter
 from ..prompt.prompt import Prompt
+from ..prompt.sentences import SENTENCES
 from ..system import clocks, terminal
 from ..system.loop import READ, WRITE
 
@@ -71,7 +72,7 @@ class TerminalFront:
     def greet(self, watched: Sequence[Watching]) -> None:
         """Says what is watched, and what was missed before."""
         width = self.prompt.painter.width - 1
-        lines = notices.greetings(watched, width)
+        lines = notices.greeting_lines(watched, width)
         hint = "? keys   q stop"
         first = layout.columns(lines[0], hint, width)
         self.tell([first, *lines[1:], *([] if first.endswith(hint) else ["  " + hint])])
@@ -119,7 +120,7 @@ class TerminalFront:
         if self.ended == "hangup":
             return
         width = self.prompt.painter.width - 1
-        lines = notices.summary_lines(summary, width)
+        lines = notices.laid_out(SENTENCES["summary"](summary), width)
         if commands:
             lines += ["the same again:", *("  " + command for command in commands)]
         self.tell(lines)

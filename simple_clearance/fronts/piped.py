@@ -11,12 +11,12 @@ import sys
 
 from ..base import timestamps
 from ..base.errors import USAGE, Refused
-from ..prompt import notices
+from ..prompt.sentences import greetings
 from ..system import clocks
 from ..system.loop import WRITE
 from ..system.output import Output
 from . import protocol
-from .journal import Journal
+from .journal import Journal, plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 CHUNK = 1 << 16
 
 WIDTH = 200
-"""Columns of a line for a journal, which folds by itself."""
+"""Columns that labels leave to the line of a journal, which folds by itself."""
 
 PATIENCE = 5.0
 """Seconds that the last words wait for a stdout that takes nothing."""
@@ -224,10 +224,11 @@ class QuietFront(PipedFront):
         self._journal = Journal()
 
     def greet(self, watched: Sequence[Watching]) -> None:
-        self.tell(notices.greetings(watched, WIDTH))
+        self.tell([plain(sentence) for sentence in greetings(watched, WIDTH)])
 
     def tell(self, lines: list[str]) -> None:
         self._put("".join(line.rstrip() + "\n" for line in lines))
 
     def _text(self, record: Record, now: Now) -> str:
-        return "".join(line + "\n" for line in self._journal.lines(record))
+        line = self._journal.line(record)
+        return line + "\n" if line else ""

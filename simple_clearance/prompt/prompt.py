@@ -16,6 +16,7 @@ from .groups import groups
 from .keys import AFTER_CHANGE, AFTER_OWN_KEY, Keyboard, Press
 from .lists import History, Listing
 from .painter import Painter
+from .sentences import lost
 from .view import View
 from .views import Asking, Idle
 
@@ -181,12 +182,9 @@ class Prompt:
     def _outcome(self, record: dict[str, Any], width: int) -> None:
         job, self._pending_job = self._pending_job, None
         named = addresses.canonical(record["target"]) is None
-        lines = notices.verdict_lines(record, width, named, self.shield, self.where(record["container"]))
-        if named and record["action"] == "allow" and record["result"] == "applied":
-            requests = [self.docket.request(request_id) for request_id in record["elsewhere"]]
-            shut = [request.dest for request in requests if request is not None]
-            if shut:
-                lines.extend(notices.elsewhere_lines(list(dict.fromkeys(shut)), width))
+        shut = [request.dest for request in map(self.docket.request, record["elsewhere"]) if request]
+        where = self.where(record["container"])
+        lines = notices.verdict_lines(record, list(dict.fromkeys(shut)), width, named, self.shield, where)
         same = job is not None and (job.action, job.target) == (record["action"], record["target"])
         if same and isinstance(self._view, Idle):
             self.painter.lines(lines)  # in the place of the line that said it had begun
@@ -322,7 +320,8 @@ class Prompt:
         width, when = self.painter.width - 1, self.clock(now.wall)
         texts: list[str] = []
         for where, number in self._lost.items():
-            texts.extend(notices.lost_lines(number, where, width, when))
+            loss = lost({"count": number, "where": where}, when)
+            texts.extend(notices.laid_out(loss, width, rest=""))
         self._lost.clear()
         shown = 0
         for lines in self._notices:

@@ -11,6 +11,7 @@ from ..base import addresses
 from ..base.text import ELLIPSIS, clip_right, count, printable
 from .groups import target_name
 from .layout import columns, folded
+from .sentences import FLOOR, REASONS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ NARROW = 60
 
 SHOWN_LABELS = 2
 """Labels at the end of a name that a question shows whole where it is to be answered by name."""
-
-FLOOR_TEXT = "not asked: the shield keeps private ranges shut, whatever is allowed"
 
 
 def service_text(proto: int | None, port: int | None) -> str:
@@ -138,8 +137,6 @@ FAILURES = {
     "elsewhere": "asked as an address: this host resolves the name to others",
     "timeout": "the last answer had no outcome in time: it may or may not be open",
     "ended": "the last answer's command was ended: it may or may not be open",
-    "quarantine": "the last answer failed: the shield is in quarantine",
-    "not-running": "the last answer failed: the container does not run",
 }
 
 
@@ -158,11 +155,8 @@ def question(
         lines.extend(folded("! " + warn, width))
     lines.extend(name_lines(docket, group, width) if docket.names(request) or not warn else [])
     if request.failure:
-        lines.extend(
-            folded(
-                "! " + FAILURES.get(request.failure, "the last answer failed: it can be tried again"), width
-            )
-        )
+        failed = "the last answer failed: " + REASONS.get(request.failure, "it can be tried again")
+        lines.extend(folded("! " + FAILURES.get(request.failure, failed), width))
     ports = other_ports(group)
     if ports:
         lines.extend(folded(ports, width))
@@ -185,7 +179,7 @@ def key_line(guarded: bool, named: bool, width: int, hidden: bool = False) -> li
 
 def floor_lines(record: dict[str, Any], width: int, when: str) -> list[str]:
     """A request under the floor: told, not asked."""
-    return [*head(record, width, when), *folded("! " + FLOOR_TEXT, width)]
+    return [*head(record, width, when), *folded("! " + FLOOR, width)]
 
 
 def details(docket: Docket, group: Group, width: int, clock: Clock, named: bool) -> list[str]:

@@ -139,7 +139,7 @@ def test_the_start_says_which_state_the_shield_is_in(desk, state, text):
     desk.c1.shield(state)
     t = desk.start("c1")
     t.expect("watching c1: shield " + state)
-    t.expect("! " + text)
+    t.expect("! c1: " + text)
     desk.quit(0)
 
 

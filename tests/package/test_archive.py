@@ -350,7 +350,7 @@ def test_a_session_imports_all_its_modules_before_it_asks_anything() -> None:
             for node in ast.walk(function):
                 if isinstance(node, ast.ImportFrom) and node.level:
                     late.append((module, function.name, node.module))
-    assert [one for one in late if one[0] != "__init__"] == [("session", "_commands", "prompt.notices")]
+    assert [one for one in late if one[0] != "__init__"] == [("session", "_commands", "prompt.sentences")]
 
 
 # --- the command line that it begins with

@@ -495,9 +495,9 @@ def test_a_replay_tells_what_it_would_decide(host, pyz, policy, tmp_path):
     )
     lines = done.stdout.decode().splitlines()
     assert lines[1:] == [
-        "c1: deny 198.51.100.1 for tcp 443 https (policy `deny 198.51.100.0/24`): dry run, nothing was run",
+        "c1: deny 198.51.100.1 for tcp 443 https (policy `deny 198.51.100.0/24`): dry run: nothing was run",
         "c1: 198.51.100.2 tcp 25 smtp: skipped",
-        "c1: allow 203.0.113.1 for tcp 443 https (policy `allow 203.0.113.0/24`): dry run, nothing was run",
+        "c1: allow 203.0.113.1 for tcp 443 https (policy `allow 203.0.113.0/24`): dry run: nothing was run",
         "c1: 192.0.2.1 tcp 443 https: left open",
         "stopped: 2 decided in a dry run, 1 skipped, 1 left open; exit code 5",
     ]

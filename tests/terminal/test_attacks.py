@@ -16,6 +16,7 @@ from stage import Bench, Stage, name
 from support import eventually, grows_evenly, thorough
 from terminal_driver import state
 
+from simple_clearance.base.happenings import Watching
 from simple_clearance.docket.docket import NAMES_PER_SECOND, NAMES_TOLD
 from simple_clearance.prompt import layout, notices
 
@@ -68,14 +69,14 @@ def test_where_a_question_does_not_fit_the_screen_no_key_decides_it(key):
 
 @pytest.mark.parametrize("label", ["x): shield down", "\x1b[2J", "\r\n", "y" * 300, "a b", "\u202eevil", ""])
 def test_no_label_imitates_the_line_that_tells_the_shields_state(label):
-    lines = notices.greeting("c1", {"project": label, "task": "t-7"}, "up", 0, 79)
-    assert lines == ["watching c1 (t-7): shield up"]
+    watching = Watching("c1", {"project": label, "task": "t-7"}, "up")
+    assert notices.greeting_lines([watching], 79) == ["watching c1 (t-7): shield up"]
 
 
 @pytest.mark.parametrize("width", [19, 39, 79])
 def test_labels_never_push_out_the_shields_state(width):
-    dossier = {key: key * 24 for key in "abc"}
-    text = " ".join(" ".join(notices.greeting("c1", dossier, "up", 0, width)).split())
+    watching = Watching("c1", {key: key * 24 for key in "abc"}, "up")
+    text = " ".join(" ".join(notices.greeting_lines([watching], width)).split())
     assert text.startswith("watching c1") and text.endswith("shield up")
 
 

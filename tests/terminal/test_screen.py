@@ -17,6 +17,7 @@ from support import thorough
 from simple_clearance.prompt import layout, notices, questions
 from simple_clearance.prompt.groups import groups
 from simple_clearance.prompt.painter import Painter
+from simple_clearance.prompt.sentences import SENTENCES, repeat_commands
 
 USUAL_WIDTHS = [20, 37, 40, 60, 80, *thorough(21, 25, 30, 38, 39, 41, 50, 59, 61, 75, 76, 77, 100, 132, 200)]
 WIDTHS = [20, 21, 25, 30, 37, 38, 39, 40, 41, 50, 59, 60, 61, 75, 76, 77, 80, 100, 132, 200]
@@ -617,13 +618,17 @@ def test_what_somebody_forgot_to_escape_is_escaped_at_the_last_moment():
 @pytest.mark.parametrize(
     "summary, text",
     [
-        ({}, "stopped: nothing was blocked"),
-        ({"allowed": 3, "skipped": 1, "open": 2}, "stopped: 3 allowed, 1 skipped, 2 left open"),
+        ({}, "stopped: nothing was blocked; exit code 0"),
+        (
+            {"allowed": 3, "skipped": 1, "open": 2, "exit": 5},
+            "stopped: 3 allowed, 1 skipped, 2 left open; exit code 5",
+        ),
     ],
 )
 def test_the_end_says_what_is_not_zero(summary, text):
     every = ("allowed", "denied", "skipped", "muted", "failed", "unknown", "open", "lost", "untold")
-    assert notices.summary_lines({**dict.fromkeys(every, 0), **summary}, 79) == [text]
+    told = SENTENCES["summary"]({**dict.fromkeys(every, 0), "exit": 0, **summary})
+    assert notices.laid_out(told, 79) == [text]
 
 
 def test_the_commands_that_would_repeat_it_have_the_last_word_on_each_target():
@@ -639,7 +644,7 @@ def test_the_commands_that_would_repeat_it_have_the_last_word_on_each_target():
     stage.result = {}
     stage.key("u")
     stage.key("y")
-    assert notices.repeat_commands(stage.docket.last_words(), "terok-shield") == [
+    assert repeat_commands(stage.docket.last_words(), "terok-shield") == [
         "terok-shield allow c1 203.0.113.1",
         "terok-shield allow c1 203.0.113.2",
     ]

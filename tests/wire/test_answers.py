@@ -454,7 +454,7 @@ def test_losses_are_told_when_half_has_been_read():
 
 def journal(*records):
     it = Journal()
-    return [line for record in records for line in it.lines(record)]
+    return [line for line in map(it.line, records) if line]
 
 
 def pending(**more):
@@ -493,13 +493,13 @@ CLOSED = {"type": "closed", "id": "r1", "why": "applied"}
             ],
             [
                 "c1: allow www.example.com for 198.51.100.0 tcp 443 https (policy `allow *.example.com`):"
-                " done in 0.3 s, opened 203.0.113.1 | www.example.com"
+                " done in 0.3 s: opened 203.0.113.1 | www.example.com"
             ],
         ),
         (
             [pending(), verdict(result="failed", reason="quarantine", error="Error: No IPs\x1b")],
             [
-                "c1: allow 198.51.100.0 for tcp 443 https (answer): FAILED after 0.3 s, still unanswered:"
+                "c1: allow 198.51.100.0 for tcp 443 https (answer): FAILED after 0.3 s, still waiting;"
                 " the shield is in quarantine: no allow works until it is up again | Error: No IPs\\x1b"
             ],
         ),
@@ -507,23 +507,26 @@ CLOSED = {"type": "closed", "id": "r1", "why": "applied"}
             [pending(), verdict(result="unknown", reason="timeout", seconds=30.0)],
             [
                 "c1: allow 198.51.100.0 for tcp 443 https (answer):"
-                " UNKNOWN, no answer in 30 s: it may or may not be open"
+                " no answer in 30 s: it may or may not be open"
             ],
         ),
         ([pending(), {**CLOSED, "why": "skipped"}], ["c1: 198.51.100.0 tcp 443 https: skipped"]),
         (
             [
                 pending(),
-                {"type": "names", "id": "r1", "names": ["a.example", "b.example"]},
+                {"type": "names", "id": "r1", "names": ["a.example", "b.example"], "more_names": 7},
                 {**CLOSED, "why": "muted"},
             ],
-            ["c1: 198.51.100.0 tcp 443 https: muted | a.example and 1 more"],
+            ["c1: 198.51.100.0 tcp 443 https: muted | a.example and 8 more"],
         ),
         ([pending(), {**CLOSED, "why": "stopped"}], ["c1: 198.51.100.0 tcp 443 https: left open"]),
         ([{**CLOSED, "why": "stopped"}], []),
         (
             [{"type": "lost", "count": 2, "where": "kernel"}],
-            ["lost: 2 events (the kernel's buffer was full)"],
+            [
+                "2 packets were lost (kernel buffer full). A destination tried only then is not shown;"
+                " it will be when it is tried again. Exit code: 5"
+            ],
         ),
         ([{"type": "error", "message": "a\nb"}], ["error: a\\x0ab"]),
         (
@@ -549,9 +552,9 @@ CLOSED = {"type": "closed", "id": "r1", "why": "applied"}
         ),
         ([protocol.summary(Docket().summary(), 0)], ["stopped: nothing was blocked; exit code 0"]),
         (
-            [pending(), verdict(result="dry-run"), protocol.summary(Docket().summary(), 0)],
+            [pending(), verdict(result="dry-run"), protocol.summary(Docket().summary(), 0, 1)],
             [
-                "c1: allow 198.51.100.0 for tcp 443 https (answer): dry run, nothing was run",
+                "c1: allow 198.51.100.0 for tcp 443 https (answer): dry run: nothing was run",
                 "stopped: 1 decided in a dry run; exit code 0",
             ],
         ),

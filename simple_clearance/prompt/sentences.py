@@ -1,0 +1,221 @@
+"""What each record says, in words: for a terminal and for a journal alike.  Pure.
+
+A sentence knows nothing of where it will stand: `notices` lays it out on a screen,
+`fronts.journal` as one line.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ..base import addresses
+from ..base.text import clip_right, count, printable, seconds
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, Iterable, Sequence
+
+    from ..base.happenings import Watching
+
+    Record = Dict[str, Any]
+
+SHIELD_STATES = {
+    "up": "the shield is up again",
+    "down": "the shield is down: connections are let through, only the floor and denies hold",
+    "disengaged": "the shield is disengaged: everything is let through",
+    "quarantine": "the shield is in quarantine: everything is blocked, an allow fails",
+}
+
+# why a verdict changed nothing, and why it failed
+ALREADY = {"already-open": "open already", "already-denied": "denied already"}
+REASONS = {
+    "quarantine": "the shield is in quarantine: no allow works until it is up again",
+    "not-running": "the container does not run",
+    "no-container": "there is no such container any more",
+    "not-shielded": "the container is not shielded",
+    "no-address": "this host resolves the name to nothing",
+}
+
+STILL_REASONS = {
+    "floor": ": the shield keeps private ranges shut",
+    "denied": ": a deny stands above the allow",
+    "expired": ": the allow has expired",
+}
+
+FLOOR = "not asked: the shield keeps private ranges shut, whatever is allowed"
+
+# what became of a request without a verdict of its own
+CLOSED = {
+    "skipped": "skipped",
+    "muted": "muted",
+    "covered": "covered by what was decided already",
+    "floor": FLOOR,
+    "stopped": "left open",
+}
+
+# where something was lost: what, and why
+LOST = {
+    "kernel": ("packet", "kernel buffer full"),
+    "reader": ("packet", "our reader could not pass them on"),
+    "table": ("packet", "too many requests are open"),
+    "stdout": ("event", "this output was not read"),
+}
+
+HELD = (
+    "terok-shield's reader (pid %d) holds the packet log: questions come up to 1 s late, "
+    "retries within 30 s and what an answer did are not seen"
+)
+TAKEN_OVER = (
+    "terok-shield's reader (pid %d) was ended. Until the container's next start its audit log "
+    "gets no blocked lines, and a hub would take it for stopped"
+)
+
+# the counts of a summary, in the order in which they are told
+COUNTS = {
+    "dry_run": "decided in a dry run",
+    **{key: key for key in ("allowed", "denied", "skipped", "muted", "failed", "unknown")},
+    **{"open": "left open", "lost": "lost", "untold": "not asked"},
+}
+
+LABEL = re.compile(r"[A-Za-z0-9_@/.+-]{1,24}")
+"""What stands in a line of ours can't imitate one: a label with blanks or brackets might."""
+
+
+class Sentence:
+    """`about` is the container, or it and an address; `text` what is said of it, `notes` more of that.
+
+    `said` is text from outside, which belongs behind a `|`; `hint` a command to copy; `grave` marks
+    what should not be overlooked.
+    """
+
+    def __init__(
+        self, about: Sequence[str], text: str, notes: Sequence[str] = (),
+        *, said: str = "", hint: str = "", grave: bool = False,
+    ) -> None:  # fmt: skip
+        self.about, self.text, self.notes = tuple(about), text, notes
+        self.said, self.hint, self.grave = said, hint, grave
+
+
+def greetings(watched: Iterable[Watching], room: int) -> list[Sentence]:
+    """What is watched from now on, and what is missing; the first line of each has `room` columns."""
+    told = []
+    for one in watched:
+        told.append(_watching(one, room))
+        if one.state not in ("", "up"):
+            told.append(_shield({"container": one.name, "state": one.state}))
+    return told
+
+
+def _watching(one: Watching, room: int) -> Sentence:
+    if one.recorded:
+        return Sentence((), "replaying a recording of %s: no verdict is run" % one.name)
+    notes = []
+    if one.missed:
+        times = "once" if one.missed == 1 else "%d times" % one.missed
+        notes.append("blocked %s before this start: asked when it is tried again" % times)
+    if one.held_by:
+        notes += [HELD % one.held_by, "--take-over ends that reader and shows all of it"]
+    elif one.taken_over:
+        notes.append(TAKEN_OVER % one.taken_over)
+    start, end = "watching " + one.name, ": shield " + one.state if one.state else ""
+    if one.held_by:
+        end += ", through its audit log"
+    plain = [
+        value for _, value in sorted(one.dossier.items()) if LABEL.fullmatch(value)
+    ]  # `i` has all of them
+    labels, room = ", ".join(plain[:3]), room - len(start) - len(end) - len(" ()")
+    if labels and room >= 8:
+        start += " (%s)" % clip_right(labels, room)
+    return Sentence((), start + end, notes)
+
+
+def verdict(record: Record, elsewhere: Sequence[str] = ()) -> Sentence:
+    """The outcome of a verdict; `elsewhere` are the addresses it was meant for and did not open."""
+    result, reason, took = record["result"], record["reason"], seconds(record["seconds"])
+    allow, notes = record["action"] == "allow", []
+    if reason in ALREADY:
+        text = ALREADY[reason]
+    elif result == "applied":
+        text = "done in " + took
+        if allow and addresses.canonical(record["target"]) is None:
+            text += ": opened " + (_listed(record["opened"]) or "nothing")
+    elif result == "dry-run":
+        text = "dry run: nothing was run"
+    elif result == "unknown":
+        how = "no answer in" if reason == "timeout" else "ended after"
+        text = "%s %s: it may or may not be open" % (how, took)
+    else:
+        text = "FAILED after %s%s" % (took, "" if record["undo"] else ", still waiting")
+        if reason in REASONS:
+            notes.append(REASONS[reason])
+        elif allow and reason != "not-started":
+            notes.append("it may have opened something all the same")
+    if elsewhere:
+        others, verb = len(elsewhere) - 1, "were" if len(elsewhere) > 1 else "was"
+        which = elsewhere[0] + (" and %d more" % others if others else "")
+        notes.append("not %s, which %s blocked: this host resolves the name elsewhere" % (which, verb))
+        notes.append("%s is asked again, as an address" % ("each" if others else which))
+    error = (record["error"] or "") if result in ("failed", "unknown") else ""
+    said = error.rpartition(" / ")[2] if reason in REASONS else error
+    return Sentence((record["container"],), text, notes, said=said)
+
+
+def _listed(dests: Sequence[str]) -> str:
+    return ", ".join(dests[:4]) + (" and %d more" % (len(dests) - 4) if len(dests) > 4 else "")
+
+
+def lost(record: Record, when: str = "") -> Sentence:
+    """Loss is told in words, with what it means; `when`, where the reader has no clock of his own."""
+    what, why = LOST.get(record["where"], ("event", printable(record["where"], 40)))
+    number, at = record["count"], " at " + when if when else ""
+    text = "%s %s lost%s (%s)" % (count(number, what), "was" if number == 1 else "were", at, why)
+    more = ". A destination tried only then is not shown; it will be when it is tried again. Exit code: 5"
+    return Sentence((), text + more, grave=True)
+
+
+def _still_blocked(record: Record) -> Sentence:
+    tries, why = count(record["count"], "try", "tries"), STILL_REASONS.get(record["reason"] or "", "")
+    text = "still blocked, %s since the allow%s" % (tries, why)
+    return Sentence((record["container"], record["dest"]), text, grave=True)
+
+
+def _shield(record: Record) -> Sentence:
+    text = SHIELD_STATES.get(record["state"], "the shield is " + printable(record["state"], 40))
+    return Sentence((record["container"],), text, grave=True)
+
+
+def _error(record: Record) -> Sentence:
+    hint = printable(record.get("hint", ""), 400)
+    return Sentence((), printable(record["message"], 400), hint=hint, grave=True)
+
+
+def _summary(record: Record) -> Sentence:
+    found = ["%d %s" % (record[key], words) for key, words in COUNTS.items() if record.get(key)]
+    told = ", ".join(found) or "nothing was blocked"
+    return Sentence((), "stopped: %s; exit code %d" % (told, record["exit"]))
+
+
+SENTENCES: dict[str, Callable[[Record], Sentence]] = {
+    "verdict": verdict,
+    "passed": lambda record: Sentence(
+        (record["container"], record["dest"]), "first packet let out %s later" % seconds(record["seconds"])
+    ),
+    "still_blocked": _still_blocked,
+    "stopped": lambda record: Sentence((record["container"],), "the container has stopped"),
+    "shield": _shield,
+    "lost": lost,
+    "error": _error,
+    "summary": _summary,
+}
+"""By the type of a record; the others tell nothing by themselves."""
+
+
+REPEATED = 100
+"""Commands told at the end."""
+
+
+def repeat_commands(last_words: Sequence[tuple[str, str, str]], shield: str) -> list[str]:
+    """The commands that would repeat the applied verdicts: the last word on each target, in their order."""
+    commands = [f"{shield} {action} {container} {dest}" for container, dest, action in last_words]
+    more = len(commands) - REPEATED
+    return commands if more <= 0 else [*commands[:REPEATED], "and %d more, which --log keeps" % more]
