@@ -67,7 +67,9 @@ def script() -> int:
 def main(argv: list[str]) -> int:
     """Runs `argv` (without the program's name) and returns the exit code."""
     if None in (sys.stdin, sys.stdout, sys.stderr):
-        _fill_standard_descriptors()
+        from .system.children import fill_standard_descriptors
+
+        fill_standard_descriptors()
     if argv[:1] == ["--as-reader"]:
         return _reader(argv[1:])
     if argv[1:] and argv[0] in ("--demo-world", "--demo-shield", "--demo-tape"):
@@ -98,14 +100,6 @@ def say(text: str, code: int = OK) -> int:
         _complain(Refused(INCOMPLETE, "stdout: %s" % error.strerror))
         return code or INCOMPLETE
     return code
-
-
-def _fill_standard_descriptors() -> None:
-    """Nothing of ours may become 0, 1 or 2 because the caller closed them: a child's would take its place."""
-    fd = os.open(os.devnull, os.O_RDWR)
-    while fd <= 2:
-        fd = os.open(os.devnull, os.O_RDWR)
-    os.close(fd)
 
 
 def guarded(options: Options) -> int:

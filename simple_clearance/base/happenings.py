@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Union
 
-    Message = Union["Event", "Started", "Exited", "Lost"]
+    Message = Union["Event", "Started", "Held", "Exited", "Lost"]
 
 KINDS = ("pending", "allowed", "denied", "bypass", "multicast")
 """What may have become of a packet."""
@@ -65,6 +65,15 @@ class Started:
     """The reader listens."""
 
     __slots__ = ()
+
+
+class Held:
+    """The reader can't listen, since the process `pid` holds the packet log."""
+
+    __slots__ = ("pid",)
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
 
 
 class Exited:

@@ -8,7 +8,7 @@ each one `BadLine` and nothing else.
 from __future__ import annotations
 
 from ..base import addresses
-from ..base.happenings import KINDS, Event, Exited, Lost, Started
+from ..base.happenings import KINDS, Event, Exited, Held, Lost, Started
 from ..base.jsonlines import BadLine, parse_object
 
 TYPE_CHECKING = False
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 COUNT_LIMIT = 1 << 48
 """Packets that one line may stand for."""
+PID_LIMIT = 1 << 22
+"""include/linux/threads.h, PID_MAX_LIMIT."""
 
 
 def parse(line: bytes) -> Message | None:
@@ -33,6 +35,8 @@ def parse(line: bytes) -> Message | None:
         return _event(fields.get("of", "pending"), fields, _integer(fields, "count", 1, COUNT_LIMIT))
     if kind == "container_started":
         return Started()
+    if kind == "held":
+        return Held(_integer(fields, "pid", 1, PID_LIMIT))
     if kind == "container_exited":
         reason = fields.get("reason")
         return Exited(reason if isinstance(reason, str) else "")

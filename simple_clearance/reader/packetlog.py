@@ -21,6 +21,14 @@ RECEIVE_BUFFER = 16 << 20  # bytes the kernel keeps for us where it may; a stock
 DATAGRAM = 1 << 18  # NLBUFSIZ as the kernel's allocator rounds it up, with room
 
 
+class GroupHeld(Refused):
+    """The process `pid` holds the NFLOG group."""
+
+    def __init__(self, pid: int, message: str, *hints: str) -> None:
+        super().__init__(CANNOT_START, message, *hints)
+        self.pid = pid
+
+
 class PacketLog:
     """The netlink socket, bound to the NFLOG group of the namespace that this process is in."""
 
@@ -157,9 +165,7 @@ def _taken(holder: int) -> Refused:
     ]
     if ours:
         hints.append("it belongs to another session of simple-clearance: answer there, or end that one first")
-    return Refused(
-        CANNOT_START, "NFLOG group %d is held by pid %d (%s)" % (nflog.GROUP, holder, name), *hints
-    )
+    return GroupHeld(holder, "NFLOG group %d is held by pid %d (%s)" % (nflog.GROUP, holder, name), *hints)
 
 
 def _no_nflog(operation: str, problem: OSError) -> Refused:

@@ -23,7 +23,7 @@ from ..base.errors import INCOMPLETE, OK, Refused
 from ..system.output import Output
 from ..system.pidfd import pidfd_open
 from . import confinement
-from .packetlog import PacketLog
+from .packetlog import GroupHeld, PacketLog
 from .tally import Tally
 
 ROUND = 16  # datagrams read before stdout and the others get their turn
@@ -65,16 +65,20 @@ def main(
 
 def _run(container: str, netns_path: str, pidfd: int | None, dossier: dict[str, str] | None) -> int:
     signal.signal(signal.SIGTERM, _terminate)
-    _fill_standard_descriptors()
     parent = _parent()
     namespace = _inherited(netns_path)
     namespace = confinement.open_path(netns_path) if namespace < 0 else namespace
     confinement.enter(namespace)
     os.close(namespace)
-    log = PacketLog()
     output = Output()
-    output.widen(PIPE)
     tally = Tally(container, dossier or {}, _spelled, _stamp)
+    try:
+        log = PacketLog()
+    except GroupHeld as held:
+        output.put(tally.held(held.pid))
+        output.flush()
+        raise
+    output.widen(PIPE)
     confinement.drop_privileges()
     _keep_memory()
     output.put(tally.started())
@@ -83,14 +87,6 @@ def _run(container: str, netns_path: str, pidfd: int | None, dossier: dict[str, 
 
 def _terminate(number: int, frame: object) -> None:
     raise _Terminated
-
-
-def _fill_standard_descriptors() -> None:
-    """Nothing of ours may become 0, 1 or 2 because the caller closed them."""
-    fd = os.open(os.devnull, os.O_RDWR)
-    while fd <= 2:
-        fd = os.open(os.devnull, os.O_RDWR)
-    os.close(fd)
 
 
 def _keep_memory() -> None:

@@ -33,6 +33,7 @@ OF = {  # the kernel's prefix -> the `type` of its line, and its `class`
     "multicast": ("multicast", ""),
 }
 _STARTED = '{"type":"container_started","container":%s}\n'
+_HELD = '{"type":"held","container":%s,"pid":%d}\n'
 _EXITED = '{"type":"container_exited","container":%s,"reason":"%s"}\n'
 _LOST = '{"type":"lost","container":%s,"count":%d,"where":"%s"}\n'
 # A new destination's line, in two parts: its number and its address come between
@@ -86,6 +87,10 @@ class Tally:
 
     def started(self) -> str:
         return _STARTED % self._container
+
+    def held(self, pid: int) -> str:
+        """Nothing will be told, since this process has what we would listen to."""
+        return _HELD % (self._container, pid)
 
     def exited(self, reason: str) -> str:
         return _EXITED % (self._container, reason)

@@ -11,7 +11,7 @@ import signal
 import sys
 
 from ..base.errors import CANNOT_START, Refused
-from ..base.happenings import Started
+from ..base.happenings import Held, Started
 from ..base.jsonlines import BadLine, Lines
 from ..base.text import printable
 from ..formats import readerline
@@ -53,7 +53,8 @@ def own_command() -> list[str]:
 class ReaderSource:
     """A reader process for one container.  Gives its events to `sink`, and its end to `gone`.
 
-    `started` is true once it listens; `said` is the end of what it wrote to stderr; `fault` is
+    `started` is true once it listens; `holder` is the pid of whoever holds the packet log, where
+    that is why it never does, else 0; `said` is the end of what it wrote to stderr; `fault` is
     what was wrong with the first of its lines that was no event.
     """
 
@@ -71,6 +72,7 @@ class ReaderSource:
     ) -> None:
         self.watched = watched
         self.started = False
+        self.holder = 0
         self.fault = ""
         self.foreign = command is not None
         if self.foreign:
@@ -123,14 +125,6 @@ class ReaderSource:
         )
         return Refused(CANNOT_START, text, *hints)
 
-    @property
-    def holder(self) -> int:
-        """The pid of whoever holds the packet log's group, when that is why it never listened; else 0."""
-        message = self.refusal().message
-        start = "NFLOG group 100 is held by pid "
-        digits = message[len(start) :].split(" ")[0] if message.startswith(start) else ""
-        return int(digits) if digits.isdigit() else 0
-
     def stop(self) -> None:
         """Tells it to end; a foreign one may need a signal for that."""
         if self.foreign and self.child.status is None:
@@ -179,6 +173,8 @@ class ReaderSource:
             return
         if isinstance(message, Started):
             self.started = True
+        elif isinstance(message, Held):
+            self.holder = message.pid
         if message is not None:
             self._sink(self, message, now)
 

@@ -25,6 +25,14 @@ TO_TERMINATE = 2.0  # seconds from SIGTERM to SIGKILL
 _HEARD = (signal.SIGPIPE, signal.SIGXFSZ)  # Python ignores them, and a child would inherit that
 
 
+def fill_standard_descriptors() -> None:
+    """Nothing of ours may become 0, 1 or 2 because the caller closed them: a child's would take its place."""
+    fd = os.open(os.devnull, os.O_RDWR)
+    while fd <= 2:
+        fd = os.open(os.devnull, os.O_RDWR)
+    os.close(fd)
+
+
 class Child:
     """A process with pipes from its stdout and stderr; `stdin` is our end of a pipe, or -1.
 

@@ -459,15 +459,17 @@ def test_it_believes_the_kernel_alone(lab, reader):
 # --- when it can't start
 
 
-def failed(argv, **options):
+def failed(argv, *told, **options):
+    """The exit code and the lines on stderr of a reader that could not start, and `told` nothing else."""
     done = subprocess.run(argv, capture_output=True, stdin=subprocess.DEVNULL, check=False, **options)
-    assert done.stdout == b""
+    assert list(map(json.loads, done.stdout.splitlines())) == list(told)
     assert b"Traceback" not in done.stderr
     return done.returncode, done.stderr.decode().splitlines()
 
 
 def test_another_listener_is_named(lab, reader):
-    rc, (message, hint) = failed([sys.executable, "-I", "-S", "-c", code(), lab.netns])
+    held = {"type": "held", "container": "c1", "pid": reader.pid}
+    rc, (message, hint) = failed([sys.executable, "-I", "-S", "-c", code(), lab.netns], held)
     name = reader.status()["Name"]
     assert rc == 3
     assert message == "simple-clearance: NFLOG group 100 is held by pid %d (%s)" % (reader.pid, name)
@@ -521,7 +523,9 @@ def test_an_ordinary_user_reads_their_own_container(users_lab, home):
         line = reader.expect(type="pending", dest="198.51.100.19")
         assert line["uid"] == 0  # as the container sees it
         assert int(reader.status()["CapEff"], 16) == 0
-        rc, lines = failed([*as_user(ORDINARY), python, "-I", "-S", "-c", code(home=home), users_lab.netns])
+        held = {"type": "held", "container": "c1", "pid": reader.pid}
+        argv = [*as_user(ORDINARY), python, "-I", "-S", "-c", code(home=home), users_lab.netns]
+        rc, lines = failed(argv, held)
         assert rc == 3
         assert "NFLOG group 100 is held by pid %d (" % reader.pid in lines[0]
         overrun(users_lab, reader)

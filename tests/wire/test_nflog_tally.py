@@ -101,7 +101,11 @@ def test_every_kind_has_its_line_and_its_repeats(kind, expected, shield_class):
 def test_every_line_is_what_the_session_understands():
     counter = new_tally('we"ird\\\x7f\u00e9', {"task": 'a "b"\n\x1b[31m'})
     text = (
-        counter.started() + counter.lost(3, "kernel") + counter.lost(4, "reader") + counter.exited("poststop")
+        counter.held(4242)
+        + counter.started()
+        + counter.lost(3, "kernel")
+        + counter.lost(4, "reader")
+        + counter.exited("poststop")
     )
     for kind in tally.OF:
         text += counter.take(batch((kind, 17, 53, 7, {"192.0.2.1": 2, "2001:db8::1": 1})), 0.0, True, True)

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simple_clearance.base.happenings import KINDS, Event, Exited, Lost, Started
+from simple_clearance.base.happenings import KINDS, Event, Exited, Held, Lost, Started
 from simple_clearance.base.jsonlines import LINE_LIMIT, BadLine, Lines, encode, parse_object
-from simple_clearance.formats.readerline import COUNT_LIMIT, parse
+from simple_clearance.formats.readerline import COUNT_LIMIT, PID_LIMIT, parse
 
 PENDING = {
     "type": "pending",
@@ -27,6 +27,7 @@ PENDING = {
 OURS = {**PENDING, "class": "default", "uid": 1000}
 REAL = [
     {"type": "container_started", "container": "c1"},
+    {"type": "held", "container": "c1", "pid": 4242},
     PENDING,
     OURS,
     {**OURS, "dest": "2001:db8::1", "port": None, "proto": 58, "uid": None, "class": "private"},
@@ -148,9 +149,8 @@ def test_half_a_line_at_the_end_is_told_and_counted():
 @pytest.mark.parametrize("fields", REAL)
 def test_the_lines_of_real_readers_are_understood(fields):
     message = parse(json.dumps(fields).encode())
-    assert type(message) is {"container_started": Started, "container_exited": Exited, "lost": Lost}.get(
-        fields["type"], Event
-    )
+    others = {"container_started": Started, "held": Held, "container_exited": Exited, "lost": Lost}
+    assert type(message) is others.get(fields["type"], Event)
 
 
 def test_a_pending_line_has_all_of_it():
@@ -211,6 +211,12 @@ def test_numbers_are_whole_and_in_their_range_or_null(name, most):
     for bad in (-1, most + 1, 1.0, "443", True, [], {}, 10**400, float("inf"), float("nan")):
         with pytest.raises(BadLine):
             parse(line(**{name: bad}))
+
+
+@pytest.mark.parametrize("pid", [0, -5, 1.5, None, "7", True, PID_LIMIT + 1])
+def test_who_holds_the_packet_log_is_a_process(pid):
+    with pytest.raises(BadLine):
+        parse(json.dumps({"type": "held", "container": "c1", "pid": pid}).encode())
 
 
 @pytest.mark.parametrize("count", [0, -5, 1.5, None, "7", True, COUNT_LIMIT + 1, 10**300])
@@ -321,6 +327,8 @@ def check(message):
         assert 1 <= message.count <= COUNT_LIMIT and message.where in ("kernel", "reader")
     elif isinstance(message, Exited):
         assert isinstance(message.reason, str)
+    elif isinstance(message, Held):
+        assert 1 <= message.pid <= PID_LIMIT
     else:
         assert message is None or isinstance(message, Started)
 
@@ -333,10 +341,10 @@ JSON = st.recursive(
 
 
 @given(
-    st.sampled_from([*KINDS, "again", "lost", "container_exited"]),
+    st.sampled_from([*KINDS, "again", "lost", "held", "container_exited"]),
     st.dictionaries(
         st.sampled_from(
-            ["of", "dest", "port", "proto", "uid", "count", "where", "class", "id", "ts", "reason"]
+            ["of", "dest", "port", "proto", "uid", "count", "where", "class", "id", "ts", "reason", "pid"]
         ),
         JSON,
     ),
