@@ -62,11 +62,7 @@ SUBJECTS = {
     "runner": ("process/test_runner.py", "process/test_kill.py", "process/test_exit_codes.py"),
     "hub/hub": HUB,
     "hub/guard": (*HUB, "bus/test_appearing.py"),
-    "sources/watched": (
-        "kernel/test_shield_states.py",
-        "process/test_other_readers.py",
-        "kernel/test_several.py",
-    ),
+    "sources/watched": ("process/test_watched.py", "process/test_startup_errors.py"),
     "base/text": ("wire/test_text.py", "terminal/test_screen.py"),
     "base/addresses": (
         "wire/test_addresses.py",

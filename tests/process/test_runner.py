@@ -35,7 +35,8 @@ class Case:
         self.bench.answer("allow", "r1")
         (self.job,) = self.bench.start()
         self.bench.take()
-        self.runner = Runner(Loop(), self.bench.docket, [self.path], TIMEOUT, print)
+        self.loop = Loop()
+        self.runner = Runner(self.loop, self.bench.docket, [self.path], TIMEOUT, print)
         self.runner.start(self.job, self.bench.now)
         self.pid = self.runner._running[0].child.pid
         eventually(lambda: self.said() == ["ready"], what="it runs")
@@ -59,8 +60,8 @@ class Case:
         return eventually(lambda: self.at(self.bench.mono - self.job.started), what="it has ended")[0]
 
     def due(self):
-        """When the runner wants to be woken, counted from the start."""
-        deadline = self.runner.deadline()
+        """When the session's loop is to wake, counted from the start."""
+        (deadline,) = [ask() for ask in self.loop.deadlines]
         return None if deadline is None else deadline - self.job.started
 
 

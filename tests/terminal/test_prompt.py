@@ -7,6 +7,7 @@ from stage import Bench, Stage, name, tables
 from support import thorough
 
 from simple_clearance.docket.policy import parse
+from simple_clearance.prompt.prompt import NOTICE_LINES
 
 LONG = 1.05  # a little more than a question that came by itself has to stand
 SHORT = 0.45  # the same for one that the operator's own key brought up
@@ -417,6 +418,16 @@ def test_no_flood_of_notices_hides_what_came_of_a_verdict(stage):
     assert "a allow 203.0.113.1 ... FAILED" in stage.text
 
 
+def test_what_came_of_a_verdict_is_told_though_it_is_longer_than_one_batch():
+    stage = Stage(20, 24)
+    Bench.blocked(stage, "2001:db8:1111:2222:3333:4444:5555:6666")
+    stage.answer("allow", *stage.ids(), by="policy")
+    stage.run("failed", error="Error: " + "the reason why " * 9)
+    stage.refresh()
+    told = stage.text.split("\nc1")[0].split("\n")
+    assert len(told) > NOTICE_LINES and "reason" in told[-1]
+
+
 def test_a_notice_that_pushes_the_question_out_brings_it_back_and_the_wait_too():
     stage = Stage(80, 8)
     stage.blocked()
@@ -535,12 +546,13 @@ def test_undo_right_at_the_start_says_that_there_is_nothing_to_undo(stage):
     assert "there is no verdict to undo" in stage.text
 
 
-def test_undo_works_when_nothing_is_asked_after_a_resize_and_a_list(stage):
+@pytest.mark.parametrize("keys", ["", "ll"])
+def test_undo_works_when_nothing_is_asked_after_a_resize_and_a_list(stage, keys):
     stage.blocked()
     stage.key("a")
     stage.resize(60, 20)
-    stage.key("l")
-    stage.key("l")
+    for key in keys:
+        stage.key(key)
     stage.key("u")
     assert stage.keys.startswith("y deny 203.0.113.10")
 
@@ -872,6 +884,21 @@ def test_no_rule_decides_what_stands_there_until_it_is_left(stage):
     assert stage.commands == ["deny c1 203.0.113.2"]
     stage.key("a")
     assert stage.commands[1:] == ["allow c1 203.0.113.1"]
+
+
+def test_rules_decide_what_was_left_of_a_group_though_the_screen_is_stopped(stage):
+    for last in (1, 2):
+        stage.blocked(f"203.0.113.{last}", names=["www.example.com"])
+    stage.key("l")
+    stage.key("l")  # painted anew, both in it
+    stage.wait(LONG)
+    stage.stalled = True
+    fill(stage)
+    stage.type("a")
+    stage.wait(0.2)
+    stage.docket.set_policy(parse(b"deny 203.0.113.2", "rules"), stage.now)
+    stage.refresh()
+    assert stage.commands == ["allow c1 203.0.113.1", "deny c1 203.0.113.2"]
 
 
 def test_the_keys_of_a_question_are_no_keys_when_nothing_is_asked(stage):

@@ -603,6 +603,9 @@ def test_the_bell_rings_on_a_new_question_and_for_no_other_reason():
     stage.wait(60)
     stage.blocked("203.0.113.3")
     assert stage.written.count(b"\a") == 2
+    stage = at(80)
+    stage.blocked()
+    assert b"\a" not in stage.written, "not asked for"
 
 
 def test_what_somebody_forgot_to_escape_is_escaped_at_the_last_moment():

@@ -71,6 +71,7 @@ def test_an_address_has_one_spelling(text, expected):
         pytest.param("::1.2.3.4:5", id="IPv4 not at the end"),
         pytest.param("-h", id="an option"),
         pytest.param("1" * 100000, id="very long"),
+        pytest.param("1" * 100000 + ".1.1.1", id="a very long octet, which int() refuses"),
         pytest.param(":" * 100000, id="very long colons"),
         pytest.param(None, id="null"),
         pytest.param(7, id="a number"),
@@ -125,6 +126,22 @@ def test_mutated_addresses_are_canonical_or_none_and_nothing_is_raised(rounds):
 )  # fmt: skip
 def test_the_floor_is_the_shields_own_six_ranges(text, expected):
     assert addresses.is_floor(text) is expected
+
+
+FLOOR = "10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 169.254.0.0/16 fc00::/7 fe80::/10"
+
+
+def test_no_other_address_lies_in_them_whatever_its_first_two_bytes():
+    networks = [ipaddress.ip_network(one) for one in FLOOR.split()]
+    for size in (4, 16):
+        mine = [one for one in networks if one.max_prefixlen == 8 * size]
+        ranges = [(int(one[0]), int(one[-1])) for one in mine]
+        for first in range(256):
+            for second in (0, 15, 16, 31, 32, 127, 128, 167, 168, 169, 191, 192, 253, 254, 255):
+                raw = bytes((first, second)) + b"\1" * (size - 2)
+                number = int.from_bytes(raw, "big")
+                is_inside = any(low <= number <= high for low, high in ranges)
+                assert addresses.is_floor(addresses.unpacked(raw)) is is_inside, raw
 
 
 @pytest.mark.parametrize(
