@@ -15,7 +15,7 @@ from typing import Any, Callable, Iterator
 from simple_clearance.base import text
 from simple_clearance.base.jsonlines import BadLine
 from simple_clearance.docket import policy, verdict
-from simple_clearance.formats import auditline, dbus, dbuswire, nflog, readerline
+from simple_clearance.formats import auditline, dbus, nflog, readerline
 from simple_clearance.formats.dnsmasq import DnsLog
 from simple_clearance.formats.recording import Recording
 from simple_clearance.fronts import protocol
@@ -121,7 +121,7 @@ PARSERS: list[tuple[str, Parser, tuple[type[Exception], ...], list[bytes]]] = [
         (),
         [b"\n".join(read("dnsmasq-0.9.log").splitlines()[n : n + 8]) + b"\n" for n in range(0, 96, 8)],
     ),
-    ("dbus", _bus, (dbus.ProtocolError,), [dbuswire.method_call(2, "NameHasOwner", "org.terok.Shield1")]),
+    ("dbus", _bus, (dbus.ProtocolError,), [dbus.method_call(2, "NameHasOwner", "org.terok.Shield1")]),
     ("policy", _policy, (policy.PolicyError,), [RULES]),
     ("answers", protocol.parse_answer, (protocol.BadAnswer,), [b"allow r1 www.example.com", b"deny r22"]),
     ("verdict", _said, (), [SAID]),

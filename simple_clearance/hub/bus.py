@@ -86,16 +86,16 @@ class Bus:
             self._trace("bus <", data)
         changed = False
         for event in self._protocol.feed(data):
-            if isinstance(event, dbus.Failed):
-                raise dbus.ProtocolError("the bus answered %s %s" % (event.name, event.text))
             if isinstance(event, dbus.OwnerChanged):
                 if event.name in self._owned:
-                    self._owned[event.name] = bool(event.new)
+                    self._owned[event.name] = bool(event.owner)
                     changed = True
+            elif event.error:
+                raise dbus.ProtocolError("the bus answered " + event.error)
             else:
                 name = self._pending.pop(event.serial, "")
                 if name:
-                    self._owned[name] = event.values == (True,)
+                    self._owned[name] = event.values == [True]
         return changed
 
     def _wait(self, what: int, deadline: float) -> None:

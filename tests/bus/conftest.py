@@ -10,10 +10,10 @@ import subprocess
 import tempfile
 
 import pytest
+from busmade import Owner
 from needs import need
 from support import PATIENCE
 
-from simple_clearance.formats import dbus
 from simple_clearance.hub.hub import Hub
 
 SID = "0123456789ab"
@@ -75,37 +75,9 @@ class Place:
         return daemon
 
     def client(self, path="bus"):
-        client = Client(path if path[0] == "\0" else os.path.join(self.path, path))
+        client = Owner(path if path[0] == "\0" else os.path.join(self.path, path))
         self._closing.append(client.close)
         return client
-
-
-class Client:
-    """Another program on the bus: one that can own names."""
-
-    def __init__(self, path):
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.settimeout(PATIENCE)
-        self._socket.connect(path)
-        self._protocol = dbus.Connection()
-
-    def close(self):
-        self._socket.close()
-
-    def call(self, member, *arguments):
-        serial = self._protocol.call(member, *arguments)
-        while True:
-            self._socket.sendall(self._protocol.data_to_send())
-            for event in self._protocol.feed(self._socket.recv(65536)):
-                if getattr(event, "serial", 0) == serial:
-                    assert isinstance(event, dbus.Answer), event
-                    return event.values
-
-    def own(self, name):
-        assert self.call("RequestName", name, 0) == (1,)  # DBUS_REQUEST_NAME_REPLY_PRIMARY_OWNER
-
-    def release(self, name):
-        assert self.call("ReleaseName", name) == (1,)
 
 
 @pytest.fixture

@@ -9,9 +9,10 @@ import random
 import struct
 
 import pytest
+from busmade import field, message, strings
 
 from simple_clearance.formats import dbus
-from simple_clearance.formats.dbuswire import BUS
+from simple_clearance.formats.dbus import BUS
 
 # What dbus-daemon 1.14 sent, recorded, to a client that asked about two names.
 AUTH = b"DATA\r\nOK 750e5ffb42a3ec6e160d10ac6b062014\r\n"
@@ -36,34 +37,6 @@ NO_OWNER = (
 RECORDED = AUTH + HELLO + NAME_ACQUIRED + MATCH_ADDED + NO_OWNER
 
 
-def field(code, kind, value, order="<", at=0):
-    """A header field of the type `kind`, s, g or u, aligned for the offset `at`."""
-    data = struct.pack("%sBB2s" % order, code, 1, kind.encode())
-    if kind == "u":
-        data += struct.pack(order + "I", value)
-    elif kind == "g":
-        data = data + struct.pack("B", len(value)) + value.encode() + b"\0"
-    else:
-        data += struct.pack(order + "I", len(value)) + value.encode() + b"\0"
-    return b"\0" * (-at % 8) + data
-
-
-def message(kind, fields, body=b"", order="<", serial=9, version=1):
-    packed = b""
-    for code, letter, value in fields:
-        packed += field(code, letter, value, order, len(packed))
-    first = b"l" if order == "<" else b"B"
-    head = first + struct.pack(order + "BBBIII", kind, 0, version, len(body), serial, len(packed))
-    return head + packed + b"\0" * (-len(packed) % 8) + body
-
-
-def strings(*texts, order="<"):
-    body = b""
-    for text in texts:
-        body += b"\0" * (-len(body) % 4) + struct.pack(order + "I", len(text)) + text.encode() + b"\0"
-    return body
-
-
 def answer(serial, signature="", body=b"", order="<", sender=BUS):
     fields = [(5, "u", serial), (7, "s", sender)] + [(8, "g", signature)] * bool(signature)
     return message(2, fields, body, order)
@@ -77,13 +50,12 @@ def owner_changed(*names, order="<", sender=BUS):
 def opened():
     """A connection that is past Hello."""
     connection = dbus.Connection()
-    assert connection.feed(AUTH + HELLO) == []
+    assert connection.feed(AUTH + HELLO) == [WELCOME]
     connection.data_to_send()
     return connection
 
 
-def shown(events):
-    return [repr(event) for event in events]
+WELCOME = dbus.Answer(1, [":1.0"], "")
 
 
 # --- the conversation
@@ -106,15 +78,14 @@ def test_calls_made_before_the_bus_has_answered_are_sent_after_hello():
     connection.feed(AUTH)
     sent = connection.data_to_send()
     assert 0 < sent.index(b"Hello") < sent.index(b"NameHasOwner") < sent.index(b"org.example.One")
-    assert connection.feed(HELLO) == []
-    assert connection.unique_name == ":1.0"
+    assert connection.feed(HELLO) == [WELCOME]
     assert serial == 2
 
 
 def test_what_a_real_bus_said_is_understood():
     connection = dbus.Connection()
     assert connection.watch_owner("org.example.One") == 2
-    assert shown(connection.feed(RECORDED)) == ["Answer(2, ())", "Answer(4, (False,))"]
+    assert connection.feed(RECORDED) == [WELCOME, dbus.Answer(2, [], ""), dbus.Answer(4, [False], "")]
 
 
 def test_a_match_rule_names_the_bus_as_sender_and_exactly_one_name():
@@ -132,22 +103,22 @@ def test_both_byte_orders_are_read(order):
     data += owner_changed("org.example.One", "", ":1.7", order=order)
     data += message(3, [(4, "s", "org.example.Error.No"), (5, "u", 4), (7, "s", BUS), (8, "g", "s")],
                     strings("not so", order=order), order)  # fmt: skip
-    assert shown(connection.feed(data)) == [
-        "Answer(3, (True,))",
-        "OwnerChanged('org.example.One', '', ':1.7')",
-        "Failed(4, 'org.example.Error.No', 'not so')",
+    assert connection.feed(data) == [
+        dbus.Answer(3, [True], ""),
+        dbus.OwnerChanged("org.example.One", ":1.7"),
+        dbus.Answer(4, ["not so"], "org.example.Error.No not so"),
     ]
 
 
 def test_the_conversation_can_be_cut_anywhere():
-    whole = shown(dbus.Connection().feed(RECORDED))
+    whole = dbus.Connection().feed(RECORDED)
     for cut in range(1, len(RECORDED)):
         connection = dbus.Connection()
-        assert shown(connection.feed(RECORDED[:cut]) + connection.feed(RECORDED[cut:])) == whole
+        assert connection.feed(RECORDED[:cut]) + connection.feed(RECORDED[cut:]) == whole
 
 
 def test_the_conversation_can_come_byte_by_byte_and_in_random_pieces():
-    whole = shown(dbus.Connection().feed(RECORDED))
+    whole = dbus.Connection().feed(RECORDED)
     source = random.Random(1)
     for largest in [1] + [60] * 100:
         connection, events, at = dbus.Connection(), [], 0
@@ -155,7 +126,7 @@ def test_the_conversation_can_come_byte_by_byte_and_in_random_pieces():
             size = source.randint(1, largest)
             events += connection.feed(RECORDED[at : at + size])
             at += size
-        assert shown(events) == whole
+        assert events == whole
 
 
 # --- who is believed
@@ -175,26 +146,34 @@ def test_the_conversation_can_come_byte_by_byte_and_in_random_pieces():
 )
 def test_other_programs_on_the_bus_are_not_heard(data):
     connection = opened()
-    assert shown(connection.feed(data + answer(3))) == ["Answer(3, ())"]
+    assert connection.feed(data + answer(3)) == [dbus.Answer(3, [], "")]
 
 
 def test_a_header_field_that_is_not_known_is_passed_over():
+    data = message(2, [(5, "u", 3), (99, "s", "new"), (98, "u", 7), (7, "s", BUS)])
+    assert opened().feed(data) == [dbus.Answer(3, [], "")]
+
+
+def test_a_message_with_a_header_field_of_a_type_that_is_not_read_is_not_heard():
+    """Any program may send one.  Field 99: an array of structs of a byte and a dictionary."""
     packed = field(5, "u", 3) + field(7, "s", BUS, at=8)
     packed += b"\0" * (-len(packed) % 8)
-    # field 99: a variant that holds an array of structs of a byte and a dictionary
     packed += b"\x63\x09a(ya{sv})\0"
     packed += b"\0" * (-len(packed) % 4) + struct.pack("<I", 0)
     packed += b"\0" * (-len(packed) % 8)
     data = b"l" + struct.pack("<BBBIII", 2, 0, 1, 0, 9, len(packed)) + packed
-    assert shown(opened().feed(data)) == ["Answer(3, ())"]
+    assert opened().feed(data + answer(4)) == [dbus.Answer(4, [], "")]
+
+
+@pytest.mark.parametrize("name", ["org.example.Error.No", ""])
+@pytest.mark.parametrize("body", [("", b""), ("u", struct.pack("<I", 0)), ("s", strings(""))])
+def test_an_error_is_never_taken_for_an_answer_whatever_it_says(name, body):
+    fields = [(4, "s", name), (5, "u", 3), (7, "s", BUS), (8, "g", body[0])]
+    (event,) = opened().feed(message(3, fields, body[1]))
+    assert event.serial == 3 and event.error.startswith(name + " ")
 
 
 # --- what is no D-Bus
-
-
-def deep(levels):
-    """A reply whose body is a variant in a variant in a variant ..."""
-    return answer(3, "v", b"\x01v\0" * levels + b"\x01y\0\x07")
 
 
 NOT_DBUS = [
@@ -214,17 +193,13 @@ NOT_DBUS = [
     pytest.param(answer(3, "s", b"\2\0\0\0abc"), id="a string without its NUL"),
     pytest.param(answer(3, "s", b"\3\0\0\0a\0b\0"), id="a string with a NUL inside"),
     pytest.param(answer(3, "s", b"\2\0\0\0\xc3(\0"), id="a string that is not UTF-8"),
-    pytest.param(answer(3, "ay", b"\x09\0\0\0ab"), id="an array beyond the end"),
-    pytest.param(answer(3, "au", b"\x02\0\0\0" + b"\0" * 4), id="an array ending inside an element"),
     pytest.param(answer(3, "Q", b"\0" * 8), id="an unknown type"),
     pytest.param(answer(3, "a", b"\0" * 4), id="an array of nothing"),
-    pytest.param(answer(3, "()", b""), id="an empty struct"),
-    pytest.param(answer(3, "(s", b"\0" * 8), id="a struct without end"),
-    pytest.param(answer(3, "a{sss}", b"\0" * 8), id="a dictionary of three"),
-    pytest.param(answer(3, "v", b"\2yy\0\1\1"), id="a variant of two types"),
-    pytest.param(answer(3, "a" * 200 + "y", b"\0" * 4), id="arrays nested 200 deep"),
+    pytest.param(answer(3, "v", b"\1y\0\7"), id="a variant, which the bus sends us nowhere"),
     pytest.param(answer(3, "(" * 100 + "y" + ")" * 100, b"\0" * 4), id="structs nested 100 deep"),
-    pytest.param(deep(2000), id="variants nested 2000 deep"),
+    pytest.param(
+        b"l\2\0\1\0\0\0\0\1\0\0\0\6\0\0\0\5\1u\0\0\0\0\0", id="header fields that end inside a field"
+    ),
     pytest.param(message(2, [(7, "s", BUS)]), id="a reply to nothing"),
     pytest.param(message(3, [(7, "s", BUS), (5, "u", 3)]), id="an error without a name"),
     pytest.param(message(2, [(7, "u", 5), (5, "u", 3)]), id="a number as sender"),
@@ -247,11 +222,6 @@ def test_it_is_one_byte_by_byte_too(data):
             connection.feed(data[at : at + 1])
 
 
-@pytest.mark.parametrize("levels", range(28))
-def test_values_may_be_nested(levels):
-    assert opened().feed(deep(levels))[0].values == (7,)
-
-
 @pytest.mark.parametrize(
     "data",
     [
@@ -261,8 +231,6 @@ def test_values_may_be_nested(levels):
         pytest.param(b"DATA\r\nDATA\r\n", id="asked twice"),
         pytest.param(b"OK" + b"x" * 2000, id="a line without end"),
         pytest.param(b"\r\n", id="an empty line"),
-        pytest.param(AUTH + message(3, [(4, "s", "a.b"), (5, "u", 1), (7, "s", BUS)]), id="no to Hello"),
-        pytest.param(AUTH + answer(1, "u", b"\1\0\0\0"), id="a number to Hello"),
         pytest.param(b"", id="the end"),
     ],
 )
@@ -271,17 +239,9 @@ def test_a_bus_that_does_not_let_us_in_is_a_protocol_error(data):
         dbus.Connection().feed(data)
 
 
-def test_after_an_error_a_connection_stays_unusable():
-    connection = opened()
-    with pytest.raises(dbus.ProtocolError):
-        connection.feed(b"X" * 16)
-    with pytest.raises(dbus.ProtocolError):
-        connection.feed(answer(3))
-
-
 def test_whatever_comes_is_events_or_a_protocol_error(rounds):
     source = random.Random(20261124)
-    pieces = [HELLO, NAME_ACQUIRED, MATCH_ADDED, NO_OWNER, owner_changed("a.b", ":1.1", ""), deep(5)]
+    pieces = [HELLO, NAME_ACQUIRED, MATCH_ADDED, NO_OWNER, owner_changed("a.b", ":1.1", "")]
     pieces += [parameter.values[0] for parameter in NOT_DBUS]
     for _ in range(rounds(6000)):
         data = bytearray(b"".join(source.choices(pieces, k=3)))
@@ -294,7 +254,7 @@ def test_whatever_comes_is_events_or_a_protocol_error(rounds):
         connection = opened() if source.random() < 0.8 else dbus.Connection()
         try:
             for event in connection.feed(bytes(data) or b"\0"):
-                assert isinstance(event, (dbus.Answer, dbus.Failed, dbus.OwnerChanged))
+                assert isinstance(event, (dbus.Answer, dbus.OwnerChanged))
         except dbus.ProtocolError:
             pass
 

@@ -12,9 +12,8 @@ import time
 
 import endtoend
 import pytest
+from busmade import Owner
 from support import PATIENCE, eventually
-
-from simple_clearance.formats import dbus
 
 desk = endtoend.desk
 
@@ -65,18 +64,9 @@ class Runtime:
 
     def own(self, name):
         """Become the owner of this name on the bus, as a hub does."""
-        client = socket.socket(socket.AF_UNIX)
-        self._closing.append(client.close)
-        client.settimeout(PATIENCE)
-        client.connect(self.path + "/bus")
-        protocol = dbus.Connection()
-        serial = protocol.call("RequestName", name, 0)
-        while True:
-            client.sendall(protocol.data_to_send())
-            for event in protocol.feed(client.recv(65536)):
-                if getattr(event, "serial", 0) == serial:
-                    assert event.values == (1,), event  # DBUS_REQUEST_NAME_REPLY_PRIMARY_OWNER
-                    return
+        owner = Owner(self.path + "/bus")
+        self._closing.append(owner.close)
+        owner.own(name)
 
     def close(self):
         for close in reversed(self._closing):
