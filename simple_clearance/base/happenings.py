@@ -95,6 +95,19 @@ class Lost:
         self.where = where
 
 
+class Learnt:
+    """The names of `dest` have become known: these, the one looked up last first."""
+
+    __slots__ = ("dest", "names")
+
+    def __init__(self, dest: str, names: tuple[Name, ...]) -> None:
+        self.dest = dest
+        self.names = names
+
+    def __repr__(self) -> str:
+        return "Learnt(%s, %r)" % (self.dest, self.names)
+
+
 class Watching:
     """A container whose watch begins.
 

@@ -6,6 +6,10 @@ Everything that comes from a packet, a log, a child process or an annotation pas
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Mapping
+
 ELLIPSIS = ".."
 
 
@@ -44,6 +48,24 @@ def clip_right(text: str, width: int) -> str:
     if len(text) <= width:
         return text
     return (text[: width - len(ELLIPSIS)] + ELLIPSIS) if width > len(ELLIPSIS) else text[:width]
+
+
+MOST_LABELS = 16
+LABEL_LIMIT = 128
+
+
+def bounded_labels(labels: Mapping[str, object]) -> dict[str, str]:
+    """The texts among `labels`, 16 of 128 printable characters at most: each record of a request has them.
+
+    Those with the shortest keys: whoever built an image may add any number of them to the launcher's.
+    """
+    found = [(key, value) for key, value in labels.items() if isinstance(value, str)]
+    found.sort(key=lambda label: (len(label[0]), label[0]))
+    return {_label(key): _label(value) for key, value in found[:MOST_LABELS]}
+
+
+def _label(text: str) -> str:
+    return clip_right(printable(text[: LABEL_LIMIT + 1]), LABEL_LIMIT)
 
 
 def count(number: int, singular: str, plural: str = "") -> str:

@@ -15,7 +15,7 @@ import select
 
 from ..base.errors import CANNOT_START, Refused
 from ..base.ids import LONG_ID, SHORT_ID, is_hex, is_name
-from ..base.text import clip_right, printable
+from ..base.text import bounded_labels, clip_right, printable
 from ..system import children
 from ..system.pidfd import pidfd_open
 from .statedir import ANNOTATION, believable, check_given, quoted
@@ -81,7 +81,8 @@ class Container:
     @property
     def dossier(self) -> dict[str, str]:
         """Labels for a person (project, task, …): never a path to open."""
-        return {key[8:]: value for key, value in self.annotations.items() if key.startswith("dossier.")}
+        found = {key[8:]: value for key, value in self.annotations.items() if key.startswith("dossier.")}
+        return bounded_labels(found)
 
 
 def _checked(kind: type, value: Any) -> Any:

@@ -21,11 +21,17 @@ COUNT_LIMIT = 1 << 48
 """Packets that one line may stand for."""
 PID_LIMIT = 1 << 22
 """include/linux/threads.h, PID_MAX_LIMIT."""
+LOST_WHERE = ("kernel", "reader", "table", "stdout", "log")
+"""Where something may have been lost; a reader only knows the first two."""
 
 
 def parse(line: bytes) -> Message | None:
     """One line of a reader; None for a type that we don't know.  Raises only `BadLine`."""
-    fields = parse_object(line)
+    return message(parse_object(line))
+
+
+def message(fields: dict[str, Any]) -> Message | None:
+    """The same of a line's fields."""
     kind = fields.get("type")
     if kind in KINDS:
         return _event(kind, fields, 1)
@@ -41,10 +47,8 @@ def parse(line: bytes) -> Message | None:
         reason = fields.get("reason")
         return Exited(reason if isinstance(reason, str) else "")
     if kind == "lost":
-        return Lost(
-            _integer(fields, "count", 1, COUNT_LIMIT),
-            "reader" if fields.get("where") == "reader" else "kernel",
-        )
+        where = fields.get("where")
+        return Lost(_integer(fields, "count", 1, COUNT_LIMIT), where if where in LOST_WHERE else "kernel")
     if not isinstance(kind, str):
         raise BadLine("no type")
     return None

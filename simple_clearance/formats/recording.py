@@ -1,7 +1,7 @@
-"""What a recording says: a `--log`, a `--json` output or a reader's lines, one or the other.  Pure.
+"""What a recording says: lines of a `--log`, of a `--json` output and of readers, in any mixture.  Pure.
 
-Nothing in it is believed more than a reader's lines are.  What a reader saw is an event again;
-what was decided then is not, since a replay decides anew.
+All go one way: a record of ours is put into a reader's words, and those are read, and believed, as
+any reader's are.  What was decided then is left out, since a replay decides anew.
 
 The awkward facts: our own records count a request's tries from its beginning, a reader's from
 its last line; and a log holds one session after the other, whose ids start again.
@@ -11,16 +11,20 @@ from __future__ import annotations
 
 import re
 
-from ..base import addresses, jsonlines
-from ..base.happenings import KINDS, Event, Lost, Name
+from ..base import addresses, jsonlines, timestamps
+from ..base.happenings import KINDS, Event, Learnt, Lost, Name
 from ..base.jsonlines import BadLine
+from ..base.text import bounded_labels
 from . import readerline
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Union
 
-    Message = Union[Event, Lost, "Learnt"]
+    Message = Union[Event, Lost, Learnt]
+
+LINE_LIMIT = 1 << 20
+"""Bytes of one line: a verdict lists all requests that it covered, of which there may be 20,000."""
 
 REMEMBERED = 100_000
 """Destinations whose count is remembered; a session of ours remembers fewer."""
@@ -32,33 +36,23 @@ KNOWN = (
     *("session", "names", "deciding", "verdict", "passed", "still_blocked", "closed"),
     *("shield", "error", "summary"),
 )
-LOST_WHERE = ("kernel", "reader", "table", "stdout", "log")
+REQUEST = ("dest", "port", "proto", "class", "uid", "reader_id")
+"""The fields of a `pending` record that tell what a later one with its id is about."""
+
 _CONTAINER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}")
 
 
-class Learnt:
-    """The names of `dest` have become known."""
-
-    __slots__ = ("dest",)
-
-    def __init__(self, dest: str) -> None:
-        self.dest = dest
-
-    def __repr__(self) -> str:
-        return "Learnt(%s)" % self.dest
-
-
 class Recorded:
-    """One thing that happened: `message`, and when, in the recording's own words (or "")."""
+    """One thing that happened, and when by the clock of then; None before any line told that."""
 
-    __slots__ = ("message", "ts")
+    __slots__ = ("message", "wall")
 
-    def __init__(self, message: Message, ts: str) -> None:
+    def __init__(self, message: Message, wall: float | None) -> None:
         self.message = message
-        self.ts = ts
+        self.wall = wall
 
     def __repr__(self) -> str:
-        return "Recorded(%r, %s)" % (self.message, self.ts)
+        return "Recorded(%r, %s)" % (self.message, self.wall)
 
 
 class Recording:
@@ -79,16 +73,12 @@ class Recording:
         self.choice: list[str] = []
         self.understood = 0
         self._also = container  # the id that it goes by, too
-        self._names: dict[str, tuple[Name, ...]] = {}
-        self._open: dict[str, Event] = {}  # by the ids of the session that is being read
+        self._wall: float | None = None
+        self._open: dict[str, dict[str, Any]] = {}  # by the ids of the session that is being read
         self._counts: dict[tuple[str, int | None, int | None], int] = {}
 
-    def names(self, dest: str) -> tuple[Name, ...]:
-        """The names known for an address so far."""
-        return self._names.get(dest, ())
-
-    def parse(self, line: bytes) -> Recorded | None:
-        """One line; None where it holds nothing that happened.  Raises only `BadLine`."""
+    def parse(self, line: bytes) -> list[Recorded]:
+        """What one line says happened, in its order; mostly one thing or none.  Raises only `BadLine`."""
         fields = jsonlines.parse_object(line)
         kind = fields.get("type")
         if not isinstance(kind, str):
@@ -96,35 +86,47 @@ class Recording:
         self.understood += kind in KNOWN
         if kind == "session":
             self._session(fields)
-            return None
-        if "container" in fields and not self._is_ours(fields):
-            return None
-        message = self._message(kind, fields, line)
-        if message is None:
-            return None
-        ts = fields.get("ts")
-        return Recorded(message, ts if isinstance(ts, str) and len(ts) <= 40 else "")
+        elif "container" not in fields or self._is_ours(fields):
+            wall = timestamps.seconds(_text(fields, "ts"))
+            self._wall = self._wall if wall is None else wall
+            return [Recorded(message, self._wall) for message in self._messages(kind, fields)]
+        return []
 
-    def _message(self, kind: str, fields: dict[str, Any], line: bytes) -> Message | None:
-        if kind == "names":
-            event = self._open.get(_text(fields, "id"))
-            return Learnt(event.dest) if event and self._learn(event.dest, fields) else None
+    def _messages(self, kind: str, fields: dict[str, Any]) -> list[Message]:
+        """What a line says that may be of one of our records, or a reader's."""
+        request_id = _text(fields, "id")
         if kind == "closed":
-            self._open.pop(_text(fields, "id"), None)
-            return None
+            self._open.pop(request_id, None)
+        request = self._open.get(request_id, {})
+        if kind == "names":
+            return _learnt(request["dest"], fields) if request else []
         if kind == "again" and "dest" not in fields:
-            return self._again(fields)
-        if kind == "lost":
-            lost = readerline.parse(line)
-            assert isinstance(lost, Lost)
-            where = fields.get("where")
-            return Lost(lost.count, where) if where in LOST_WHERE else lost
-        message = readerline.parse(line)
-        if not isinstance(message, Event):
-            return None  # container_started and the like, types of ours that decide nothing, types to come
-        if kind == "pending":
-            self._pending(message, fields)
-        return message
+            return self._counted({**request, "count": fields.get("count")}) if request else []
+        if kind != "pending" or "count" not in fields:
+            message = readerline.message(fields)
+            if kind == "pending":
+                self._label(fields)
+            return [message] if isinstance(message, (Event, Lost)) else []
+        request = {key: fields.get(key) for key in REQUEST}
+        found = self._counted({**request, "count": fields["count"]}, opens=True)
+        self._label(fields)
+        self._open[request_id] = request
+        return [*_learnt(request["dest"], fields), *found]
+
+    def _counted(self, request: dict[str, Any], opens: bool = False) -> list[Message]:
+        """A request of ours with the whole count of its tries, as a reader tells the new ones.
+
+        One that has just been opened is told in any case.
+        """
+        words = {**request, "type": "again", "of": "pending", "id": request["reader_id"]}
+        event = readerline.message(words)
+        assert isinstance(event, Event)
+        key, total = (event.dest, event.proto, event.port), event.count
+        event.count = max(0, total - self._counts.get(key, 0)) or total * opens
+        if len(self._counts) >= REMEMBERED:
+            self._counts.clear()
+        self._counts[key] = total
+        return [event] if event.count else []
 
     def _session(self, fields: dict[str, Any]) -> None:
         """A session of ours begins: its ids and counts are its own."""
@@ -160,58 +162,22 @@ class Recording:
             raise BadLine("container is not a name")
         self.container = self._also = name
 
-    def _pending(self, event: Event, fields: dict[str, Any]) -> None:
+    def _label(self, fields: dict[str, Any]) -> None:
+        """The labels of the first request that has any are those of the container."""
         dossier = fields.get("dossier")
         if isinstance(dossier, dict) and not self.dossier:
-            self.dossier = {key: value for key, value in dossier.items() if isinstance(value, str)}
-        if "count" not in fields:
-            return  # a reader's line
-        total = _total(fields)
-        self._learn(event.dest, fields)
-        self._open[_text(fields, "id")] = event
-        event.reader_id = _text(fields, "reader_id")
-        event.count = self._since(event, total) or total
-
-    def _again(self, fields: dict[str, Any]) -> Event | None:
-        """One of our own: it tells the whole count of a request."""
-        event = self._open.get(_text(fields, "id"))
-        if event is None:
-            return None
-        count = self._since(event, _total(fields))
-        return Event(
-            "pending", event.dest, event.port, event.proto,
-            private=event.private, uid=event.uid, count=count, reader_id=event.reader_id,
-        ) if count else None  # fmt: skip
-
-    def _since(self, event: Event, total: int) -> int:
-        """How many of `total` tries are new since they were last told; 0 when it has not grown."""
-        key = (event.dest, event.proto, event.port)
-        told = self._counts.get(key, 0)
-        if len(self._counts) >= REMEMBERED:
-            self._counts.clear()
-        self._counts[key] = total
-        return max(0, total - told)
-
-    def _learn(self, dest: str, fields: dict[str, Any]) -> bool:
-        names = fields.get("names")
-        found = tuple(
-            Name(name, "", "")
-            for name in (names if isinstance(names, list) else [])
-            if isinstance(name, str) and addresses.is_name(name)
-        )
-        if not found:
-            return False
-        if len(self._names) >= REMEMBERED:
-            self._names.clear()
-        self._names[dest] = found
-        return True
+            self.dossier = bounded_labels(dossier)
 
 
-def _total(fields: dict[str, Any]) -> int:
-    value = fields.get("count")
-    if type(value) is not int or not 0 < value <= readerline.COUNT_LIMIT:
-        raise BadLine("count is not a number of tries")
-    return value
+def _learnt(dest: str, fields: dict[str, Any]) -> list[Message]:
+    """The names that a record of ours tells."""
+    names = fields.get("names")
+    found = tuple(
+        Name(name, "", "")
+        for name in (names if isinstance(names, list) else [])
+        if isinstance(name, str) and addresses.is_name(name)
+    )
+    return [Learnt(dest, found)] if found else []
 
 
 def _text(fields: dict[str, Any], key: str) -> str:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 
-from ..base import timestamps
 from ..base.errors import CANNOT_START, USAGE, Refused
+from ..base.happenings import Learnt
 from ..base.jsonlines import BadLine, Lines
 from ..base.moment import Now
 from ..base.text import count, printable
-from ..formats.recording import OTHERS_SHOWN, Recorded, Recording
+from ..formats.recording import LINE_LIMIT, OTHERS_SHOWN, REMEMBERED, Recorded, Recording
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,11 +48,11 @@ class ReplayFile:
         self.recording = Recording(container)
         self.known = False
         self.at_end = False
-        self._ahead: list[Recorded] = []
+        self._found: list[Recorded] = []
         self._size = 0
         self._bad = 0
         self._broken = ""
-        self._lines = Lines()
+        self._lines = Lines(LINE_LIMIT)
         try:
             self.fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
         except (OSError, ValueError) as error:
@@ -66,44 +66,36 @@ class ReplayFile:
             os.close(self.fd)
             self.fd = -1
 
-    def read_ahead(self) -> None:
-        """Reads on for the sake of `known`; `ahead` has what was read on the way."""
-        try:
-            self._ahead += self.read()
-        except OSError as error:
-            raise self._refused(error) from None
-        if self.recording.understood or self.at_end or self._size >= AHEAD:
-            self._decide()
-            self.known = True
-
-    def ahead(self) -> list[Recorded]:
-        """What was read too early, once."""
-        found, self._ahead = self._ahead, []
-        return found
-
-    def read(self) -> list[Recorded]:
-        """What the next 64 KiB hold; at the end it sets `at_end`."""
+    def read(self) -> None:
+        """Reads the next 64 KiB, for `take`."""
         try:
             data = os.read(self.fd, CHUNK)
         except BlockingIOError:
-            return []
+            return
+        except OSError as error:
+            if not self.known:
+                raise self._refused(error) from None
+            self._broken = error.strerror or str(error)  # what there was has been replayed
+            data = b""
         self._size += len(data)
         if data:
-            return self._parse(self._lines.feed(data))
-        self._lines.finish()
-        self.at_end = True
-        return []
+            self._parse(self._lines.feed(data))
+        else:
+            self._lines.finish()
+            self.at_end = True
+        if not self.known and (self.recording.understood or self.at_end or self._size >= AHEAD):
+            self._decide()
+            self.known = True
+
+    def take(self) -> list[Recorded]:
+        """What has been read since the last call."""
+        found, self._found = self._found, []
+        return found
 
     @property
     def bad_lines(self) -> int:
         """Lines that meant nothing, one cut short at the end included."""
         return self._bad + self._lines.dropped
-
-    def give_up(self, error: OSError) -> list[Recorded]:
-        """A disk that fails half-way: what there was has been replayed."""
-        self.at_end = True
-        self._broken = error.strerror or str(error)
-        return []
 
     def remarks(self) -> list[str]:
         """What was not replayed, once it has been read to its end."""
@@ -128,19 +120,13 @@ class ReplayFile:
                 USAGE, "--replay %s: %s" % (self.name, how), "name one: " + (" ".join(choice) or "c1")
             )
 
-    def _parse(self, lines: list[bytes]) -> list[Recorded]:
-        found = []
+    def _parse(self, lines: list[bytes]) -> None:
         for line in lines:
-            if not line.strip():
-                continue
-            try:
-                recorded = self.recording.parse(line)
-            except BadLine:
-                self._bad += 1
-                continue
-            if recorded is not None:
-                found.append(recorded)
-        return found
+            if line.strip():
+                try:
+                    self._found += self.recording.parse(line)
+                except BadLine:
+                    self._bad += 1
 
     def _others(self) -> str:
         names = sorted(printable(name, 80) for name in self.recording.others)
@@ -173,7 +159,7 @@ class ReplaySource:
         self._known = known
         self._sink = sink
         self._gone = gone
-        self._wall: float | None = None
+        self._names: dict[str, tuple[Name, ...]] = {}
         loop.add(file.fd, self._read)
 
     def __repr__(self) -> str:
@@ -189,7 +175,7 @@ class ReplaySource:
 
     def names(self, dest: str) -> tuple[Name, ...]:
         """The names recorded for an address so far."""
-        return self.file.recording.names(dest)
+        return self._names.get(dest, ())
 
     def stop(self) -> None:
         """Reads no further."""
@@ -206,28 +192,23 @@ class ReplaySource:
 
     def catch_up(self, now: Now) -> None:
         """Gives what was read before it was known, for which nothing may become readable any more."""
-        self._give(self.file.ahead(), now)
-
-    def _read(self, _events: int, now: Now) -> None:
-        if not self.file.known:
-            self.file.read_ahead()
-            if self.file.known:
-                self._known(self.file)
-            return
-        self.catch_up(now)
-        try:
-            found = self.file.read()
-        except OSError as error:
-            found = self.file.give_up(error)
-        self._give(found, now)
-
-    def _give(self, found: list[Recorded], now: Now) -> None:
-        for recorded in found:
+        for recorded in self.file.take():
             if self.over:
                 return
-            wall = timestamps.seconds(recorded.ts)
-            self._wall = self._wall if wall is None else wall
-            self._sink(self, recorded.message, Now(now.mono, now.wall if self._wall is None else self._wall))
+            message = recorded.message
+            if isinstance(message, Learnt):
+                if len(self._names) >= REMEMBERED:
+                    self._names.clear()
+                self._names[message.dest] = message.names
+            self._sink(self, message, Now(now.mono, now.wall if recorded.wall is None else recorded.wall))
         if self.file.at_end and not self.over:
             self.stop()
             self._gone(self, now)
+
+    def _read(self, _events: int, now: Now) -> None:
+        was_known = self.file.known
+        self.file.read()
+        if was_known:
+            self.catch_up(now)
+        elif self.file.known:
+            self._known(self.file)

@@ -134,6 +134,18 @@ def test_dossier_annotations_are_labels_without_their_prefix():
     assert c.dossier == {"task": "t-7", "": "x"}
 
 
+def test_of_a_thousand_labels_sixteen_are_taken_and_what_is_long_is_cut():
+    """They go into every record of a request, and whoever built the image may have added any number."""
+    noise = {"dossier.noise-%03d" % number: "x" * 5000 for number in range(1000)}
+    names = ("project", "task", "y" * 4)
+    labels = {**{"dossier." + name: name for name in names}, "dossier." + "k" * 500: "", **noise}
+    dossier = podman.parse(changed(Config__Annotations=labels), "c1").dossier
+    assert len(dossier) == 16 and all(dossier[name] == name for name in names)
+    assert {len(value) for key, value in dossier.items() if key.startswith("noise")} == {128}
+    only = podman.parse(changed(Config__Annotations={"dossier." + "k" * 500: "v"}), "c1").dossier
+    assert only == {"k" * 126 + "..": "v"}
+
+
 @pytest.mark.parametrize("text", ["", "x", "-1", "1.5", "\u0663", " 18"])
 def test_a_version_that_is_no_number_is_none(text):
     annotations = {"terok.shield.version": text}

@@ -12,21 +12,24 @@ import threading
 import time
 
 import pytest
+import scripting
 from support import PATIENCE, eventually
 
 from simple_clearance.base import timestamps
 from simple_clearance.base.errors import Refused
-from simple_clearance.base.happenings import Event
-from simple_clearance.base.jsonlines import BadLine
+from simple_clearance.base.happenings import Event, Learnt
+from simple_clearance.base.jsonlines import LINE_LIMIT, BadLine
 from simple_clearance.base.moment import Now
 from simple_clearance.docket.docket import Docket
 from simple_clearance.docket.verdict import Outcome
-from simple_clearance.formats.recording import Learnt, Recording
+from simple_clearance.formats.recording import Recording
 from simple_clearance.fronts import protocol
 from simple_clearance.sources.replay import ReplayFile, ReplaySource
 from simple_clearance.sources.watched import Watched
 from simple_clearance.system import clocks
 from simple_clearance.system.loop import Loop
+
+script = scripting.script
 
 SESSION = {
     **{"type": "session", "ts": "2026-01-31T17:32:05.000Z", "protocol": 1, "version": "0.1.0"},
@@ -57,12 +60,16 @@ def theirs(number=1, **more):
 def parsed(*records, container=""):
     """What a recording of these says, with the recording."""
     recording = Recording(container)
-    found = [recording.parse(json.dumps(record).encode()) for record in records]
-    return [each.message for each in found if each is not None], recording
+    found = [each for record in records for each in recording.parse(json.dumps(record).encode())]
+    return [each.message for each in found], recording
 
 
 def tries(messages):
     return [(each.kind, each.dest, each.count) for each in messages if isinstance(each, Event)]
+
+
+def learnt(messages):
+    return [(each.dest, [name.name for name in each.names]) for each in messages if isinstance(each, Learnt)]
 
 
 def written(path, *records):
@@ -128,26 +135,28 @@ def test_a_second_session_in_a_log_has_ids_and_counts_of_its_own():
 
 
 def test_names_are_learnt_as_they_were():
-    messages, recording = parsed(
+    messages, _ = parsed(
         SESSION, ours(names=["a.example"]), {"type": "names", "id": "r1", "names": ["b.example", "a.example"]}
     )
-    assert isinstance(messages[1], Learnt) and messages[1].dest == "198.51.100.1"
-    assert [name.name for name in recording.names("198.51.100.1")] == ["b.example", "a.example"]
-    assert recording.names("198.51.100.2") == ()
+    assert [type(message) for message in messages] == [Learnt, Event, Learnt], "before it is asked"
+    assert learnt(messages) == [
+        ("198.51.100.1", ["a.example"]),
+        ("198.51.100.1", ["b.example", "a.example"]),
+    ]
 
 
 @pytest.mark.parametrize(
     "names", [["198.51.100.70"], ["-x.example"], [7, None, "a b"], "a.example", {"a": 1}]
 )
 def test_what_is_no_name_is_not_learnt(names):
-    _, recording = parsed(SESSION, ours(names=names))
-    assert recording.names("198.51.100.1") == ()
+    messages, _ = parsed(SESSION, ours(names=names))
+    assert learnt(messages) == [] and len(messages) == 1
 
 
 def test_the_domain_of_a_reader_is_not_a_name():
     """It comes from an unanchored match of the query log."""
-    _, recording = parsed(theirs(domain="github.com"))
-    assert recording.names("198.51.100.1") == ()
+    messages, _ = parsed(theirs(domain="github.com"))
+    assert learnt(messages) == [] and len(messages) == 1
 
 
 @pytest.mark.parametrize("where", ["kernel", "reader", "table", "stdout", "log"])
@@ -239,11 +248,10 @@ def test_no_mutated_line_does_more_than_be_bad(rounds):
                 chance.choices(b'"{}[]:,0-9aet\\\x00\xff', k=chance.randrange(6))
             )
         try:
-            recorded = recording.parse(bytes(line))
+            found = recording.parse(bytes(line))
         except BadLine:
             continue
-        if recorded is not None and isinstance(recorded.message, Event):
-            assert recorded.message.count > 0
+        assert all(each.message.count > 0 for each in found if isinstance(each.message, Event))
 
 
 # --- which container
@@ -531,7 +539,48 @@ def test_what_a_session_logs_is_the_same_events_when_it_is_replayed(tmp_path, ro
         assert found[key] == count if key in open_keys else 0 < found[key] <= count
 
 
+def test_a_verdict_on_more_requests_than_a_line_of_a_reader_has_room_for_is_one_line_of_a_recording(tmp_path):
+    docket = Docket()
+    docket.add_container("c1", 18, {})
+    now = Now(1000.0, 1e9)
+    for port in range(10_000):
+        docket.handle("c1", Event("pending", "198.51.100.1", port, 6), now)
+    docket.answer("allow", ["r1"], now, "script")
+    (job,) = docket.runnable()
+    docket.begin(job, now)
+    docket.finish(job, Outcome("applied", opened=("198.51.100.1",)), now)
+    lines = [protocol.line(record, timestamps.stamp(1e9)) for record in docket.take()]
+    assert max(map(len, lines)) > LINE_LIMIT
+    (tmp_path / "log").write_text("".join(lines))
+    replayed = Replayed(str(tmp_path / "log"))
+    assert len(replayed.play()) == 10_000 and replayed.file.remarks() == []
+
+
+def test_the_labels_of_a_recording_are_bounded_like_those_of_a_container():
+    _, recording = parsed(ours(dossier={"label-%d" % number: "x" * 500 for number in range(100)}))
+    assert [len(value) for value in recording.dossier.values()] == [128] * 16
+
+
 # --- the whole program
+
+
+def test_what_is_logged_of_a_container_with_a_thousand_labels_is_read_again(script, host, tool, tmp_path):
+    """Its lines were longer than any reader of lines takes: nothing was blocked, said the replay, and 0."""
+    c1 = host.containers["c1"]
+    c1.annotations.update({"dossier.label-%03d" % n: "\U0001f600" * 300 for n in range(1000)})
+    c1.save()
+    log = str(tmp_path / "log")
+    it = script("--json", "--log", log)
+    it.block("198.51.100.1", "198.51.100.2")
+    it.until("pending", 2)
+    it.ends(5)
+    with open(log, "rb") as file:
+        assert max(len(line) for line in file) <= LINE_LIMIT, "whoever reads lines reads these"
+    records = outcome(tool("--replay", log, "--json", "c1"))
+    told = [record for record in records if record["type"] == "pending"]
+    assert [record["dest"] for record in told] == ["198.51.100.1", "198.51.100.2"]
+    assert told[0]["dossier"] == it.of("pending")[0]["dossier"] and len(told[0]["dossier"]) == 16
+    assert (records[-1]["open"], records[-1]["exit"]) == (2, 5)
 
 
 @pytest.fixture
@@ -696,12 +745,12 @@ def test_a_first_line_may_come_byte_by_byte():
     file = ReplayFile("/proc/self/fd/%d" % reading)
     try:
         for byte in json.dumps(theirs(1)).encode() + b"\n":
-            file.read_ahead()  # nothing new
+            file.read()  # nothing new
             assert not file.known
             os.write(writing, bytes([byte]))
-            file.read_ahead()
+            file.read()
         assert file.known and file.recording.container == "c1"
-        assert len(file.ahead()) == 1 and file.ahead() == []
+        assert len(file.take()) == 1 and file.take() == []
     finally:
         file.close()
         os.close(reading)

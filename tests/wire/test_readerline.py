@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from simple_clearance.base.happenings import KINDS, Event, Exited, Held, Lost, Started
 from simple_clearance.base.jsonlines import LINE_LIMIT, BadLine, Lines, encode, parse_object
-from simple_clearance.formats.readerline import COUNT_LIMIT, PID_LIMIT, parse
+from simple_clearance.formats.readerline import COUNT_LIMIT, LOST_WHERE, PID_LIMIT, parse
 
 PENDING = {
     "type": "pending",
@@ -226,8 +226,9 @@ def test_a_count_is_a_sensible_number(count):
             parse(json.dumps({**OURS, "type": kind, "count": count}).encode())
 
 
-def test_loss_is_of_the_kernel_unless_the_reader_says_it_was_its_own():
-    assert parse(b'{"type":"lost","count":3,"where":"reader"}').where == "reader"
+def test_loss_is_of_the_kernel_unless_the_line_knows_better():
+    for where in LOST_WHERE:
+        assert parse(b'{"type":"lost","count":3,"where":"%s"}' % where.encode()).where == where
     for where in ('"kernel"', '"elsewhere"', "null", "7"):
         lost = parse(b'{"type":"lost","count":3,"where":%s}' % where.encode())
         assert (lost.where, lost.count) == ("kernel", 3)
@@ -324,7 +325,7 @@ def check(message):
         assert 1 <= message.count <= COUNT_LIMIT
         assert isinstance(message.private, bool)
     elif isinstance(message, Lost):
-        assert 1 <= message.count <= COUNT_LIMIT and message.where in ("kernel", "reader")
+        assert 1 <= message.count <= COUNT_LIMIT and message.where in LOST_WHERE
     elif isinstance(message, Exited):
         assert isinstance(message.reason, str)
     elif isinstance(message, Held):
