@@ -260,6 +260,7 @@ class Check:
             self._environ,
             os.getuid(),
             self._options.ignore_hub,
+            found.pid if found else 0,
         )
         with look:
             active = look.look(bridge.feeds_a_hub(self._watched, os.getuid()))

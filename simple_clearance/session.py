@@ -104,7 +104,8 @@ class Session:
         if self._options.replay:
             self._options.dry_run = True
         elif not self._options.sandbox:
-            with hub.Hub(None, None, self._environ, os.getuid(), self._options.ignore_hub) as early:
+            ignore = self._options.ignore_hub
+            with hub.Hub(None, None, self._environ, os.getuid(), ignore, trace=self._trace) as early:
                 Guard(Loop(), {"": early}, self._hub_appeared).check()
         if self._options.policy is not None:
             self._load_policy(self._options.policy)

@@ -22,7 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable, Iterable
 
-    Trace = Callable[[str, bytes], None]  # direction ("bus >" or "bus <"), what went over the wire
+    Trace = Callable[[str], None]
 
 DEADLINE = 0.5  # seconds for a question, connecting included
 ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ECONNREFUSED)  # no socket, or nobody behind it
@@ -34,7 +34,7 @@ class Bus:
     Any method but `close` may raise OSError or dbus.ProtocolError; then it is to be closed.
     """
 
-    def __init__(self, connection: socket.socket, names: Iterable[str], trace: Trace | None = None) -> None:
+    def __init__(self, connection: socket.socket, names: Iterable[str], trace: Trace) -> None:
         self._socket = connection
         self._trace = trace
         self._protocol = dbus.Connection()
@@ -68,8 +68,8 @@ class Bus:
 
     def _send(self, deadline: float) -> None:
         data = self._protocol.data_to_send()
-        if data and self._trace:
-            self._trace("bus >", data)
+        if data:
+            self._trace("bus > %r" % data)
         while data:
             try:
                 data = data[self._socket.send(data, socket.MSG_NOSIGNAL) :]
@@ -82,8 +82,7 @@ class Bus:
             data = self._socket.recv(dbus.LARGEST)
         except BlockingIOError:
             return False
-        if self._trace:
-            self._trace("bus <", data)
+        self._trace("bus < %r" % data)
         changed = False
         for event in self._protocol.feed(data):
             if isinstance(event, dbus.OwnerChanged):

@@ -65,7 +65,9 @@ class Hub:
 
     `container_id` are the 12 or 64 hex digits of the container's id, or None where only hubs
     for all containers can be looked for; `sidecar` is the annotation `terok.sandbox.sidecar`;
-    `ignore` takes what can't be asked for "no hub", never a hub that is active.
+    `first` is the pid of the container's first process, 0 where it is not known: what listens in there
+    is no hub, though an image's sidecar and a volume may put it where one would be.  `ignore` takes
+    what can't be asked for "no hub", never a hub that is active.
     """
 
     def __init__(
@@ -75,13 +77,15 @@ class Hub:
         environ: Mapping[str, str],
         uid: int,
         ignore: bool = False,
-        trace: bus.Trace | None = None,
+        first: int = 0,
+        trace: bus.Trace = lambda text: None,
     ) -> None:
         if container_id is not None and not (is_hex(container_id) and len(container_id) >= SHORT_ID):
             raise ValueError("not a container's id: %r" % container_id)
         sid = container_id[:SHORT_ID] if container_id else ""
         self._places = Places(sid, sidecar, environ, uid)
         self._ignore = ignore
+        self._first = first
         self._trace = trace
         self._names = [NAME] + ["%s.Container_%s" % (NAME, sid)] * bool(sid)
         self._bus: bus.Bus | None = None
@@ -153,6 +157,8 @@ class Hub:
             return
         if code and code not in _BUSY:
             yield "connect to %s: %s" % (printable(path), os.strerror(code))
+            return
+        if pid and self._first and processes.lives_inside(pid, self._first):
             return
         what = "its socket %s %s" % (printable(path), "is busy" if code else "answers")
         yield _active_socket(what, printable(path), pid, own, has_reader)

@@ -105,7 +105,7 @@ class Fleet:
     def prepare(self, environ: Mapping[str, str]) -> None:
         """Finds out all about every container.  Refused (3) when one can't be watched."""
         for name in self._options.containers:
-            self.containers.append(watched.prepare(name, self._options, environ, os.getuid()))
+            self.containers.append(watched.prepare(name, self._options, environ, os.getuid(), self._trace))
 
     def start(self, files: Folders) -> None:
         """Starts every source; `listening` tells when all of them do."""

@@ -17,7 +17,7 @@ from ..system.pidfd import pidfd_open
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Mapping
+    from typing import Callable, Mapping
 
     from ..base.happenings import Name
     from ..base.options import Options
@@ -37,6 +37,7 @@ class Watched:
         self.version: int | None = None
         self.dossier: dict[str, str] = {}
         self.state_dir = ""
+        self.first = 0  # the pid of its first process
         self.sidecar: str | None = None
         self.started_at = ""
         self.audited = True  # whether its shield's changes and verdicts are in the audit log
@@ -86,7 +87,13 @@ class Watched:
             self.namespace = -1
 
 
-def prepare(name: str, options: Options, environ: Mapping[str, str], uid: int) -> Watched:
+def prepare(
+    name: str,
+    options: Options,
+    environ: Mapping[str, str],
+    uid: int,
+    trace: Callable[[str], None] = lambda text: None,
+) -> Watched:
     """Finds out everything about a container.  Refused (3) with the remedy when it can't be watched."""
     podman.check_name(name)
     watched = Watched(name)
@@ -97,7 +104,8 @@ def prepare(name: str, options: Options, environ: Mapping[str, str], uid: int) -
             return watched
         by_id = len(name) in (ids.SHORT_ID, ids.LONG_ID) and ids.is_hex(name)
         container_id = watched.id or (name if by_id else None)
-        watched.hub = Hub(container_id, watched.sidecar, environ, uid, options.ignore_hub)
+        ignore, first = options.ignore_hub, watched.first
+        watched.hub = Hub(container_id, watched.sidecar, environ, uid, ignore, first, trace)
     except BaseException:
         watched.__exit__()
         raise
@@ -117,6 +125,7 @@ def _fill(watched: Watched, options: Options, uid: int) -> None:
         watched.id, watched.version, watched.dossier = found.id, found.shield_version, found.dossier
         watched.sidecar, watched.started_at = found.sidecar, found.started_at
         watched.audited = found.annotations.get("terok.shield.audit_enabled") != "false"
+        watched.first = found.pid
         podman.check_running(found)
         watched.state_dir = podman.state_directory(found, watched.state_dir or None, uid)
         watched.pidfd, watched.namespace = podman.open_namespace(found)

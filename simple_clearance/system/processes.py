@@ -6,7 +6,10 @@ holds a pidfd of it, and asks once more after having got that.
 
 from __future__ import annotations
 
+import fcntl
 import os
+
+NS_GET_PARENT = 0xB702  # linux/nsfs.h: _IO(0xb7, 0x2)
 
 
 def words(pid: int) -> list[bytes]:
@@ -43,6 +46,28 @@ def is_deaf(pid: int, number: int) -> bool:
     except OSError:
         return False  # gone, or not ours to look at
     return any(mask >> (number - 1) & 1 for mask in masks)
+
+
+def lives_inside(pid: int, first: int) -> bool:
+    """Whether it lives in the pid namespace of the container's process `first`, or in one made in there.
+
+    False where the two can't be looked at, and for a container that has no such namespace of its own.
+    """
+    opened: list[int] = []
+    try:
+        for path in ("/proc/%d/ns/pid" % first, "/proc/self/ns/pid", "/proc/%d/ns/pid" % pid):
+            opened.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+        containers, ours, _ = map(os.fstat, opened)
+        while not os.path.samestat(os.fstat(opened[-1]), ours):
+            if os.path.samestat(os.fstat(opened[-1]), containers):
+                return True
+            opened.append(fcntl.ioctl(opened[-1], NS_GET_PARENT))
+    except OSError:
+        pass  # one has ended, is another user's, or the next parent is not below us
+    finally:
+        for fd in opened:
+            os.close(fd)
+    return False
 
 
 def locking(file: os.stat_result) -> int:

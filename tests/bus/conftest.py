@@ -37,9 +37,9 @@ class Place:
     def environ(self, **more):
         return dict({"XDG_RUNTIME_DIR": self.path, "HOME": self.path + "/home"}, **more)
 
-    def hub(self, sidecar=None, uid=NOBODY, ignore=False, container_id=SID, **environ):
+    def hub(self, sidecar=None, uid=NOBODY, ignore=False, container_id=SID, first=0, **environ):
         """Our side: what is being tested."""
-        hub = Hub(container_id, sidecar, self.environ(**environ), uid, ignore)
+        hub = Hub(container_id, sidecar, self.environ(**environ), uid, ignore, first)
         self._closing.append(hub.__exit__)
         return hub
 

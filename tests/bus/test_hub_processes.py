@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import pytest
+from needs import need
 from support import PATIENCE, eventually
 
 from simple_clearance.sources import bridge
@@ -85,6 +86,67 @@ def test_clients_that_are_connected_are_no_hub(start, look, place):
         client.connect(os.path.join(place.path, OWN[0]))
         end(first)
         assert look() is None
+
+
+# --- what listens inside the container
+
+
+OUTSIDE, INSIDE, BELOW = "outside", "inside", "in a namespace below"
+UNSHARE = "unshare --user --map-root-user --pid --fork --kill-child "
+
+
+@pytest.fixture
+def container(place):
+    """`container(where)`: the pid of a container's first process; what listens as its hub is `where`."""
+    need("userns")
+    need("unshare")
+    started = []
+
+    def start(where):
+        path = os.path.join(place.path, OWN[0])
+        os.makedirs(os.path.dirname(path))
+        hub = {OUTSIDE: "true", INSIDE: '"$@"', BELOW: UNSHARE + '"$@"'}[where]
+        argv = [sys.executable, "-I", "-c", HUB, "", path]
+        inside = ["sh", "-c", "echo started; %s & wait; sleep 600" % hub, "sh", *argv]
+        commands = [[*UNSHARE.split(), *inside]] + [argv] * (where == OUTSIDE)
+        for command in commands:
+            started.append(subprocess.Popen(command, stdout=subprocess.PIPE))
+        said = b"".join(one.stdout.readline() for one in started[:1])
+        assert said + started[-1].stdout.readline() == b"started\nup\n"
+        with open("/proc/%d/task/%d/children" % (started[0].pid, started[0].pid)) as children:
+            return int(children.read().split()[0])
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+@pytest.mark.parametrize("where", [INSIDE, BELOW])
+def test_what_listens_inside_the_container_is_no_hub(place, container, where):
+    first = container(where)
+    assert place.hub(uid=os.getuid()).look().pid > 1
+    assert place.hub(uid=os.getuid(), first=first).look() is None
+
+
+def test_a_hub_that_listens_outside_is_one(place, container):
+    first = container(OUTSIDE)
+    assert place.hub(uid=os.getuid(), first=first).look()
+
+
+def test_a_container_without_a_namespace_for_its_processes_hides_no_hub(start, place):
+    """As with `podman run --pid=host`."""
+    hub = start(OWN[0])
+    assert place.hub(uid=os.getuid(), first=os.getpid()).look().pid == hub.pid
+
+
+def test_where_the_first_process_has_ended_what_answers_is_a_hub(place, container):
+    first = container(INSIDE)
+    assert processes.words(first)
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    assert place.hub(uid=os.getuid(), first=gone.pid).look()
 
 
 @pytest.mark.parametrize("how", ["", "blocks", "ignores"])

@@ -282,7 +282,7 @@ def test_what_goes_over_the_wire_can_be_traced(place, bus):
     from simple_clearance.hub.hub import Hub
 
     seen = []
-    with Hub(SID, None, place.environ(), 4242, trace=lambda way, data: seen.append((way, data))) as hub:
+    with Hub(SID, None, place.environ(), 4242, trace=seen.append) as hub:
         hub.look()
-    assert seen[0] == ("bus >", b"\0AUTH EXTERNAL\r\n")
-    assert ("bus <", b"DATA\r\n") in seen
+    assert seen[0] == r"bus > b'\x00AUTH EXTERNAL\r\n'"
+    assert r"bus < b'DATA\r\n'" in seen

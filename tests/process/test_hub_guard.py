@@ -157,6 +157,14 @@ def test_a_bus_without_the_name_hinders_nobody(desk, runtime, need):
     desk.quit()
 
 
+def test_with_debug_what_goes_over_the_bus_is_shown(desk, runtime, need):
+    need("dbus-daemon")
+    runtime.bus()
+    desk.sit("--debug")
+    text = desk.quit()
+    assert "bus > b'\\x00AUTH EXTERNAL" in text and "bus < b'DATA" in text
+
+
 def silent_bus(runtime):
     runtime.listen("bus")
 
