@@ -11,13 +11,12 @@ the time its namespace is opened.
 from __future__ import annotations
 
 import os
-import select
 
 from ..base.errors import CANNOT_START, Refused
 from ..base.ids import LONG_ID, SHORT_ID, is_hex, is_name
 from ..base.text import bounded_labels, clip_right, printable
 from ..system import children
-from ..system.pidfd import pidfd_open
+from ..system.pidfd import has_ended, pidfd_open
 from .statedir import ANNOTATION, believable, check_given, quoted
 
 TYPE_CHECKING = False
@@ -198,9 +197,7 @@ def open_namespace(container: Container) -> tuple[int, int]:
         if container.conmon_pid and _parent(container.pid) != container.conmon_pid:
             raise _ended(container)
         namespace = os.open("/proc/%d/ns/net" % container.pid, os.O_RDONLY | os.O_CLOEXEC)
-        poll = select.poll()
-        poll.register(pidfd, select.POLLIN)
-        if poll.poll(0):
+        if has_ended(pidfd):
             os.close(namespace)
             raise _ended(container)
         return pidfd, namespace

@@ -151,10 +151,9 @@ def group_holder(group: int = nflog.GROUP) -> int | None:
 
 
 def _taken(holder: int) -> Refused:
-    try:
-        with open("/proc/%d/comm" % holder) as comm, open("/proc/%d/cmdline" % holder, "rb") as words:
-            name, ours = printable(comm.read().rstrip("\n")), b"\0--as-reader\0" in words.read()
-    except OSError:
+    from ..system import processes
+
+    if processes.owner(holder) < 0:  # in another pid namespace, or gone by now
         return Refused(
             CANNOT_START,
             "NFLOG group %d is held by port id %d" % (nflog.GROUP, holder),
@@ -163,8 +162,9 @@ def _taken(holder: int) -> Refused:
     hints = [
         "see what it is with ps -fp %d; one program at a time can read a container's packet log" % holder
     ]
-    if ours:
+    if b"--as-reader" in processes.words(holder):
         hints.append("it belongs to another session of simple-clearance: answer there, or end that one first")
+    name = printable(processes.name(holder))
     return GroupHeld(holder, "NFLOG group %d is held by pid %d (%s)" % (nflog.GROUP, holder, name), *hints)
 
 

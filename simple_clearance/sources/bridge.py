@@ -13,12 +13,11 @@ being given to others unnoticed.
 from __future__ import annotations
 
 import os
-import select
 import signal
 
 from ..base.errors import CANNOT_START, Refused
 from ..system import processes
-from ..system.pidfd import pidfd_open
+from ..system.pidfd import has_ended, pidfd_open
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,12 +52,7 @@ class Bridge:
 
     def ended(self, patience: float = 0.0) -> bool:
         """Whether all of it has ended, `patience` seconds from now at the latest."""
-        for fd in self._pidfds:
-            poll = select.poll()
-            poll.register(fd, select.POLLIN)
-            if not poll.poll(patience * 1000):
-                return False
-        return True
+        return all(has_ended(fd, patience) for fd in self._pidfds)
 
     def end(self, patience: float = PATIENCE) -> None:
         """Ends it: TERM to its group, then KILL.  Only the head would leave the other one with the group.

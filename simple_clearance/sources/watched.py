@@ -13,7 +13,7 @@ from ..base.errors import CANNOT_START, Refused
 from ..base.text import printable
 from ..containers import podman, statedir
 from ..hub.hub import Hub
-from ..system.pidfd import pidfd_open
+from ..system.pidfd import has_ended, pidfd_open
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -162,10 +162,4 @@ def no_shield(program: str) -> Refused:
 
 def ended(watched: Watched) -> bool:
     """Whether the container's first process has ended, as far as that can be told."""
-    if watched.pidfd < 0:
-        return False
-    import select
-
-    poll = select.poll()
-    poll.register(watched.pidfd, select.POLLIN)
-    return bool(poll.poll(0))
+    return watched.pidfd >= 0 and has_ended(watched.pidfd)

@@ -12,7 +12,7 @@ import select
 import signal
 import time
 
-from .pidfd import pidfd_open
+from .pidfd import has_ended, pidfd_open
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -188,15 +188,12 @@ def _take(fd: int, kept: bytearray) -> bool:
 
 def _end(child: Child, ended: int) -> None:
     """Ends it with its session, unless it has ended by itself, and reaps it; `ended` is its pidfd or -1."""
-    poll = select.poll()
-    if ended >= 0:
-        poll.register(ended, select.POLLIN)
     for order in (signal.SIGTERM, signal.SIGKILL):
-        if (ended >= 0 and poll.poll(0)) or child.reap():
+        if (ended >= 0 and has_ended(ended)) or child.reap():
             break
         child.kill(order)
         if ended >= 0:
-            poll.poll(TO_TERMINATE * 1000)
+            has_ended(ended, TO_TERMINATE)
     while not child.reap():
         time.sleep(0.001)  # it is a zombie already, or about to be one
     if ended >= 0:

@@ -7,6 +7,7 @@ either, the remedy is a newer Python.
 from __future__ import annotations
 
 import os
+import select
 
 from ..base.errors import CANNOT_START, Refused
 
@@ -22,6 +23,13 @@ def pidfd_open(pid: int) -> int:
     descriptor = libc_call("syscall", SYS_PIDFD_OPEN, pid, 0)
     os.set_inheritable(descriptor, False)  # it is made close-on-exec already; Python's flag follows
     return descriptor
+
+
+def has_ended(pidfd: int, seconds: float = 0.0) -> bool:
+    """Whether its process has ended, so many seconds from now at the latest."""
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
 
 
 def libc_call(name: str, *args: int) -> int:
