@@ -54,6 +54,7 @@ SUBJECTS = {
     "prompt/lists": SCREEN,
     "prompt/questions": LINES,
     "prompt/notices": LINES,
+    "prompt/sentences": ("terminal/test_sentences.py", *LINES),
     "prompt/keys": SCREEN,
     "formats/dnsmasq": ("wire/test_dns*", "wire/test_mutants.py"),
     "containers/statedir": ("process/test_statedir.py", "process/test_container.py"),

@@ -557,6 +557,26 @@ def test_undo_works_when_nothing_is_asked_after_a_resize_and_a_list(stage, keys)
     assert stage.keys.startswith("y deny 203.0.113.10")
 
 
+def test_an_undo_for_a_container_that_has_ended_is_said_not_to_be_done(stage):
+    stage.docket.add_container("c2", 18, {})
+    stage.blocked()
+    stage.key("a")
+    stage.blocked("203.0.113.11", container="c2")
+    stage.key("u")
+    stage.docket.stop("c1", stage.now)
+    stage.key("y")
+    assert "not undone: c1 has ended" in stage.text
+    assert stage.commands == ["allow c1 203.0.113.10"]
+    assert stage.text.count("c2  203.0.113.11") == 2, "what was asked is asked again"
+
+
+def test_the_question_stands_again_below_the_help(stage):
+    stage.blocked()
+    stage.key("?")
+    told, _, question = stage.text.rpartition("c1  203.0.113.10")
+    assert "deny the address" in told and stage.keys.startswith("allow: a address")
+
+
 def test_undo_is_a_deciding_key(stage):
     stage.blocked("203.0.113.1")
     stage.key("a")
@@ -606,6 +626,7 @@ def test_a_second_thought_about_what_was_answered_meanwhile_vanishes(stage):
 def test_q_stops_at_once_when_nothing_is_open(stage):
     stage.type("q")
     assert stage.prompt.quit
+    assert "stopping" not in stage.text
 
 
 def test_q_with_requests_open_says_how_many_and_wants_a_second_one_alone(stage):
@@ -628,6 +649,7 @@ def test_q_with_requests_open_says_how_many_and_wants_a_second_one_alone(stage):
 def test_q_and_another_key_goes_back_to_the_question(stage):
     stage.blocked()
     stage.key("q")
+    assert "1 request is open: stopping leaves it unanswered" in stage.text
     stage.key("n")
     assert not stage.prompt.quit
     assert stage.keys.startswith("allow: a address")

@@ -312,6 +312,25 @@ y deny 203.0.113.10   any other key: no
     assert stage.commands == ["allow c1 203.0.113.10", "deny c1 203.0.113.10"]
 
 
+@pytest.mark.parametrize("width", [20, 25, 37, 40, 60, 80, 200])
+@pytest.mark.parametrize("several", [False, True])
+def test_the_name_that_an_undo_is_about_begins_no_line_at_any_width(width, several):
+    stage = at(width)
+    if several:
+        stage.docket.add_container("a-container-with-a-rather-long-name", 18, {})
+    stage.blocked(names=["allow.everything." + "now." * 12 + "example.com"])
+    stage.answer("allow", "r1", name=stage.known["c1", "203.0.113.10"][0].name)
+    stage.refresh()
+    stage.key("u")
+    found = painted(stage)
+    told = found[[line.startswith("  u undoes `allow") for line in found].index(True) :]
+    assert ("` for c1 of 17" in " ".join(" ".join(told).split())) is several
+    for line in told:
+        assert "now." not in line or line.startswith(("  u undoes `", "  | ", "y deny ")), line
+    if width >= 80:
+        assert "example.com`" in told[0], "its end is kept"
+
+
 def test_everything_known_about_one():
     stage = at(80)
     stage.blocked(count=3, names=[name("www.example.com", "edge.cdn.example"), "example.com"])
