@@ -115,7 +115,6 @@ def prepare(
 def _fill(watched: Watched, options: Options, uid: int) -> None:
     needs_podman = options.netns is None and not (options.reader and options.state_dir)
     if options.state_dir is not None:
-        statedir.check_given(options.state_dir, watched.name)
         watched.state_dir = os.path.abspath(options.state_dir)
     try:
         if options.sandbox:
@@ -133,6 +132,8 @@ def _fill(watched: Watched, options: Options, uid: int) -> None:
         if needs_podman:
             raise
         # its end will not be noticed then, which is what was chosen with --netns
+    if options.state_dir is not None:  # whatever podman could not tell
+        statedir.check_given(options.state_dir, watched.name, watched.id)
     if not watched.id:
         watched.id = statedir.recorded_id(watched.state_dir)
     if options.netns is not None:

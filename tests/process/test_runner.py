@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pathlib
 import signal
 
 import pytest
@@ -10,6 +11,7 @@ from stage import Bench
 from support import eventually
 
 from simple_clearance.runner import Runner
+from simple_clearance.system import clocks
 from simple_clearance.system.loop import Loop
 
 TIMEOUT = 30.0
@@ -212,3 +214,51 @@ def test_of_much_the_beginning_of_its_output_and_the_end_of_its_errors_count(tmp
     assert record["opened"] == ["203.0.113.10", "203.0.113.11"]
     record = said(tmp_path, "exec >&2; echo first; %s echo last; exit 1\n" % much)
     assert record["error"] == "last"
+
+
+# --- its pipes
+
+
+def under_way(tmp_path, script):
+    """A runner with one verdict, the command `script`, under way, in a loop; its path, and their docket."""
+    path, loop, bench = tmp_path / "shield", Loop(), Bench()
+    path.write_text("#!/bin/sh\n" + script)
+    path.chmod(0o755)
+    bench.blocked()
+    bench.answer("allow", "r1")
+    runner = Runner(loop, bench.docket, [str(path)], TIMEOUT, print)
+    (job,) = bench.start()
+    runner.start(job, bench.now)
+    return runner, loop, bench, path
+
+
+def rounds(loop):
+    """How many rounds of the loop there are in a moment."""
+    until = clocks.now().mono + 0.2
+    loop.deadlines[:] = [lambda: until]
+    number = 0
+    while clocks.now().mono < until:
+        loop.wait()
+        number += 1
+    return number
+
+
+def test_one_that_says_no_more_and_goes_on_wakes_nobody(tmp_path):
+    script = 'exec >&- 2>&-; : >"$0.closed"; until [ -e "$0.go" ]; do sleep 0.02; done\n'
+    runner, loop, bench, path = under_way(tmp_path, script)
+    eventually(pathlib.Path(str(path) + ".closed").exists, what="it has closed them")
+    assert rounds(loop) <= 2 + 2, "two ends, and a wait or two"
+    pathlib.Path(str(path) + ".go").touch()
+    eventually(lambda: runner.reap(bench.now) or not runner.running, what="it has ended")
+
+
+def test_nothing_is_read_or_kept_open_once_it_has_ended_though_it_left_a_process_with_its_pipes(tmp_path):
+    script = 'sleep 600 & echo $! >"$0.pid"\n'
+    runner, loop, bench, path = under_way(tmp_path, script)
+    inside = len(os.listdir("/proc/self/fd"))
+    eventually(lambda: runner.reap(bench.now) or not runner.running, what="it has ended")
+    try:
+        assert len(os.listdir("/proc/self/fd")) == inside - 2
+        assert rounds(loop) <= 2
+    finally:
+        os.kill(int(pathlib.Path(str(path) + ".pid").read_text()), signal.SIGKILL)

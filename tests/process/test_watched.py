@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import tempfile
 
@@ -12,6 +13,7 @@ from support import eventually
 from simple_clearance.base.errors import Refused
 from simple_clearance.base.options import Options
 from simple_clearance.sources import watched
+from simple_clearance.sources.lookups import NameBook
 
 
 def open_descriptors():
@@ -28,6 +30,11 @@ def nothing_left_open():
 @pytest.fixture
 def c1(host):
     return host.container("c1", dossier__project="demo")
+
+
+@pytest.fixture
+def c2(host):
+    return host.container("c2")
 
 
 @pytest.fixture
@@ -127,11 +134,67 @@ def test_when_it_is_refused_in_the_end_nothing_stays_open_and_what_was_given_is_
     assert caught.value.message == r"network namespace /run/netns/no\x1bsuch: No such file or directory"
 
 
+def test_its_hub_is_looked_for_by_the_id_that_podman_tells(prepare, c1):
+    with tempfile.TemporaryDirectory() as runtime, socket.socket(socket.AF_UNIX) as hub:  # a short path
+        place = os.path.join(runtime, "terok", "clearance", c1.sid)
+        os.makedirs(place)
+        hub.bind(os.path.join(place, "hub.sock"))
+        hub.listen()
+        with prepare(runtime=runtime) as it:
+            assert it.hub.look()
+
+
+def test_in_the_demonstration_nothing_but_its_process_is_asked(prepare, host, c1):
+    with prepare(sandbox=os.getpid(), netns="/proc/self/ns/net", state_dir=c1.state_dir) as it:
+        assert it.version == 18 and it.hub is None
+        assert it.pidfd >= 0 and not watched.ended(it)
+    assert host.calls("podman") == []
+
+
+def test_its_names_are_those_of_its_query_log_which_is_closed_with_it(prepare, c1):
+    c1.looks_up("www.example.com", "203.0.113.10")
+    with prepare() as it:
+        assert it.names("203.0.113.10") == ()
+        it.book = NameBook(c1.path("dnsmasq.log"))
+        it.book.look()
+        while it.book.behind:
+            it.book.catch_up()
+        assert [one.name for one in it.names("203.0.113.10")] == ["www.example.com"]
+
+
+def test_the_state_directory_that_is_given_is_the_one_that_is_read(prepare, c1, tmp_path):
+    given = shutil.copytree(c1.state_dir, str(tmp_path / "c1"))
+    with prepare(state_dir=given) as it:
+        assert it.state_dir == given
+
+
+@pytest.mark.parametrize("given", [{}, {"netns": "/proc/self/ns/net"}, {"reader": ["a-reader"]}])
+def test_the_state_directory_of_another_container_is_refused_though_podman_is_not_needed(c2, prepare, given):
+    with pytest.raises(Refused) as caught:
+        prepare(state_dir=c2.state_dir, **given)
+    assert caught.value.code == 3 and caught.value.message.endswith("is that of container " + c2.sid)
+
+
+def test_without_podman_a_state_directory_that_is_not_there_is_refused(prepare, host, tmp_path):
+    host.remove("podman")
+    with pytest.raises(Refused) as caught:
+        prepare(netns="/proc/self/ns/net", state_dir=str(tmp_path / "no"))
+    assert caught.value.message.endswith("no': No such file or directory")
+
+
+def test_one_that_does_not_run_is_refused(prepare, c1):
+    c1.stop()
+    with pytest.raises(Refused, match="c1"):
+        prepare()
+
+
 def test_a_verdict_command_that_is_not_there_is_safe_to_show():
     assert watched.no_shield("no\x1bsuch").message == r"no\x1bsuch: no such command"
 
 
-def test_a_name_is_looked_at_before_podman_is_asked(prepare, host):
-    with pytest.raises(Refused):
-        prepare("--all")
+def test_a_name_is_looked_at_even_where_podman_is_not_needed(prepare, host, c1):
+    for given in ({}, {"reader": ["a-reader"], "state_dir": c1.state_dir}):
+        with pytest.raises(Refused) as caught:
+            prepare("--all", **given)
+        assert caught.value.code == 3
     assert host.calls("podman") == []

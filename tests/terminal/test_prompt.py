@@ -236,6 +236,14 @@ def test_the_name_that_a_key_allows_is_the_one_that_was_painted(stage):
     assert stage.commands == ["allow c1 www.example.com"]
 
 
+def test_no_notice_changes_which_name_a_key_allows(stage):
+    stage.blocked(names=["www.example.com"])
+    stage.learn("203.0.113.10", "late.example.net")
+    fill(stage)
+    stage.key("A")
+    assert stage.keys.startswith("y allow www.example.com ")
+
+
 def test_painted_anew_for_another_size_the_name_that_stands_there_is_the_one_allowed(stage):
     stage.blocked(names=["www.example.com"])
     stage.learn("203.0.113.10", name("cdn.example"), name("www.example.com"))
@@ -308,7 +316,40 @@ def test_skip_and_mute_answer_the_painted_group_and_what_joined_it_later_waits(s
     stage.key("l")  # painted anew, both in it
     stage.blocked("203.0.113.3", names=["www.example.com"])
     stage.key("m")
+    assert "  m not in this session (2 requests)" in stage.text.split("\n")
     assert stage.ids() == ["r3"]
+
+
+def test_what_of_the_painted_group_was_answered_meanwhile_is_not_counted_with_the_rest(stage):
+    for last in (1, 2):
+        stage.blocked(f"203.0.113.{last}", names=["www.example.com"])
+    stage.key("l")
+    stage.key("l")  # painted anew, both in it
+    stage.answer("skip", "r2")
+    stage.key("m")
+    assert stage.ids() == []
+    assert "  m not in this session" in stage.text.split("\n")
+    assert stage.docket.history[-1].action == "mute" and len(stage.docket.history) == 2
+
+
+def test_a_name_is_allowed_for_all_of_the_group(stage):
+    for last in (1, 2):
+        stage.blocked(f"203.0.113.{last}", names=["www.example.com"])
+    stage.key("l")
+    stage.key("l")  # painted anew, both in it
+    stage.auto = False
+    stage.key("A")
+    stage.key("y")
+    assert stage.ids() == [] and stage.keys == "  A allow www.example.com ..."
+
+
+def test_the_line_of_an_answer_tells_its_own_verdict_not_the_one_before_it(stage):
+    stage.auto = False
+    Bench.blocked(stage, "203.0.113.1")
+    stage.answer("deny", "r1", by="policy")
+    stage.blocked("203.0.113.2")
+    stage.key("a")
+    assert stage.keys == "  a allow 203.0.113.2 ..."
 
 
 def test_a_request_reopened_under_a_new_id_behind_a_stopped_screen_is_asked_anew(stage):
@@ -657,6 +698,16 @@ def test_q_and_another_key_goes_back_to_the_question(stage):
     assert stage.commands == ["allow c1 203.0.113.10"]
 
 
+def test_a_no_goes_back_to_the_question_it_was_about_not_to_the_first(stage):
+    for last in range(3):
+        stage.blocked(f"203.0.113.{last}")
+    for key in "l2\nqn":
+        stage.key(key)
+    assert stage.text.count("c1  203.0.113.1  ") == 2, "asked, and asked again"
+    stage.key("a")
+    assert stage.commands == ["allow c1 203.0.113.1"]
+
+
 # --- the list
 
 
@@ -963,11 +1014,16 @@ def test_no_name_is_allowed_that_was_not_on_the_screen(width, height, name):
 
 
 @pytest.mark.parametrize(
-    "width, height, offered", [(20, 3, 0), (80, 2, 0), (40, 4, 0), (80, 3, 1), (40, 10, 1)]
+    "width, height, name, offered",
+    [
+        *((20, 3, NAMED, 0), (80, 2, NAMED, 0), (40, 4, NAMED, 0), (80, 3, NAMED, 1), (40, 10, NAMED, 1)),
+        pytest.param(40, 6, NAMED, 0, id="its second thought has no room"),
+        pytest.param(60, 24, "n" * 63 + ".example", 0, id="only the second thought would show it"),
+    ],
 )
-def test_the_key_of_the_name_is_offered_where_it_would_count(width, height, offered):
+def test_the_key_of_the_name_is_offered_where_it_would_count(width, height, name, offered):
     stage = Stage(width, height)
-    stage.blocked(names=[NAMED])
+    stage.blocked(names=[name])
     assert any("A name" in line or line.startswith("a A ") for line in stage.shown) == offered
     stage.key("A")
     assert ("y allow" in stage.text) == offered
