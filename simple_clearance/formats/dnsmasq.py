@@ -26,10 +26,8 @@ import re
 
 from ..base.addresses import is_name
 from ..base.happenings import Name
+from .addressbook import AddressBook
 
-MAX_ADDRESSES = 20000
-MAX_NAMES = 64  # of one address
-MAX_ALL = 65536  # of all addresses together
 MAX_SHOWN = 16384  # names that were checked
 MAX_OTHERS = 4096  # names with queries for something else in flight
 MAX_UNFINISHED = 4096  # bytes of a line whose end is missing; dnsmasq's own limit is 1024
@@ -53,62 +51,6 @@ TIME = re.compile(rb".... ?([0-9]{1,2}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) ")
 # What inet_ntop(3) may write.  That is the canonical form, so no more needs to be checked here:
 # other text of this shape is an address that nobody ever asks for.
 ADDRESS = re.compile(rb"[0-9.]{7,15}|[0-9a-f:]{2,39}")
-
-
-class _Book:
-    """The names of each address, the latest last.
-
-    Two generations stand in for an order by last use: what is used moves into the young one, and
-    when that is half of all the old one is forgotten.  `share` of the bounds is its own.
-    """
-
-    __slots__ = ("_addresses", "_names", "_young", "forgot", "old", "young")
-
-    def __init__(self, share: float) -> None:
-        self._addresses = int(MAX_ADDRESSES * share) // 2  # of a generation
-        self._names = int(MAX_ALL * share) // 2
-        self._young = 0  # names in the young one
-        self.young: dict[bytes, list[Name]] = {}
-        self.old: dict[bytes, list[Name]] = {}
-        self.forgot = False  # whether an old generation was: any address may have been in it
-
-    def names(self, address: bytes) -> list[Name]:
-        return self.young.get(address) or self.old.get(address) or []
-
-    def enter(self, address: bytes, name: str, via: str, at: str) -> bool:
-        """Note that a name was looked up; whether it was not the one of its address that was last."""
-        names = self.young.get(address)
-        if names is None:
-            names = self._rejuvenate(address)
-        found = names[-1] if names else None
-        if found is None or found.name != name:
-            found = next((one for one in names if one.name == name), None)
-            if found is None:
-                if len(names) >= MAX_NAMES:
-                    del names[: MAX_NAMES // 2]
-                    names[0].forgot = True
-                    self._young -= MAX_NAMES // 2
-                names.append(Name(name, via, at, self.forgot and not names))
-                self._young += 1
-                return True
-            names.remove(found)
-            names[0].forgot = names[0].forgot or found.forgot
-            found.forgot = False
-            names.append(found)
-            found.via, found.at = via, at
-            return True
-        found.via, found.at = via, at
-        return False
-
-    def _rejuvenate(self, address: bytes) -> list[Name]:
-        if len(self.young) >= self._addresses or self._young >= self._names:
-            self.forgot = bool(self.old) or self.forgot
-            self.old = self.young
-            self.young = {}
-            self._young = 0
-        names = self.young[address] = self.old.pop(address, [])
-        self._young += len(names)
-        return names
 
 
 class _Others:
@@ -148,7 +90,7 @@ class DnsLog:
 
     def __init__(self, middle: bool = False, share: float = 1.0) -> None:
         self._share = share / 2 if middle else share  # the other half is for what stands before
-        self._book = _Book(self._share)
+        self._book = AddressBook(self._share)
         self._earlier: DnsLog | None = None
         self._text = b"\n"  # the end of the log so far, in lower case
         self._read = 0  # where in it the newline is after the last line that was read

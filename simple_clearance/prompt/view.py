@@ -10,7 +10,7 @@ from __future__ import annotations
 from ..base import addresses
 from ..base.text import count, printable
 from ..docket.requests import OPEN
-from . import layout, notices, questions
+from . import details, layout, notices
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class View:
         elif key == "h":
             prompt.open_history()
         elif key == "?":
-            prompt.painter.lines(questions.help_lines(self.width))
+            prompt.painter.lines(details.help_lines(self.width))
             prompt.show(self, True)
         elif key == "i":
             self.inform()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..base.text import count
 from ..docket.requests import OPEN
-from . import notices, questions
+from . import details, notices, questions
 from .groups import Group, target_name
 from .view import Confirming, View, key_name
 
@@ -70,7 +70,7 @@ class Asking(View):
         """Its question is painted anew below, with what is known now: the two say the same."""
         prompt, self._painted_for = self.prompt, (0, 0)
         self._fit()
-        known = questions.details(prompt.docket, self.group, self.width, prompt.clock, self.named)
+        known = details.details(prompt.docket, self.group, self.width, prompt.clock, self.named)
         prompt.painter.lines(known)
         prompt.show(self, True)
 
@@ -99,7 +99,7 @@ class Asking(View):
 
     def unknown(self, key: str) -> None:
         if key == "A" and self.name:
-            self.prompt.grumble(questions.NAME_HIDDEN)
+            self.prompt.grumble(details.NAME_HIDDEN)
         else:
             super().unknown(key)
 

@@ -13,7 +13,7 @@ import pytest
 from support import ROOT
 
 from simple_clearance.base.addresses import canonical, is_name
-from simple_clearance.formats import dnsmasq
+from simple_clearance.formats import addressbook, dnsmasq
 from simple_clearance.formats.dnsmasq import DnsLog
 
 START = "Nov 23 23:05:50"
@@ -592,14 +592,14 @@ def test_a_line_that_is_too_long_is_the_same_in_one_piece_and_in_many():
 
 def test_addresses_are_remembered_up_to_a_bound_the_latest_longest():
     lines = DnsLog()
-    for number in range(3 * dnsmasq.MAX_ADDRESSES):
+    for number in range(3 * addressbook.MAX_ADDRESSES):
         name = "n%d.example" % number
         lines.feed(log(query(name), "reply %s is 2001:db8::%x" % (name, number + 1)))
         if number % 1000 == 0:  # one that is looked up again and again
             lines.feed(log(query("often.example"), "reply often.example is 192.0.2.1"))
-    assert len(everything(lines)) <= dnsmasq.MAX_ADDRESSES
+    assert len(everything(lines)) <= addressbook.MAX_ADDRESSES
     assert lines.names("2001:db8::1") == []
-    assert lines.names("2001:db8::%x" % (3 * dnsmasq.MAX_ADDRESSES))[0].name == "n59999.example"
+    assert lines.names("2001:db8::%x" % (3 * addressbook.MAX_ADDRESSES))[0].name == "n59999.example"
     assert lines.names("192.0.2.1")[0].name == "often.example"
     assert len(lines._shown) <= dnsmasq.MAX_SHOWN
 
@@ -610,7 +610,7 @@ def test_the_names_of_one_address_are_bounded_the_latest_stay():
         name = "n%d.example" % number
         lines.feed(log(query(name), "reply %s is 192.0.2.1" % name))
     names = [name.name for name in lines.names("192.0.2.1")]
-    assert len(names) <= dnsmasq.MAX_NAMES
+    assert len(names) <= addressbook.MAX_NAMES
     assert names[:3] == ["n999.example", "n998.example", "n997.example"]
 
 
@@ -627,12 +627,14 @@ def answered(number, address="192.0.2.1"):
 
 def test_names_that_were_dropped_are_told_to_have_been_there():
     lines = DnsLog()
-    for number in range(dnsmasq.MAX_NAMES):
+    for number in range(addressbook.MAX_NAMES):
         lines.feed(answered(number))
-    assert len(lines.names("192.0.2.1")) == dnsmasq.MAX_NAMES and not forgot(lines)
-    lines.feed(answered(dnsmasq.MAX_NAMES))
+    assert len(lines.names("192.0.2.1")) == addressbook.MAX_NAMES and not forgot(lines)
+    lines.feed(answered(addressbook.MAX_NAMES))
     assert forgot(lines)
-    for number in range(dnsmasq.MAX_NAMES // 2, dnsmasq.MAX_NAMES):  # every one of them the latest once
+    for number in range(
+        addressbook.MAX_NAMES // 2, addressbook.MAX_NAMES
+    ):  # every one of them the latest once
         lines.feed(answered(number))
         assert forgot(lines)
     lines.feed(answered(1, "192.0.2.2"))
@@ -643,7 +645,7 @@ def test_names_that_only_the_history_had_dropped_are_told_too():
     lines = DnsLog(middle=True)
     earlier = lines.earlier()
     lines.feed(b"\n" + answered(0))
-    for number in range(dnsmasq.MAX_NAMES + 1):
+    for number in range(addressbook.MAX_NAMES + 1):
         assert not forgot(lines)
         earlier.feed(answered(number))
     assert forgot(lines)
@@ -652,8 +654,8 @@ def test_names_that_only_the_history_had_dropped_are_told_too():
 def test_an_address_that_was_forgotten_itself_is_told_to_have_had_names():
     lines = DnsLog()
     lines.feed(answered(1))
-    for number in range(dnsmasq.MAX_ADDRESSES + 2):
-        assert number > dnsmasq.MAX_ADDRESSES // 2 or not lines._book.forgot
+    for number in range(addressbook.MAX_ADDRESSES + 2):
+        assert number > addressbook.MAX_ADDRESSES // 2 or not lines._book.forgot
         lines.feed(log("reply a.example is 2001:db8::%x" % (number + 1)))
     assert lines.names("192.0.2.1") == []
     lines.feed(answered(2))

@@ -1,0 +1,113 @@
+"""What `i` and `?` tell: everything known about one request, and what each key would do.  Pure."""
+
+from __future__ import annotations
+
+from ..base.text import printable
+from .groups import target_name
+from .layout import folded
+from .questions import more_names, other_ports, service_text, warning
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..docket.docket import Docket
+    from ..docket.requests import Request
+    from .groups import Group
+    from .questions import Clock
+
+
+def details(docket: Docket, group: Group, width: int, clock: Clock, named: bool) -> list[str]:
+    """Everything known about one request; on a small screen its beginning is in the scrollback.
+
+    `named` says whether `A` is a key of the question.
+    """
+    request = group.lead
+    rows = [
+        ("container", request.container),
+        ("address", request.dest),
+        ("for", service_text(request.proto, request.port)),
+        ("tries", "%d, first %s, last %s" % (request.count, clock(request.first), clock(request.last))),
+        ("uid inside", "unknown" if request.uid is None else str(request.uid)),
+    ]
+    lines = [line for label, value in rows for line in folded(value, width, "  %-11s " % label, " " * 14)]
+    dossier = docket.dossier(request.container)
+    for key, value in sorted(dossier.items()):
+        lines.append("  | %-9s %s" % (printable(key, 9), printable(value, width - 16)))
+    for number, name in enumerate(docket.names(request)[:6]):
+        via = "  via " + printable(name.via, 40) if name.via else ""
+        text = "{}{}{}".format(
+            printable(name.name, max(8, width - 16) if number else 255),  # the first one whole
+            via,
+            "  at " + printable(name.at, 8) if name.at else "",
+        )
+        lines.extend(folded(text, width, "  | name      ", "  |           "))
+    more = more_names(docket.names(request), 6)
+    if more:
+        lines.append("    and " + more)
+    ports = other_ports(group)
+    if ports:
+        lines.extend(folded(ports, width))
+    if len(group.dests) > 1:
+        shown = ", ".join(group.dests[1:7])
+        lines.extend(
+            folded("its other addresses: {}{}".format(shown, ", .." if len(group.dests) > 7 else ""), width)
+        )
+    for text in consequences(docket, request, named):
+        lines.extend(folded(text, width, "  ", "    "))
+    return lines
+
+
+NAME_HIDDEN = "A is no key here: this window is too small to show the name and what A opens"
+
+
+def consequences(docket: Docket, request: Request, named: bool) -> list[str]:
+    """What each answer would do, in words that the shield keeps."""
+    texts = []
+    warn = warning(docket, request)
+    if warn:
+        texts.append("! " + warn)
+    names = docket.names(request)
+    forgot = names and names[-1].forgot
+    every = ", for all names on it, at least %d" if forgot else ", for all %d names on it"
+    texts.append(
+        "a opens every port of this address%s; recorded, for 30 minutes where the shield resolves live"
+        % (every % len(names) if more_names(names, 1) else "")
+    )
+    if named:
+        texts.append(
+            "A opens what this host resolves the name to, and later answers where the shield resolves live"
+        )
+    elif target_name(docket, request) and not request.guarded:
+        texts.append(NAME_HIDDEN)
+    old = docket.shields.floor(request.container) is False
+    texts.append(
+        "d is recorded by the shield%s"
+        % (
+            "; it does not bite where an allow set holds the address"
+            if old
+            else ", until the container restarts"
+        )
+    )
+    return texts
+
+
+HELP = (
+    ("a", "allow the address (every port of it)"),
+    ("A", "allow the name, where one is known: tells what that opens, then y"),
+    ("s", "not now: asked again if it is tried again after a minute"),
+    ("m", "not in this session"),
+    ("d", "deny the address"),
+    ("u", "undo the last verdict: tells what that does, then y"),
+    ("l h", "the list of what waits, the history of what was answered"),
+    ("i ?", "everything known about this one, these keys"),
+    ("q", "stop    Ctrl-C stop now    Ctrl-Z suspend    Ctrl-L paint anew"),
+)
+
+
+def help_lines(width: int) -> list[str]:
+    lines: list[str] = []
+    for key, text in HELP:
+        lines.extend(folded(text, width, "  %-4s " % key, "       "))
+    lines.extend(
+        folded("A key that decides counts only alone, once the question has stood for a moment.", width)
+    )
+    return lines
