@@ -722,6 +722,7 @@ def test_the_marked_ones_are_answered_together(stage):
         stage.key(key)
     stage.key("m")
     assert stage.docket.summary()["muted"] == 2
+    assert "  m not in this session (2 requests)" in stage.text.split("\n")
     assert "r1" not in stage.ids() and "r3" not in stage.ids() and len(stage.ids()) == 10
 
 
@@ -730,6 +731,47 @@ def test_a_digit_marks_on_the_page_that_stands_there(stage):
     for key in "l 2s":
         stage.key(key)
     assert stage.docket.history[-1].target == "198.51.100.11"
+
+
+def test_a_digit_marks_nothing_that_is_not_on_the_screen():
+    stage = Stage(80, 8)
+    several(stage)
+    for key in "l56789":
+        stage.key(key)
+    assert stage.keys.startswith("Enter asks the first")
+    stage.key("4")
+    assert stage.keys.startswith("1 marked")
+
+
+def test_what_is_not_asked_takes_no_room_from_the_list():
+    """A list that is not on the screen whole could not be answered."""
+    stage = Stage(40, 8)
+    several(stage, 5)
+    stage.event("denied", "192.0.2.1", count=3)
+    stage.event("multicast", "ff02::1", count=2)
+    for key in "l1m":
+        stage.key(key)
+    assert stage.docket.summary()["muted"] == 1
+
+
+def test_what_a_verdict_is_under_way_for_does_not_wait_in_the_list(stage):
+    several(stage, 3)
+    stage.auto = False
+    stage.key("l")
+    stage.answer("allow", "r1", by="policy")
+    stage.refresh()
+    stage.key("*")
+    assert "2 waiting for c1" in stage.text and stage.keys.startswith("2 marked")
+
+
+def test_when_all_that_was_marked_is_answered_the_keys_say_so(stage):
+    several(stage, 3)
+    for key in "l1":
+        stage.key(key)
+    stage.answer("skip", "r1")
+    stage.key("s")
+    assert "nothing marked waits any more" in stage.text
+    assert len(stage.docket.history) == 1
 
 
 def test_star_marks_all_and_again_none(stage):
@@ -787,6 +829,26 @@ def test_the_number_is_that_of_addresses_not_of_requests(stage):
     for key in "3\n":
         stage.key(key)
     assert sorted(stage.commands) == [f"allow c1 203.0.113.1{n}" for n in range(3)]
+
+
+def test_a_number_is_no_longer_than_six_digits_and_gone_when_it_counted(stage):
+    several(stage, 2)
+    for key in "l*a" + "9" * 20:
+        stage.key(key)
+    assert stage.keys == "  number: 999999"
+    for key in "\x7f" * 6 + "2\r":
+        stage.key(key)
+    assert len(stage.commands) == 2 and stage.keys == ""
+    assert "  a allow 2 addresses ..." in stage.text.split("\n")
+    assert "left out" not in stage.text
+
+
+def test_after_another_number_what_waits_is_asked_again(stage):
+    several(stage, 2)
+    for key in "l*a1\r":
+        stage.key(key)
+    assert "not that number: nothing is allowed" in stage.text
+    assert stage.keys.startswith("allow: a address")
 
 
 def test_private_addresses_are_left_out_of_an_allow_of_many(stage):
@@ -859,6 +921,11 @@ def test_the_history_is_newest_first_and_a_digit_asks_that_one_again(stage):
     assert stage.text.split("\n")[-3].startswith("c1  198.51.100.2 ")
     stage.key("a")
     assert stage.commands == ["allow c1 198.51.100.2"]
+
+
+def test_a_history_of_nothing_says_so(stage):
+    stage.key("h")
+    assert stage.shown == ["  nothing was answered in this session"[2:], "h back"]
 
 
 def test_every_page_of_the_history_has_its_answers(stage):
