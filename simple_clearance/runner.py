@@ -10,6 +10,7 @@ from __future__ import annotations
 import signal
 
 from .docket import verdict
+from .docket.states import LATE
 from .system import children
 
 TYPE_CHECKING = False
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from .base.moment import Now
     from .docket.docket import Docket
-    from .docket.requests import Job
+    from .docket.jobs import Job
     from .system.children import Child
     from .system.loop import Loop
 
@@ -105,8 +106,7 @@ class Runner:
         for one in list(self._running):
             pids.append(one.child.pid)
             self._forget(one)
-            if one.job.state != "late":
-                one.job.state = "late"
+            if one.job.state != LATE:
                 self._docket.finish(
                     one.job,
                     verdict.Outcome(verdict.UNKNOWN, "timeout", seconds=now.mono - one.job.started),

@@ -14,6 +14,7 @@ from . import __version__
 from .base.errors import HUB_ACTIVE, INCOMPLETE, OK, READER_ENDED, Refused
 from .base.options import Options
 from .docket.docket import Docket
+from .docket.states import QUEUED, RUNNING
 from .docket.verdict import DRY_RUN, FAILED, Outcome
 from .fronts import protocol
 from .hub import hub
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from .base.happenings import Name
     from .base.moment import Now
     from .docket.docket import Record
-    from .docket.requests import Job
+    from .docket.jobs import Job
     from .fronts.interactive import Front
     from .fronts.logfile import Log, Profile
     from .sources.policyfile import PolicyFile
@@ -260,7 +261,7 @@ class Session:
         if self._until is not None and self._until <= now.mono:
             self._until = None
             self._end(OK)
-        if self._options.count is not None and self._docket.applied >= self._options.count:
+        if self._options.count is not None and self._docket.tally.applied >= self._options.count:
             self._end(OK)
 
     def _drain(self, now: Now) -> None:
@@ -284,7 +285,7 @@ class Session:
     def _may_run(self) -> bool:
         """`--count` is a limit: what runs may come to an applied verdict, too."""
         most = self._options.count
-        return most is None or self._docket.applied + len(self._runner.running) < most
+        return most is None or self._docket.tally.applied + len(self._runner.running) < most
 
     def _show(self, record: Record, now: Now) -> None:
         if self._log is not None:
@@ -374,22 +375,22 @@ class Session:
     def _over(self) -> bool:
         if self._ending is None:
             return False
-        return self._hurry or not any(job.state == "running" for job in self._runner.running)
+        return self._hurry or not any(job.state == RUNNING for job in self._runner.running)
 
     def _finish(self, now: Now) -> int:
         """Accounts for everything, and says the last words."""
         for job in self._docket.jobs():
-            if job.state == "queued":
+            if job.state == QUEUED:
                 self._docket.finish(job, Outcome(FAILED, "not-started", "the session ended before"), now)
         left = self._runner.abandon(now)
         front = self._front
         assert front is not None
         self._fleet.tell_bad_lines(at_end=True)
-        self._docket.close_all()
+        self._docket.close_all(now)
         self._drain(now)
         front.close()
         self._drain(now)  # what it lost
-        summary = protocol.summary(self._docket.summary(), self._exit_code(), self._docket.dry)
+        summary = protocol.summary(self._docket.summary(), self._exit_code(), self._docket.tally.dry)
         if self._log is not None:
             self._log.record(summary, now)
             summary["exit"] = self._exit_code()  # that may have been what could not be written
@@ -407,13 +408,15 @@ class Session:
 
     def _commands(self) -> list[str]:
         """What would repeat the verdicts of this session."""
-        if self._options.sandbox or not self._docket.applied:
+        if self._options.sandbox or not self._docket.tally.applied:
             return []
         import shlex
 
         from .prompt.sentences import repeat_commands  # every front has imported it
 
-        return repeat_commands(self._docket.last_words(), " ".join(map(shlex.quote, self._options.shield)))
+        return repeat_commands(
+            self._docket.tally.last_words(), " ".join(map(shlex.quote, self._options.shield))
+        )
 
     def _exit_code(self) -> int:
         if self._ending:

@@ -2,7 +2,7 @@
 
 - exactly one `closed` for each `pending`; ids are unique and never used again; nothing is told
   of an id before its `pending` or after its `closed`
-- requests wait in the order in which they came
+- requests wait in the order in which they came; one that waits again goes behind
 - at most one verdict runs for a container, and none is begun for one that has stopped
 - a request is `deciding` exactly while a verdict for it waits or runs
 - no rule decides what is painted
@@ -21,7 +21,7 @@ import random
 from stage import Bench, name
 
 from simple_clearance.docket.policy import parse
-from simple_clearance.docket.requests import DECIDING, OPEN
+from simple_clearance.docket.states import DECIDING, OPEN
 
 DESTS = ["203.0.113.%d" % n for n in range(1, 9)] + ["2001:db8::%d" % n for n in range(1, 4)]
 PRIVATE = ["10.0.0.1", "169.254.1.2", "192.168.7.7"]
@@ -79,6 +79,7 @@ class Walk:
         self.ledger = Ledger()
         self.blocked = 0
         self.requests = {}
+        self.waiting = {}
         self.known_jobs = set()
         self.painted_before = {}
         self.unheard = 0
@@ -185,7 +186,7 @@ class Walk:
     def do_undo(self):
         answer = self.docket.last_verdict()
         if answer is not None and self.rng.random() < 0.5:
-            self.docket.undo(answer, "operator")
+            self.docket.undo(answer, "operator", self.bench.now)
 
     def do_ask_again(self):
         answer = self.one_of(self.docket.history[-20:])
@@ -236,8 +237,9 @@ class Walk:
         self.read_told()
         docket, ledger = self.docket, self.ledger
         waiting = docket.waiting()
-        numbers = [int(request.id[1:]) for request in waiting]
-        assert numbers == sorted(numbers), "order is kept"
+        before, self.waiting = self.waiting, {request.id: None for request in waiting}
+        stayed = [one for one in before if one in self.waiting]
+        assert list(self.waiting)[: len(stayed)] == stayed, "what comes, or comes back, goes behind"
         open_now = {one for one in ledger.pending if one not in ledger.closed}
         assert open_now == set(docket._register.open)
         assert docket.open_count() == len(open_now)
@@ -259,14 +261,14 @@ class Walk:
                 self.known_jobs.add(id(job))
                 self.jobs_seen.append(job)  # keeps it alive, so that its id stands for it alone
                 if job.by in ("policy", "answer"):
-                    assert not set(job.ids[:1]) & set(painted), "no rule decides what is painted"
+                    assert not set(list(job.ids)[:1]) & set(painted), "no rule decides what is painted"
         self.hold_against_the_replay()
         self.account()
 
     def hold_against_the_replay(self):
         docket = self.docket
-        words = docket.last_words()
-        if not docket._last_word._over:  # else the oldest are gone
+        words = docket.tally.last_words()
+        if not docket.tally._last_word._over:  # else the oldest are gone
             assert {(container, target): action for container, target, action in words} == self.last
         for container in CONTAINERS:
             order = [target for one, target in self.last if one == container]
@@ -304,7 +306,7 @@ class Walk:
         for job in self.docket.jobs():
             if job.state == "queued":
                 self.bench.finish(job, "failed", reason="not-started")
-        self.docket.close_all()
+        self.docket.close_all(self.bench.now)
         self.read_told()
         assert set(self.ledger.closed) == set(self.ledger.pending), "one `closed` for each `pending`"
         summary, why = self.docket.summary(), list(self.ledger.closed.values())

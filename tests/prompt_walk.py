@@ -18,6 +18,7 @@ import re
 from docket_walk import Walk
 from stage import SGR, Stage
 
+from simple_clearance.prompt.groups import key_of
 from simple_clearance.prompt.keys import AFTER_CHANGE, AFTER_OWN_KEY, ALONE, QUIET
 from simple_clearance.prompt.lists import Counting, Listing
 from simple_clearance.prompt.views import Asking, Confirming
@@ -91,10 +92,10 @@ class PromptWalk(Walk):
                 self.answered[one] = action
         return done
 
-    def undo(self, answer, by):
-        self.check_key(self.stage.now, "y")
+    def undo(self, answer, by, now):
+        self.check_key(now, "y")
         assert "u undoes `" in self.painted()
-        self._undo(answer, by)
+        return self._undo(answer, by, now)
 
     def check_key(self, now, keys):
         at, data = self.watcher.reads[-1]
@@ -277,11 +278,21 @@ class PromptWalk(Walk):
         same = painted == self.docket.painted
         self.look(painted if same and action not in (PromptWalk.do_key, PromptWalk.do_burst) else {})
         self.bounded()
+        self.hold_the_groups()
         if self.stage.prompt.quit:
             self.stage.prompt.quit = False  # the walk goes on; the session would not
             self.stage.prompt.back()
             self.stalled_since_read = True  # whatever comes next is still of that key
         return action
+
+    def hold_the_groups(self):
+        """Kept up with each change, or made anew: the same groups."""
+        anew = {}
+        for request in self.docket.waiting():
+            anew.setdefault(key_of(self.docket, request), set()).add(request.id)
+        kept = self.stage.prompt.groups.all()
+        assert [(group.key, set(group.ids)) for group in kept] == list(anew.items())
+        assert len(self.stage.prompt.groups) == len(anew)
 
     def bounded(self):
         """A key may bring up a page, two seconds a batch of notices, a request and a verdict its lines."""

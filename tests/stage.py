@@ -60,9 +60,9 @@ def tables(*things):
 class Bench:
     """A docket and a clock.  `records` are all that it has told."""
 
-    def __init__(self, **options):
+    def __init__(self, kind=Docket, **options):
         self.known = {}
-        self.docket = Docket(names=lambda container, dest: self.known.get((container, dest), ()), **options)
+        self.docket = kind(names=lambda container, dest: self.known.get((container, dest), ()), **options)
         self.mono = 1000.0
         self.records = []
         self.docket.add_container("c1", 18, {})

@@ -7,7 +7,6 @@ packet let out after an allow is told, and so is one that is still blocked, or d
 from __future__ import annotations
 
 from .budget import Kept
-from .requests import Effect
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from ..base.happenings import Event
     from ..base.moment import Now
     from .budget import Budget
-    from .requests import Job
+    from .jobs import Job
 
 ASK_AGAIN = 60.0
 """Seconds after which an answered request that is still blocked is asked again."""
@@ -25,6 +24,34 @@ LIVE_EXPIRY = 1790.0
 """Seconds after which an allow may have expired: nft's default timeout on the live sets is 30 min."""
 
 STILL_EVERY = 10.0
+
+
+class Effect:
+    """What an applied verdict should have done to an address, held against the packets.
+
+    `since` is monotonic, `wall` the clock's; `blocked` counts packets blocked since.
+    """
+
+    __slots__ = (
+        "action", "blocked", "contradicted", "named", "passed", "rule", "since", "started", "told_at", "wall",
+    )  # fmt: skip
+
+    def __init__(self, job: Job, now: Now) -> None:
+        self.action = job.action
+        self.named = job.named
+        self.rule = job.rule
+        self.started = job.started
+        self.since = now.mono
+        self.wall = now.wall
+        self.passed = False
+        self.contradicted = False
+        self.blocked = 0
+        self.told_at = -1e9  # when it was told last that it is still blocked
+
+    @property
+    def by_name_rule(self) -> bool:
+        """Whether a rule of the policy on a name did it."""
+        return self.named and self.rule is not None
 
 
 class Proof:

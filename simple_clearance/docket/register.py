@@ -1,12 +1,13 @@
 """The register: every request that is remembered, and where to find it.  Pure.
 
-It keeps the indices together: by what a request is, by its id while it is open, by its address
-while that waits.  Beyond its budget a container's request that was closed first is forgotten.
+It moves them from state to state, by the table of `states`, and keeps the indices together: by what a
+request is, by its id while it is open, by its address while that has an open one.  Beyond its budget a
+container's request that was closed first is forgotten.
 """
 
 from __future__ import annotations
 
-from .requests import MUTED, OPEN, Request
+from .states import MUTED, OPEN, REQUEST, STILL_OPEN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,14 +15,20 @@ if TYPE_CHECKING:
 
     from ..base.moment import Now
     from .budget import Budget
-    from .requests import Key
+    from .requests import Key, Request
 
 
 class Register:
-    """All requests of a session.  `open` maps the ids of those not closed yet to them, in order."""
+    """All requests of a session.
+
+    `open` maps the ids of those not closed yet to them, in the order in which they were opened;
+    `waiting` those of them that wait for an answer: whichever has waited longest since it was opened,
+    or since a verdict on it did not help, comes first.
+    """
 
     def __init__(self, budget: Budget) -> None:
         self.open: dict[str, Request] = {}
+        self.waiting: dict[str, Request] = {}
         self._budget = budget
         self._next = 1
         self._requests: dict[Key, Request] = {}
@@ -36,13 +43,6 @@ class Register:
 
     def all(self) -> Iterable[Request]:
         return self._requests.values()
-
-    def waiting(self) -> list[Request]:
-        """The requests that wait for an answer, in order."""
-        return [request for request in self.open.values() if request.state == OPEN]
-
-    def first_waiting(self) -> Request | None:
-        return next((request for request in self.open.values() if request.state == OPEN), None)
 
     def at(self, container: str, dest: str) -> list[Request]:
         """All open requests of one address."""
@@ -63,11 +63,24 @@ class Register:
         self._number[container] = self._number.get(container, 0) + 1
         return True
 
-    def enter(self, request: Request, now: Now) -> None:
-        """Opens a request, under an id that was never used."""
+    def move(self, request: Request, cause: str, now: Now) -> None:
+        """To the next state, by what happened to it; KeyError where that can't be (a fault of ours)."""
+        before = request.state
+        request.state = after = REQUEST[before][cause]
+        request.changed = now.mono
+        if before == OPEN:
+            del self.waiting[request.id]
+        if after in STILL_OPEN and before not in STILL_OPEN:
+            self._open(request)
+        elif before in STILL_OPEN and after not in STILL_OPEN:
+            self._close(request)
+        if after == OPEN:
+            self.waiting[request.id] = request
+
+    def _open(self, request: Request) -> None:
+        """Under an id that was never used."""
         request.id = "r%d" % self._next
         self._next += 1
-        request.state, request.changed = OPEN, now.mono
         self._closed.get(request.container, {}).pop(request.key, None)
         self.open[request.id] = request
         at = self._at.setdefault(request.container, {})
@@ -77,20 +90,16 @@ class Register:
         elif there is not request:
             at[request.dest] = {there.id: there, request.id: request}
 
-    def close(self, request: Request, state: str, now: Now) -> bool:
-        """Closes a request into `state`; False when it was closed already."""
-        if self.open.pop(request.id, None) is None:
-            return False
+    def _close(self, request: Request) -> None:
+        del self.open[request.id]
         at = self._at[request.container]
         there = at[request.dest]
         if isinstance(there, dict) and len(there) > 1:
             del there[request.id]
         else:
             del at[request.dest]
-        request.state, request.changed = state, now.mono
-        if state != MUTED:
+        if request.state != MUTED:
             self._closed.setdefault(request.container, {})[request.key] = None
-        return True
 
     def _forget(self, container: str) -> bool:
         """Makes room by forgetting this container's request that was closed first."""

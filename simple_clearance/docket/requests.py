@@ -1,20 +1,12 @@
-"""A blocked connection, what was decided about it, and what a decision came to.  Pure.
+"""A blocked connection, and what was answered to it.  Pure.
 
-A request is one container, address, protocol and port.  Its states:
-
-    OPEN      waits for an answer
-    DECIDING  a verdict that would answer it waits or runs
-    SKIPPED   not now: a try after a minute opens it again, under a new id
-    MUTED     not in this session
-    FLOOR     told, not asked: the shield's floor refuses it above every allow
-    ANSWERED  a verdict was applied (or would have been, in a dry run)
-
-It is open in the first two, and closed in the others; `docket` moves it between them.
+A request is one container, address, protocol and port; `states` says how it goes on from there.
 """
 
 from __future__ import annotations
 
 from ..base import addresses
+from .states import NEW
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,8 +17,6 @@ if TYPE_CHECKING:
     from .policy import Policy, Rule
 
     Key = Tuple[str, str, Optional[int], Optional[int]]
-
-OPEN, DECIDING, SKIPPED, MUTED, FLOOR, ANSWERED = "open", "deciding", "skipped", "muted", "floor", "answered"
 
 
 class Request:
@@ -57,7 +47,7 @@ class Request:
         self.count = 0
         self.first = self.last = now.wall
         self.touched = self.changed = now.mono
-        self.state = OPEN
+        self.state = NEW
         self.failure = ""
         self.tried: Rule | None = None
         self.by_hand = False
@@ -75,6 +65,13 @@ class Request:
         """Whether an allow of it wants a second thought: private, the host's loopback, a metadata service."""
         return self.private or addresses.special(self.dest) is not None
 
+    def tried_again(self, event: Event, now: Now) -> None:
+        """Packets of it were blocked once more."""
+        self.count += event.count
+        self.last, self.touched = now.wall, now.mono
+        if self.uid is None:
+            self.uid = event.uid
+
     def facts(self) -> dict[str, Any]:
         """The fields of a `pending` record that belong to the request itself."""
         return {
@@ -89,52 +86,6 @@ class Request:
             "count": self.count,
             "reader_id": self.reader_id,
         }
-
-
-class Job:
-    """A verdict: `action` (allow or deny) on `target`, an address or (`named`) a host name.
-
-    `ids` are the requests it was asked for, the first one foremost.  `state` goes queued,
-    running, perhaps late (its deadline has passed, it still runs), done.
-    """
-
-    __slots__ = (
-        "action", "by", "container", "ids", "named", "rule", "started", "state", "target", "undoes",
-        "wall",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        container: str,
-        action: str,
-        target: str,
-        ids: list[str],
-        by: str,
-        *,
-        named: bool = False,
-        rule: Rule | None = None,
-        undoes: Answer | None = None,
-    ) -> None:
-        self.container = container
-        self.action = action
-        self.target = target
-        self.named = named
-        self.ids = ids
-        self.by = by
-        self.rule = rule
-        self.undoes = undoes
-        self.state = "queued"
-        self.started = 0.0
-        self.wall = 0.0
-
-    def is_same(self, other: Job) -> bool:
-        """Whether running one does what the other would."""
-        return (self.action, self.target) == (other.action, other.target)
-
-    def __repr__(self) -> str:
-        return "Job({} {} {} {} for {})".format(
-            self.action, self.container, self.target, self.state, ",".join(self.ids)
-        )
 
 
 class Answer:
@@ -171,31 +122,3 @@ class Answer:
 
     def __repr__(self) -> str:
         return f"Answer({self.action} {self.container} {self.target} {self.result})"
-
-
-class Effect:
-    """What an applied verdict should have done to an address, held against the packets.
-
-    `since` is monotonic, `wall` the clock's; `blocked` counts packets blocked since.
-    """
-
-    __slots__ = (
-        "action", "blocked", "contradicted", "named", "passed", "rule", "since", "started", "told_at", "wall",
-    )  # fmt: skip
-
-    def __init__(self, job: Job, now: Now) -> None:
-        self.action = job.action
-        self.named = job.named
-        self.rule = job.rule
-        self.started = job.started
-        self.since = now.mono
-        self.wall = now.wall
-        self.passed = False
-        self.contradicted = False
-        self.blocked = 0
-        self.told_at = -1e9  # when it was told last that it is still blocked
-
-    @property
-    def by_name_rule(self) -> bool:
-        """Whether a rule of the policy on a name did it."""
-        return self.named and self.rule is not None

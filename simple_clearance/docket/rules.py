@@ -5,7 +5,7 @@ It says what should be decided and why; the docket decides it.
 
 from __future__ import annotations
 
-from .requests import Job
+from .jobs import Job
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Rules:
 
     def has_room(self, job: Job, jobs: Sequence[Job]) -> bool:
         """Whether one more may wait beside `jobs`, those of its container; told once when not."""
-        waiting = [other for other in jobs if other.by in ("policy", "answer")]
+        waiting = [other for other in jobs if other.automatic]
         if any(other.is_same(job) for other in waiting):
             return True
         most = self._budget.limit("automatic")

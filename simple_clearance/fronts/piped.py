@@ -11,6 +11,7 @@ import sys
 
 from ..base import timestamps
 from ..base.errors import USAGE, Refused
+from ..docket.states import LATE
 from ..prompt.sentences import greetings
 from ..system import clocks
 from ..system.loop import WRITE
@@ -195,7 +196,7 @@ class JsonFront(PipedFront):
         return protocol.line(record, timestamps.stamp(now.wall))
 
     def _owes(self) -> bool:
-        return any(job.by == "script" and job.state != "late" for job in self._docket.jobs())
+        return any(job.by == "script" and job.state != LATE for job in self._docket.jobs())
 
     def _read(self, _events: int, now: Now) -> None:
         try:

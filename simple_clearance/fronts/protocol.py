@@ -14,7 +14,7 @@ import re
 from ..base import addresses
 from ..base.jsonlines import Lines
 from ..base.text import ELLIPSIS, printable
-from ..docket.requests import OPEN
+from ..docket.states import OPEN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from ..base.moment import Now
     from ..docket.docket import Docket, Record
-    from ..docket.requests import Job, Request
+    from ..docket.jobs import Job
+    from ..docket.requests import Request
 
     Report = Callable[[str, str], None]
 
@@ -91,7 +92,7 @@ def deciding(job: Job) -> Record:
     """For the log, right before the command of `job` starts."""
     return {
         "type": "deciding",
-        "id": job.ids[0] if job.ids else None,
+        "id": next(iter(job.ids), None),
         "ids": list(job.ids),
         "container": job.container,
         "action": job.action,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ..base.text import count
-from ..docket.requests import OPEN
+from ..docket.states import OPEN
 from . import layout, questions
-from .groups import Group, groups
+from .groups import Group
 from .view import EVERYWHERE, View
 
 TYPE_CHECKING = False
@@ -27,7 +27,7 @@ class Listing(View):
 
     def __init__(self, prompt: Desk) -> None:
         super().__init__(prompt)
-        self._groups = groups(prompt.docket)
+        self._groups = prompt.groups.all()
         self._ids = [group.ids for group in self._groups]  # as they were: one asked again has a new one
         self._chosen: list[int] = []
         self._page = 0

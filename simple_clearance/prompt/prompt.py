@@ -12,7 +12,7 @@ from ..base import addresses
 from ..base.moment import Now
 from ..base.text import count, printable
 from . import layout, notices
-from .groups import groups
+from .groups import Groups
 from .keys import AFTER_CHANGE, AFTER_OWN_KEY, Keyboard, Press
 from .lists import History, Listing
 from .painter import Painter
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from typing import Any, Callable
 
     from ..docket.docket import Docket
-    from ..docket.requests import Job
+    from ..docket.jobs import Job
 
 NOTICE_EVERY = 2.0
 """Seconds between two batches of notices while a question stands."""
@@ -50,6 +50,7 @@ class Prompt:
     ) -> None:
         self.docket = docket
         self.painter = painter
+        self.groups = Groups(docket)
         self.clock = clock
         self.shield = shield
         self.quit = False
@@ -273,17 +274,14 @@ class Prompt:
         first = self.docket.first_waiting()
         if first is None:
             return
-        waiting = groups(self.docket)
-        place = 0
-        for index, group in enumerate(waiting):
-            if self._prefer in group.ids:
-                place = index
-                break
+        group = self.groups.of(self._prefer) or self.groups.of(first.id)
+        assert group is not None
         self._prefer = ""
-        text = "%d of %d" % (place + 1, len(waiting)) if len(waiting) > 1 else ""
+        number = len(self.groups)
+        text = "%d of %d" % (self.groups.place(group), number) if number > 1 else ""
         if self._bell and not self._own_key:
             self.painter.bell()
-        self.show(Asking(self, waiting[place], text), self._own_key)
+        self.show(Asking(self, group, text), self._own_key)
 
     def _repaint(self) -> None:
         """Paints the view whole; its keys count after a while."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from ..base import addresses
 from ..base.text import ELLIPSIS, clip_right, count, printable
+from ..docket import states
 from .layout import columns, folded
 from .sentences import FLOOR, REASONS
 
@@ -227,8 +228,8 @@ def unheard_lines(docket: Docket, width: int) -> list[str]:
         "multicast": "multicast and the like",
         "bypass": "let through while the shield was down",
     }
-    floors = sum(1 for request in docket.all_requests() if request.floor)
-    muted = sum(1 for request in docket.all_requests() if request.state == "muted")
+    all_states = [request.state for request in docket.all_requests()]
+    floors, muted = all_states.count(states.FLOOR), all_states.count(states.MUTED)
     counts = dict.fromkeys(words, 0)
     for (_, kind), number in docket.shields.unheard.items():
         counts[kind] += number

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ..base import addresses
 from ..base.text import count, printable
-from ..docket.requests import OPEN
+from ..docket.states import OPEN
 from . import details, layout, notices
 
 TYPE_CHECKING = False
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from ..base.moment import Now
     from ..docket.docket import Docket
-    from ..docket.requests import Job
+    from ..docket.jobs import Job
+    from .groups import Groups
     from .painter import Painter
 
     class Desk(Protocol):
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
         docket: Docket
         painter: Painter
+        groups: Groups
         clock: Callable[[float], str]
         now: Now
         quit: bool
@@ -138,7 +140,7 @@ class View:
         action = "deny" if undo.action == "allow" else "allow"
 
         def carry_out() -> None:
-            if not self.prompt.docket.undo(undo, "operator"):
+            if not self.prompt.docket.undo(undo, "operator", self.prompt.now):
                 self.prompt.grumble("not undone: %s has ended" % printable(undo.container, 30))
                 self.prompt.back()
                 return

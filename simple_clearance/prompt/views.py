@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..base.text import count
-from ..docket.requests import OPEN
+from ..docket.states import LATE, OPEN
 from . import details, notices, questions
 from .groups import Group, target_name
 from .view import Confirming, View, key_name
@@ -127,7 +127,7 @@ class Asking(View):
         if not prompt.docket.answer(action, ids, prompt.now, "operator", name=name):
             return
         jobs = prompt.docket.jobs(self.group.lead.container)
-        job = next(job for job in jobs if asked in job.ids and job.state != "late")
+        job = next(job for job in jobs if asked in job.ids and job.state != LATE)
         where = prompt.where(job.container)
         text = notices.job_text(action, job.target, "operator", job.named, room=self.width - len(where))
         prompt.decided(f"{where}{text} ...", job)

@@ -297,7 +297,7 @@ def test_a_verdict_past_its_deadline_keeps_its_container_busy_until_it_ends(benc
     bench.docket.overdue(job, bench.now)
     (verdict,) = bench.take("verdict")
     assert (verdict["result"], verdict["reason"], verdict["seconds"]) == ("unknown", "timeout", 30)
-    assert bench.ids() == ["r1", "r2"]
+    assert bench.ids() == ["r2", "r1"]
     bench.answer("allow", "r2")
     assert bench.start() == []
     bench.mono += 5
@@ -435,7 +435,7 @@ def test_the_end_closes_what_is_open_and_counts_it(bench):
     bench.blocked("203.0.113.2")
     bench.answer("skip", "r2")
     bench.take()
-    bench.docket.close_all()
+    bench.docket.close_all(bench.now)
     assert bench.take() == [{"type": "closed", "id": "r1", "why": "stopped"}]
     assert bench.docket.summary()["open"] == 1
 
@@ -459,7 +459,7 @@ def test_a_container_that_stops_takes_its_questions_along_and_no_others(bench):
     assert bench.ids() == ["r3"]
     assert bench.docket.runnable() == []
     assert bench.docket.summary()["open"] == 3
-    bench.docket.close_all()
+    bench.docket.close_all(bench.now)
     assert [record["id"] for record in bench.take("closed")] == ["r3"]
 
 
@@ -629,7 +629,7 @@ def test_undo_of_an_allow_is_a_deny_and_of_a_deny_an_allow(bench):
         bench.blocked()
         bench.answer(action, bench.ids()[0])
         bench.run()
-        bench.docket.undo(bench.docket.last_verdict(), "operator")
+        bench.docket.undo(bench.docket.last_verdict(), "operator", bench.now)
         assert bench.run() == [f"{opposite} c1 203.0.113.10"]
         assert bench.docket.last_verdict() is None
         bench.take()
@@ -643,7 +643,7 @@ def test_undo_goes_back_one_verdict_at_a_time(bench):
     bench.run("failed")
     bench.answer("skip", bench.ids()[0])
     for last in (3, 2, 1):
-        bench.docket.undo(bench.docket.last_verdict(), "operator")
+        bench.docket.undo(bench.docket.last_verdict(), "operator", bench.now)
         assert bench.run() == [f"deny c1 203.0.113.{last}"]
     assert bench.docket.last_verdict() is None
 
@@ -652,7 +652,7 @@ def test_undo_of_an_allow_by_name_is_a_deny_of_the_name(bench):
     bench.blocked(names=["www.example.com"])
     bench.answer("allow", "r1", name="www.example.com")
     bench.run(opened=["203.0.113.10"])
-    bench.docket.undo(bench.docket.last_verdict(), "operator")
+    bench.docket.undo(bench.docket.last_verdict(), "operator", bench.now)
     assert bench.run() == ["deny c1 www.example.com"]
     bench.take()
     bench.mono += 1
@@ -663,12 +663,12 @@ def test_undo_of_an_allow_by_name_is_a_deny_of_the_name(bench):
 @pytest.mark.parametrize("result", ["failed", "unknown"])
 def test_an_undo_that_failed_can_be_tried_again_and_made_good(bench, result):
     allowed(bench)
-    bench.docket.undo(bench.docket.last_verdict(), "operator")
+    bench.docket.undo(bench.docket.last_verdict(), "operator", bench.now)
     bench.run(result)
     assert bench.docket.summary()[result] == 1
     answer = bench.docket.last_verdict()
     assert answer is not None and not answer.undone
-    bench.docket.undo(answer, "operator")
+    bench.docket.undo(answer, "operator", bench.now)
     bench.run()
     assert bench.docket.summary()[result] == 0
     assert answer.undone
@@ -678,7 +678,7 @@ def test_an_undo_covers_requests_on_its_address(bench):
     allowed(bench)
     bench.mono += 61
     bench.blocked(port=80)
-    bench.docket.undo(bench.docket.last_verdict(), "operator")
+    bench.docket.undo(bench.docket.last_verdict(), "operator", bench.now)
     bench.run()
     assert [record["why"] for record in bench.take("closed")] == ["applied"]
 
@@ -832,9 +832,9 @@ def test_memory_has_a_bound_however_many_destinations_there_are(case):
 
 def test_of_names_only_what_is_shown_of_waiting_addresses_is_kept(forgetful):
     flood(forgetful, 2 * FEW)
-    assert len(forgetful.docket._heard) == FEW
+    assert len(forgetful.docket._names._heard) == FEW
     forgetful.answer("skip", *forgetful.ids())
-    assert not forgetful.docket._heard
+    assert not forgetful.docket._names._heard
 
 
 def test_packets_let_out_while_a_verdict_runs_are_not_all_remembered(forgetful):

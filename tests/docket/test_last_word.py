@@ -16,12 +16,12 @@ def applied(bench, action, dest=DEST, name=""):
 
 
 def undone(bench, **outcome):
-    assert bench.docket.undo(bench.docket.last_verdict(), "operator")
+    assert bench.docket.undo(bench.docket.last_verdict(), "operator", bench.now)
     return bench.run(**outcome)
 
 
 def words(bench):
-    return [f"{action} {target}" for _, target, action in bench.docket.last_words()]
+    return [f"{action} {target}" for _, target, action in bench.docket.tally.last_words()]
 
 
 def test_it_is_what_was_run_last_however_often_it_was_undone():

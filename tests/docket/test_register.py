@@ -8,7 +8,7 @@ from simple_clearance.base.happenings import Event
 from simple_clearance.base.moment import Now
 from simple_clearance.docket.budget import Budget
 from simple_clearance.docket.register import Register
-from simple_clearance.docket.requests import SKIPPED, Request
+from simple_clearance.docket.requests import Request
 
 NOW = Now(1000.0, 1000.0)
 ADDRESS = "203.0.113.10"
@@ -22,7 +22,7 @@ def register():
 def opened(register, dest=ADDRESS, port=443):
     request = Request("c1", Event("pending", dest, port, 6), NOW)
     if register.add(request):
-        register.enter(request, NOW)
+        register.move(request, "blocked", NOW)
     return request
 
 
@@ -32,6 +32,6 @@ def test_an_address_is_found_as_long_as_any_request_of_it_is_open(register, numb
     while requests:
         assert register.any_at("c1", ADDRESS)
         assert register.at("c1", ADDRESS) == requests
-        register.close(requests.pop(), SKIPPED, NOW)
+        register.move(requests.pop(), "skipped", NOW)
     assert not register.any_at("c1", ADDRESS)
     assert register.at("c1", ADDRESS) == []

@@ -358,7 +358,7 @@ def test_what_a_verdict_that_waits_would_answer_needs_no_room():
         bench.blocked(f"198.51.100.{last}")
     bench.blocked("203.0.113.2", names=["www.example.com"])
     assert bench.ids() == [] and bench.take("error") == []
-    assert bench.docket.jobs()[0].ids == ["r1", "r65"]
+    assert list(bench.docket.jobs()[0].ids) == ["r1", "r65"]
 
 
 def test_the_limit_is_told_once_for_each_flood():

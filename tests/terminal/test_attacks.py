@@ -17,7 +17,8 @@ from support import eventually, grows_evenly, thorough
 from terminal_driver import state
 
 from simple_clearance.base.happenings import Watching
-from simple_clearance.docket.docket import NAMES_PER_SECOND, NAMES_TOLD
+from simple_clearance.docket.later import NAMES_PER_SECOND
+from simple_clearance.docket.names import NAMES_TOLD
 from simple_clearance.prompt import layout, notices
 
 desk = endtoend.desk

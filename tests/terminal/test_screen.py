@@ -15,7 +15,6 @@ from stage import Stage, clock, name
 from support import thorough
 
 from simple_clearance.prompt import layout, notices, questions
-from simple_clearance.prompt.groups import groups
 from simple_clearance.prompt.painter import Painter
 from simple_clearance.prompt.sentences import SENTENCES, repeat_commands
 
@@ -551,7 +550,7 @@ def test_what_a_question_is_about_is_never_cut(width):
             private=dest == "10.0.2.2",
             container="a-container-with-a-rather-long-name",
         )
-        (group,) = groups(stage.docket)
+        (group,) = stage.prompt.groups.all()
         joined = "".join("".join(questions.question(stage.docket, group, width - 1, 50, clock)).split())
         assert dest in joined
         assert spelled.replace(" ", "") in joined
@@ -566,7 +565,7 @@ def test_a_question_and_its_keys_fit_the_screen_whole_unless_its_address_alone_d
     stage.blocked("169.254.169.254", 80, private=True, names=["a.example.com", "b.example.com"])
     for port in range(1, 9):
         stage.blocked("169.254.169.254", port, private=True)
-    (group,) = groups(stage.docket)
+    (group,) = stage.prompt.groups.all()
     question = questions.question(stage.docket, group, width - 1, height, clock)
     assert len(question) + len(questions.key_line(True, False, width - 1)) <= height
     assert len(stage.shown) <= height
@@ -666,7 +665,7 @@ def test_the_commands_that_would_repeat_it_have_the_last_word_on_each_target():
     stage.result = {}
     stage.key("u")
     stage.key("y")
-    assert repeat_commands(stage.docket.last_words(), "terok-shield") == [
+    assert repeat_commands(stage.docket.tally.last_words(), "terok-shield") == [
         "terok-shield allow c1 203.0.113.1",
         "terok-shield allow c1 203.0.113.2",
     ]

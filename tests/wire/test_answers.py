@@ -13,7 +13,7 @@ import pytest
 from simple_clearance.base.happenings import Event, Name
 from simple_clearance.base.moment import Now
 from simple_clearance.docket.docket import Docket
-from simple_clearance.docket.requests import DECIDING, OPEN
+from simple_clearance.docket.states import DECIDING, OPEN
 from simple_clearance.docket.verdict import APPLIED, DRY_RUN, FAILED, UNKNOWN, Outcome
 from simple_clearance.fronts import protocol
 from simple_clearance.fronts.journal import Journal
@@ -425,7 +425,7 @@ def test_who_was_not_told_of_a_request_hears_nothing_of_its_end_either():
     slow = Slow(1000)
     for number in range(50):
         slow.block(number)
-    slow.docket.close_all()
+    slow.docket.close_all(now())
     slow.pump()
     assert slow.ids("closed") == slow.ids("pending")
 

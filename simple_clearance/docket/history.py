@@ -1,0 +1,106 @@
+"""The session's history: what was answered, and what the verdicts have come to.  Pure."""
+
+from __future__ import annotations
+
+from .budget import TOLD, Kept
+from .verdict import APPLIED
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable, Collection, Iterable, Tuple
+
+    from .budget import Budget
+    from .jobs import Job
+    from .requests import Answer
+
+    Place = Tuple[str, str]  # a container, and an address or a name
+
+OPPOSITE = {"allow": "deny", "deny": "allow"}
+
+
+class Answers:
+    """What was answered, the oldest first: `all`.
+
+    Beyond a container's budget its oldest half is forgotten.
+    """
+
+    def __init__(self, budget: Budget, tell: Callable[..., None]) -> None:
+        self.all: list[Answer] = []
+        self._budget = budget
+        self._tell = tell
+        self._number: dict[str, int] = {}  # of them, by container
+        self._overfull: set[str] = set()
+
+    def add(self, answer: Answer) -> None:
+        container, limit = answer.container, self._budget.limit("answers")
+        self.all.append(answer)
+        self._number[container] = self._number.get(container, 0) + 1
+        if self._number[container] <= limit:
+            return
+        if container not in self._overfull:
+            self._overfull.add(container)
+            self._tell("error", message=container + ": " + TOLD["answers"] % limit)
+        # half of them at once, since each time takes a while
+        self._number[container] = limit // 2
+        oldest = [one for one in self.all if one.container == container][: limit + 1 - limit // 2]
+        forgotten = set(map(id, oldest))
+        self.all = [one for one in self.all if id(one) not in forgotten]
+
+
+class Tally:
+    """The last word on each target, the verdicts that came to nothing, and how many there were of each kind.
+
+    A verdict that came to nothing is made good by a later one on its address, and counts no more.
+    """
+
+    def __init__(self, budget: Budget, tell: Callable[..., None]) -> None:
+        self.applied = 0
+        self.dry = 0  # verdicts of a dry run
+        self.counts = {"allowed": 0, "denied": 0}
+        self._last_word = Kept("targets", budget, tell)
+        self._bad = Kept("failures", budget, tell)  # what came of each that was not made good
+        self._forgotten = {"failed": 0, "unknown": 0}  # of those that are not kept any more
+
+    def last_word(self, container: str, target: str) -> str | None:
+        """The action applied last to a target."""
+        word: str | None = self._last_word.get(container, target)
+        return word
+
+    def last_words(self) -> list[tuple[str, str, str]]:
+        """(container, target, action): what was applied last to each, in the order of that."""
+        return self._last_word.items()
+
+    def was_applied(self, job: Job, good: Iterable[Place]) -> None:
+        """`good` are the places where it makes up for what came to nothing before."""
+        self.applied += 1
+        self.counts["allowed" if job.action == "allow" else "denied"] += 1
+        self._last_word.put(job.container, job.target, job.action)
+        self.made_good(good)
+
+    def came_to_nothing(self, job: Job, result: str, places: Collection[Place]) -> None:
+        """It failed, or nobody knows: `places` are what it was about."""
+        if self.last_word(job.container, job.target) == OPPOSITE[job.action]:
+            self._last_word.pop(job.container, job.target)  # it was wanted otherwise, and may be so
+        for place in places:
+            forgotten = self._bad.put(*place, result)
+            if forgotten:
+                self._forgotten[forgotten] += 1
+
+    def made_good(self, places: Iterable[Place]) -> None:
+        for place in places:
+            self._bad.pop(*place)
+
+    def summary(self) -> dict[str, int]:
+        """`allowed`, `denied`, and what was not made good: `failed` and `unknown`."""
+        bad = [result for _, _, result in self._bad.items()]
+        left = {result: number + bad.count(result) for result, number in self._forgotten.items()}
+        return {**self.counts, **left}
+
+    def to_undo(self, answers: Iterable[Answer], stopped: Collection[str]) -> Answer | None:
+        """The first of these verdicts that stands: applied, not taken back since, by whatever."""
+        for answer in answers:
+            if answer.container in stopped or answer.undone or answer.result != APPLIED:
+                continue
+            if self.last_word(answer.container, answer.target) != OPPOSITE[answer.action]:
+                return answer
+        return None

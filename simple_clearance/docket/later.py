@@ -1,0 +1,84 @@
+"""What is told of an open request, but not at once: that it was tried again, and names learnt since.  Pure.
+
+Whoever is inside tries and looks up as often as it likes; so a request's count is told once a second,
+and of all names together so many a second.
+"""
+
+from __future__ import annotations
+
+from .names import names_told
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable, Iterable
+
+    from ..base.moment import Now
+    from .names import Names
+    from .requests import Request
+
+AGAIN_EVERY = 1.0
+
+NAMES_PER_SECOND = 100
+"""`names` records: an address may have thousands of requests."""
+
+
+class Later:
+    """`tell(type, **fields)` takes what is told."""
+
+    def __init__(self, tell: Callable[..., None], known: Names) -> None:
+        self._tell = tell
+        self._known = known
+        self._tried: dict[str, Request] = {}
+        self._named: dict[str, Request] = {}
+        self._names_left, self._names_at = float(NAMES_PER_SECOND), 0.0
+
+    def deadline(self) -> float | None:
+        """When something falls due (monotonic), or None."""
+        first = next(iter(self._tried.values()), None)
+        times = [first.told_at + AGAIN_EVERY] if first else []
+        if self._named:
+            times.append(self._names_at + (1 - self._names_left) / NAMES_PER_SECOND)
+        return min(times, default=None)
+
+    def tried(self, request: Request, now: Now) -> None:
+        """It was tried again."""
+        self._tried.setdefault(request.id, request)
+        if request.told_at + AGAIN_EVERY <= now.mono:
+            self._tell_tried(request, now)
+
+    def named(self, requests: Iterable[Request]) -> None:
+        """Their address has names that were not told."""
+        self._named.update((request.id, request) for request in requests)
+
+    def closed(self, request: Request) -> None:
+        """Nothing more is told of it."""
+        self._tried.pop(request.id, None)
+        self._named.pop(request.id, None)
+
+    def tell_tried(self, now: Now) -> None:
+        """Tells the counts that have waited for their second."""
+        for request in list(self._tried.values()):
+            if request.told_at + AGAIN_EVERY <= now.mono:
+                self._tell_tried(request, now)
+
+    def tell_named(self, now: Now) -> list[Request]:
+        """Tells as many of the names as this moment may; those they were told of."""
+        if not self._named:
+            return []
+        gained = (now.mono - self._names_at) * NAMES_PER_SECOND
+        self._names_left, self._names_at = min(NAMES_PER_SECOND, self._names_left + gained), now.mono
+        told = []
+        while self._named and self._names_left >= 1:
+            self._names_left -= 1
+            request = self._named.pop(next(iter(self._named)))
+            self._tell(
+                "names", id=request.id, **names_told(self._known.lookup(request.container, request.dest))
+            )
+            told.append(request)
+        return told
+
+    def _tell_tried(self, request: Request, now: Now) -> None:
+        del self._tried[request.id]
+        if request.count > request.told:
+            request.told, request.told_at = request.count, now.mono
+            self._tell("again", id=request.id, count=request.count)

@@ -1,0 +1,79 @@
+"""The names of the addresses that something waits for, as they were heard last.  Pure.
+
+The query log's book has all names (`lookup`); here is what a request is shown under, and whether
+anything is new.
+"""
+
+from __future__ import annotations
+
+from ..base import addresses
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Sequence
+
+    from ..base.happenings import Name
+
+NAMES_TOLD = 8
+"""Names of an address in a record, those looked up last; of the others, how many there are."""
+
+
+class Heard:
+    """What was heard of an address: `shown` is the name its requests are shown under.
+
+    `all` stands for the set of the names: another number, other names.
+    """
+
+    __slots__ = ("all", "shown")
+
+    def __init__(self, names: Sequence[Name]) -> None:
+        self.shown = shown(names)
+        self.all = hash(frozenset(name.name for name in names))
+
+
+class Names:
+    """`lookup(container, dest)` gives the names known for an address, the one looked up last first."""
+
+    def __init__(self, lookup: Callable[[str, str], Sequence[Name]]) -> None:
+        self.lookup = lookup
+        self._heard: dict[tuple[str, str], Heard] = {}
+
+    def shown(self, container: str, dest: str) -> Name | None:
+        """The name that its requests are shown under: the latest that may be a target, else the latest."""
+        heard = self._heard.get((container, dest))
+        return heard.shown if heard is not None else shown(self.lookup(container, dest))
+
+    def listen(self, container: str, dest: str) -> None:
+        """Something waits for this address from now on."""
+        if (container, dest) not in self._heard:
+            self.hear(container, dest)
+
+    def hear(self, container: str, dest: str) -> tuple[bool, bool]:
+        """Whether it has other names than those heard before, and whether another one is shown."""
+        before = self._heard.get((container, dest))
+        heard = self._heard[container, dest] = Heard(self.lookup(container, dest))
+        if before is None:
+            return True, True
+        return before.all != heard.all, _text(before.shown) != _text(heard.shown)
+
+    def forget(self, container: str, dest: str) -> None:
+        """Nothing waits for it any more."""
+        self._heard.pop((container, dest), None)
+
+
+def shown(names: Sequence[Name]) -> Name | None:
+    """The first that may be a target, else the first."""
+    targets = (name for name in names if addresses.is_target_name(name.name))
+    return next(targets, names[0] if names else None)
+
+
+def names_told(names: Sequence[Name]) -> dict[str, Any]:
+    """The fields of a record that tell names."""
+    fields: dict[str, Any] = {"names": [name.name for name in names[:NAMES_TOLD]]}
+    if len(names) > NAMES_TOLD:
+        fields["more_names"] = len(names) - NAMES_TOLD
+    return fields
+
+
+def _text(name: Name | None) -> str:
+    return name.name if name is not None else ""

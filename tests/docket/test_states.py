@@ -1,0 +1,58 @@
+"""Every way from state to state, by what really happens; no other is possible."""
+
+from __future__ import annotations
+
+import pytest
+from docket_walk import SMALL, walk
+
+from simple_clearance.docket.budget import Budget
+from simple_clearance.docket.docket import Docket
+from simple_clearance.docket.states import DONE, NEW, REQUEST, STILL_OPEN, VERDICT
+
+
+def every_way(kind, table):
+    return {(kind, state, cause) for state, causes in table.items() for cause in causes}
+
+
+@pytest.mark.parametrize("table, first", [(REQUEST, NEW), (VERDICT, "queued")])
+def test_every_state_is_reached_and_every_way_leads_to_a_state(table, first):
+    reached = {first} | {after for causes in table.values() for after in causes.values()}
+    assert reached == set(table)
+
+
+def test_a_request_that_was_opened_is_closed_by_every_cause_that_does_not_keep_it_open():
+    for state in STILL_OPEN:
+        closing = {cause for cause, after in REQUEST[state].items() if after not in STILL_OPEN}
+        assert closing >= {"applied", "covered", "dry-run", "stopped"}
+    assert VERDICT[DONE] == {}
+
+
+def test_walks_take_every_way_that_the_tables_have(rounds):
+    """In the usual run, too: what no walk reaches is either no way or nowhere tried."""
+    taken = set()
+
+    class Watched(Docket):
+        def _move(self, request, cause, now):
+            taken.add(("request", request.state, cause))
+            super()._move(request, cause, now)
+
+        def begin(self, job, now):
+            taken.add(("verdict", job.state, "begins"))
+            super().begin(job, now)
+
+        def overdue(self, job, now):
+            taken.add(("verdict", job.state, "overdue"))
+            super().overdue(job, now)
+
+        def finish(self, job, outcome, now):
+            taken.add(("verdict", job.state, "ends"))
+            super().finish(job, outcome, now)
+
+    wanted = {("request", *way) for way in every_way(REQUEST)} | {
+        ("verdict", *way) for way in every_way(VERDICT)
+    }
+    for seed in range(60):
+        walk(seed, 800, kind=Watched, budget=Budget(SMALL) if seed % 2 else None)
+        if taken == wanted:
+            break
+    assert taken == wanted
