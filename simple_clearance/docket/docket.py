@@ -289,7 +289,7 @@ class Docket:
 
     def begin(self, job: Job, now: Now) -> None:
         """The command of `job` is about to start."""
-        job.move("begins")
+        self._jobs.begin(job)
         job.started, job.wall = now.mono, now.wall
 
     def overdue(self, job: Job, now: Now) -> None:
@@ -300,8 +300,7 @@ class Docket:
     def finish(self, job: Job, outcome: Outcome, now: Now) -> None:
         """The command has ended, or could not be started."""
         late = job.state == LATE
-        job.move("ends")
-        self._jobs.remove(job)
+        self._jobs.end(job)
         if job.action == "allow":
             self.shields.why(job.container, outcome)
         self._conclude(job, outcome, now, late)

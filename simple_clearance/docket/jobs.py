@@ -1,7 +1,7 @@
 """The verdicts that wait or run, by what they are about.  Pure.
 
-One runs at a time for a container.  The operator's own go before those that a rule has queued: of
-these a program inside can have as many as it likes.
+One runs at a time for a container.  The operator's and a script's own go before those that a rule has
+queued: how many of these there are is up to whoever is inside.
 """
 
 from __future__ import annotations
@@ -74,51 +74,86 @@ class Job:
         )
 
 
+class Queue:
+    """The verdicts of one container: the `current` one, which runs, then `own`, then `automatic` ones."""
+
+    __slots__ = ("automatic", "current", "own")
+
+    def __init__(self) -> None:
+        self.current: Job | None = None
+        self.own: dict[Job, None] = {}  # in order, and found at once: an answer may allow thousands
+        self.automatic: dict[Job, None] = {}
+
+    def all(self) -> list[Job]:
+        return [*([self.current] if self.current else ()), *self.own, *self.automatic]
+
+    def next(self) -> Job | None:
+        """Which one may begin now."""
+        return None if self.current else next(iter(self.own or self.automatic), None)
+
+    def remove(self, job: Job) -> None:
+        if job is self.current:
+            self.current = None
+        self.own.pop(job, None)
+        self.automatic.pop(job, None)
+
+
 class Jobs:
     """All of a session, in the order in which they run."""
 
     def __init__(self) -> None:
-        self._queues: dict[str, list[Job]] = {}
+        self._queues: dict[str, Queue] = {}
         self._aimed: dict[tuple[str, str], list[Job]] = {}  # the same, by container and target
         self._named: dict[str, list[Job]] = {}  # those by name, which may be about any address
 
     def all(self, container: str = "") -> list[Job]:
         """Those of one container, or of every one."""
-        return [job for name, jobs in self._queues.items() if container in ("", name) for job in jobs]
+        return [job for name, queue in self._queues.items() if container in ("", name) for job in queue.all()]
 
     def runnable(self) -> list[Job]:
         """The next one of each container for which none runs."""
-        return [jobs[0] for jobs in self._queues.values() if jobs and jobs[0].state == QUEUED]
+        return [job for job in (queue.next() for queue in self._queues.values()) if job is not None]
 
     def running(self, container: str) -> bool:
         """Whether one runs for this container."""
-        return any(job.state != QUEUED for job in self._queues.get(container, ())[:1])
+        queue = self._queues.get(container)
+        return queue is not None and queue.current is not None
 
     def none_left(self, container: str) -> bool:
-        return not self._queues.get(container)
+        queue = self._queues.get(container)
+        return queue is None or not queue.all()
 
     def add(self, job: Job) -> Job:
         """Queues a verdict; the one that serves for it, which may wait or run already.
 
         One that takes an answer back stands for itself: what it does is told as that.
         """
+        queue = self._queues.setdefault(job.container, Queue())
         aimed = self._aimed.setdefault((job.container, job.target), [])
         for other in aimed:
             if other.is_same(job) and other.state != LATE and job.undoes is None and other.undoes is None:
                 other.ids.update(job.ids)
-                if other.automatic and other.state == QUEUED and not job.automatic:
-                    self._queues[job.container].remove(other)
-                    self._insert(other, before_automatic=True)
+                if other in queue.automatic and not job.automatic:
+                    del queue.automatic[other]
+                    queue.own[other] = None
                 return other
         aimed.append(job)
         if job.named:
             self._named.setdefault(job.container, []).append(job)
-        self._insert(job, before_automatic=not job.automatic)
+        (queue.automatic if job.automatic else queue.own)[job] = None
         return job
 
-    def remove(self, job: Job) -> None:
-        """It has ended."""
+    def begin(self, job: Job) -> None:
+        """Its command is about to start."""
+        queue = self._queues[job.container]
+        queue.remove(job)
+        queue.current = job
+        job.move("begins")
+
+    def end(self, job: Job) -> None:
+        """Its command has ended, or was not started."""
         self._queues[job.container].remove(job)
+        job.move("ends")
         aimed = self._aimed[job.container, job.target]
         aimed.remove(job)
         if not aimed:
@@ -137,11 +172,3 @@ class Jobs:
             *self._aimed.get((request.container, request.dest), ()),
         )
         return any(request.id in job.ids for job in about if job.state != LATE)
-
-    def _insert(self, job: Job, before_automatic: bool) -> None:
-        queue = self._queues.setdefault(job.container, [])
-        place = len(queue)
-        if before_automatic:
-            waits = (at for at, other in enumerate(queue) if other.automatic and other.state == QUEUED)
-            place = next(waits, place)
-        queue.insert(place, job)

@@ -384,3 +384,24 @@ def test_the_answer_does_not_allow_what_is_special_though_the_shield_calls_it_an
     bench.blocked(dest, private=False)
     assert bench.run() == []
     assert len(bench.take("error")) == 1
+
+
+def test_an_operators_verdict_goes_before_those_of_a_rule():
+    bench = bench_with("deny 198.51.100.0/24")
+    for last in range(5):
+        bench.blocked(f"198.51.100.{last}")
+    bench.blocked("203.0.113.9")
+    assert bench.answer("allow", "r6")
+    assert bench.run() == ["allow c1 203.0.113.9", *(f"deny c1 198.51.100.{last}" for last in range(5))]
+
+
+def test_what_a_rule_has_queued_is_run_first_and_once_when_the_operator_wants_it_too():
+    bench = bench_with()
+    bench.blocked("203.0.113.9", names=["www.example.com"])
+    bench.docket.set_painted(["r1"], bench.now)
+    set_rules(bench, "deny 198.51.100.0/24\nallow www.example.com")
+    bench.blocked("198.51.100.1")
+    bench.blocked("203.0.113.10", names=["www.example.com"])
+    assert [job.target for job in bench.docket.jobs()] == ["198.51.100.1", "www.example.com"]
+    assert bench.answer("allow", "r1", name="www.example.com")
+    assert bench.run(opened=["203.0.113.9"]) == ["allow c1 www.example.com", "deny c1 198.51.100.1"]
