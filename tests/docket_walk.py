@@ -291,7 +291,8 @@ class Walk:
                     [one.name for one in docket.names(request)],
                 )  # fmt: skip
                 assert decided.rule is afresh.rule, "a changed file starts from its first rule"
-            if request.undecided_by is not None and request.undecided_by is docket.rules.policy:
+            known = docket._names.all(request.container, request.dest)
+            if request.undecided == known and request.undecided_by is docket.rules.policy:
                 assert not decided or decided.action == "ask" or request.by_hand, (request, decided)
 
     def account(self):

@@ -58,7 +58,9 @@ class Docket:
         self.painted: dict[str, None] = {}  # the ids of the requests that the operator is looking at
         self.counts = dict.fromkeys(("skipped", "muted", "lost", "untold"), 0)
         self.moved: Callable[[Request], None] = lambda request: None
-        """Is told of each request that begins or ceases to wait, or is shown under another name."""
+        """Is told of each request that begins or ceases to wait."""
+        self.renamed: Callable[[str, str], None] = lambda container, dest: None
+        """Is told of each address whose requests are shown under another name."""
         self._budget = budget = budget or Budget()
         self.rules = Rules(answer, self._tell, budget)
         self.shields = Shields(self._tell)
@@ -68,7 +70,7 @@ class Docket:
         self._register = Register(budget)
         self._jobs = Jobs()
         self._names = Names(names)
-        self._later = Later(self._tell, self._names)
+        self._later = Later(self._tell, self._names, self._register)
         self._dossiers: dict[str, dict[str, str]] = {}
         self._stopped: set[str] = set()  # containers that have ended
         self._left = 0  # requests closed unanswered
@@ -177,15 +179,10 @@ class Docket:
         if not self._register.any_at(container, dest):
             return
         others, another_shown = self._names.hear(container, dest)
-        requests = self._register.at(container, dest) if others or another_shown else []
-        if others:
-            for request in requests:
-                request.undecided_by = None
-            self._later.named(requests)
         if another_shown:
-            for request in requests:
-                self.moved(request)
+            self.renamed(container, dest)
         if others:
+            self._later.named(container, dest)
             self._tell_names(now)
 
     def lost(self, container: str, count: int, where: str) -> None:
@@ -275,7 +272,8 @@ class Docket:
         """Lets the rules decide a request that waits and is not being looked at."""
         if request.state != OPEN or request.id in self.painted or not self.rules.active:
             return
-        if request.undecided_by is not None and request.undecided_by is self.rules.policy:
+        names = self._names.all(request.container, request.dest)
+        if request.undecided == names and request.undecided_by is self.rules.policy:
             return  # the same rules, and no name is new
         decided = self.rules.decide(request, [name.name for name in self.names(request)])
         if decided == "skip":
@@ -283,7 +281,7 @@ class Docket:
         elif isinstance(decided, Job) and self.rules.has_room(decided, self.jobs(request.container)):
             self._queue(decided, now)
         elif not decided:
-            request.undecided_by = self.rules.policy
+            request.undecided, request.undecided_by = names, self.rules.policy
 
     # Verdicts
 
@@ -430,7 +428,7 @@ class Docket:
         for request_id in job.ids:
             request = self.request(request_id)
             if request is not None and request.state == OPEN:
-                request.tried, request.undecided_by = rule, None
+                request.tried, request.undecided = rule, None
                 self.consider(request, now)
 
     # Events
@@ -474,7 +472,7 @@ class Docket:
     def _open(self, request: Request, cause: str, now: Now) -> None:
         """A request is opened: told, and closed at once where the floor refuses it anyway."""
         request.told, request.told_at = request.count, now.mono
-        request.undecided_by, request.failure = None, ""
+        request.undecided, request.failure = None, ""
         self._names.listen(request.container, request.dest)
         self._move(request, cause, now)
         self._tell("pending", **self.facts(request))

@@ -7,14 +7,18 @@ and of all names together so many a second.
 from __future__ import annotations
 
 from .names import names_told
+from .states import STILL_OPEN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Iterable
+    from typing import Callable, Iterator, Tuple
 
     from ..base.moment import Now
     from .names import Names
+    from .register import Register
     from .requests import Request
+
+    Place = Tuple[str, str]  # a container and an address
 
 AGAIN_EVERY = 1.0
 
@@ -25,11 +29,13 @@ NAMES_PER_SECOND = 100
 class Later:
     """`tell(type, **fields)` takes what is told."""
 
-    def __init__(self, tell: Callable[..., None], known: Names) -> None:
+    def __init__(self, tell: Callable[..., None], names: Names, register: Register) -> None:
         self._tell = tell
-        self._known = known
+        self._names = names
+        self._register = register
         self._tried: dict[str, Request] = {}
-        self._named: dict[str, Request] = {}
+        self._named: dict[Place, Iterator[Request]] = {}  # addresses, and of which requests it is to be told
+        self._named_again: dict[Place, None] = {}  # those of them for which this begins anew, at the end
         self._names_left, self._names_at = float(NAMES_PER_SECOND), 0.0
 
     def deadline(self) -> float | None:
@@ -46,14 +52,16 @@ class Later:
         if request.told_at + AGAIN_EVERY <= now.mono:
             self._tell_tried(request, now)
 
-    def named(self, requests: Iterable[Request]) -> None:
-        """Their address has names that were not told."""
-        self._named.update((request.id, request) for request in requests)
+    def named(self, container: str, dest: str) -> None:
+        """This address has names that were not told."""
+        if (container, dest) in self._named:
+            self._named_again[container, dest] = None
+        else:
+            self._named[container, dest] = iter(self._register.at(container, dest))
 
     def closed(self, request: Request) -> None:
         """Nothing more is told of it."""
         self._tried.pop(request.id, None)
-        self._named.pop(request.id, None)
 
     def tell_tried(self, now: Now) -> None:
         """Tells the counts that have waited for their second."""
@@ -63,18 +71,21 @@ class Later:
 
     def tell_named(self, now: Now) -> list[Request]:
         """Tells as many of the names as this moment may; those they were told of."""
-        if not self._named:
-            return []
         gained = (now.mono - self._names_at) * NAMES_PER_SECOND
         self._names_left, self._names_at = min(NAMES_PER_SECOND, self._names_left + gained), now.mono
         told = []
         while self._named and self._names_left >= 1:
-            self._names_left -= 1
-            request = self._named.pop(next(iter(self._named)))
-            self._tell(
-                "names", id=request.id, **names_told(self._known.lookup(request.container, request.dest))
-            )
-            told.append(request)
+            place = next(iter(self._named))
+            request = next(self._named[place], None)
+            if request is None:
+                del self._named[place]
+                if place in self._named_again:
+                    del self._named_again[place]
+                    self.named(*place)
+            elif request.state in STILL_OPEN:
+                self._names_left -= 1
+                self._tell("names", id=request.id, **names_told(self._names.lookup(*place)))
+                told.append(request)
         return told
 
     def _tell_tried(self, request: Request, now: Now) -> None:

@@ -43,6 +43,11 @@ class Names:
         heard = self._heard.get((container, dest))
         return heard.shown if heard is not None else shown(self.lookup(container, dest))
 
+    def all(self, container: str, dest: str) -> int:
+        """Stands for the set of the names that were heard of an address."""
+        heard = self._heard.get((container, dest))
+        return heard.all if heard is not None else 0
+
     def listen(self, container: str, dest: str) -> None:
         """Something waits for this address from now on."""
         if (container, dest) not in self._heard:

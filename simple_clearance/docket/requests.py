@@ -24,13 +24,14 @@ class Request:
 
     `failure` is what the last verdict on it came to when it did not help; `tried` is the policy's
     rule whose verdict did not lead to it, None before any; `by_hand` that the operator wants to be
-    asked, whatever the rules say; `undecided_by` the policy that left it open, knowing what is known.
+    asked, whatever the rules say; `undecided_by` the policy that left it open, knowing the names that
+    `undecided` stands for.
     """
 
     __slots__ = (
         "by_hand", "changed", "container", "count", "dest", "failure", "first", "floor", "id", "key",
         "last", "port", "private", "proto", "reader_id", "state", "told", "told_at", "touched", "tried",
-        "uid", "undecided_by",
+        "uid", "undecided", "undecided_by",
     )  # fmt: skip
 
     def __init__(self, container: str, event: Event, now: Now) -> None:
@@ -51,6 +52,7 @@ class Request:
         self.failure = ""
         self.tried: Rule | None = None
         self.by_hand = False
+        self.undecided: int | None = None
         self.undecided_by: Policy | None = None
         self.told = 0  # the count that was last reported
         self.told_at = now.mono

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..docket.requests import Request
 
     Key = Tuple[str, str]  # a container, and a name or an address
+    Place = Tuple[str, str, bool]  # a container, an address, and whether it wants a warning of its own
 
 
 class Group:
@@ -56,9 +57,10 @@ class Groups:
 
     def __init__(self, docket: Docket) -> None:
         self._docket = docket
-        self._groups: dict[Key, dict[str, Request]] = {}
-        self._key_of: dict[str, Key] = {}  # by a request's id: the group it is in
-        docket.moved = self._moved
+        self._waiting: dict[Place, dict[str, Request]] = {}  # by address, then by id
+        self._groups: dict[Key, dict[Place, None]] = {}
+        self._key_of: dict[Place, Key] = {}
+        docket.moved, docket.renamed = self._moved, self._renamed
         for request in docket.waiting():
             self._moved(request)
 
@@ -67,30 +69,65 @@ class Groups:
 
     def of(self, request_id: str) -> Group | None:
         """The group that a waiting request is in."""
-        key = self._key_of.get(request_id)
-        return None if key is None else Group(key, list(self._groups[key].values()))
+        request = self._docket.request(request_id)
+        key = self._key_of.get(place_of(request)) if request is not None and request.state == OPEN else None
+        return None if key is None else self._group(key)
 
     def all(self) -> list[Group]:
-        return [Group(key, list(self._groups[key].values())) for key in self._in_order()]
+        return [self._group(key) for key in self._in_order()]
 
     def place(self, group: Group) -> int:
         """Which one it is, counted from 1."""
         return next(place for place, key in enumerate(self._in_order(), 1) if key == group.key)
 
     def _in_order(self) -> dict[Key, None]:
-        return dict.fromkeys(self._key_of[request.id] for request in self._docket.waiting())
+        return dict.fromkeys(self._key_of[place_of(request)] for request in self._docket.waiting())
+
+    def _group(self, key: Key) -> Group:
+        places = self._groups[key]
+        requests = [request for place in places for request in self._waiting[place].values()]
+        if len(places) > 1:
+            requests.sort(key=lambda request: request.changed)  # since when they wait
+        return Group(key, requests)
 
     def _moved(self, request: Request) -> None:
-        """It begins or ceases to wait, or is shown under another name."""
-        before = self._key_of.pop(request.id, None)
-        if before is not None:
-            group = self._groups[before]
-            del group[request.id]
-            if not group:
-                del self._groups[before]
+        """It begins or ceases to wait."""
+        place = place_of(request)
         if request.state == OPEN:
-            key = self._key_of[request.id] = key_of(self._docket, request)
-            self._groups.setdefault(key, {})[request.id] = request
+            there = self._waiting.setdefault(place, {})
+            there[request.id] = request
+            if len(there) == 1:
+                self._enter(place)
+        else:
+            there = self._waiting[place]
+            del there[request.id]
+            if not there:
+                self._leave(place)
+                del self._waiting[place]
+
+    def _renamed(self, container: str, dest: str) -> None:
+        """The requests of an address are shown under another name."""
+        place = (container, dest, False)
+        if place in self._waiting:
+            self._leave(place)
+            self._enter(place)
+
+    def _enter(self, place: Place) -> None:
+        request = next(iter(self._waiting[place].values()))
+        key = self._key_of[place] = key_of(self._docket, request)
+        self._groups.setdefault(key, {})[place] = None
+
+    def _leave(self, place: Place) -> None:
+        key = self._key_of.pop(place)
+        places = self._groups[key]
+        del places[place]
+        if not places:
+            del self._groups[key]
+
+
+def place_of(request: Request) -> Place:
+    """Where it stands with others that always stand together."""
+    return (request.container, request.dest, request.guarded)
 
 
 def key_of(docket: Docket, request: Request) -> Key:
