@@ -290,9 +290,9 @@ class PromptWalk(Walk):
         anew = {}
         for request in self.docket.waiting():
             anew.setdefault(key_of(self.docket, request), set()).add(request.id)
-        kept = self.stage.prompt.groups.all()
-        assert [(group.key, set(group.ids)) for group in kept] == list(anew.items())
-        assert len(self.stage.prompt.groups) == len(anew)
+        groups = self.stage.prompt.groups
+        assert groups.in_order() == list(anew) and len(groups) == len(anew)
+        assert {key: set(groups.group(key).ids) for key in groups.in_order()} == anew
 
     def bounded(self):
         """A key may bring up a page, two seconds a batch of notices, a request and a verdict its lines."""

@@ -106,6 +106,10 @@ class Docket:
         """An open request by its id."""
         return self._register.open.get(request_id)
 
+    def awaiting(self, request_id: str) -> Request | None:
+        """A request that waits for an answer, by its id."""
+        return self._register.waiting.get(request_id)
+
     def requests_at(self, container: str, dest: str) -> list[Request]:
         """All open requests of one address."""
         return self._register.at(container, dest)
@@ -228,7 +232,7 @@ class Docket:
         False, and nothing has changed, unless every id is open and waits for an answer.
         """
         ids = list(dict.fromkeys(ids))
-        requests = [self._register.waiting[one] for one in ids if one in self._register.waiting]
+        requests = [request for request in map(self.awaiting, ids) if request is not None]
         if not requests or len(requests) != len(ids):
             return False
         if action in SET_ASIDE:
@@ -426,8 +430,8 @@ class Docket:
     def _next_rule(self, job: Job, rule: Rule, now: Now) -> None:
         """A name rule did not open the blocked address: the request goes on to the next rule."""
         for request_id in job.ids:
-            request = self.request(request_id)
-            if request is not None and request.state == OPEN:
+            request = self.awaiting(request_id)
+            if request is not None:
                 request.tried, request.undecided = rule, None
                 self.consider(request, now)
 

@@ -67,23 +67,20 @@ class Groups:
     def __len__(self) -> int:
         return len(self._groups)
 
+    def __contains__(self, key: Key) -> bool:
+        return key in self._groups
+
     def of(self, request_id: str) -> Group | None:
         """The group that a waiting request is in."""
-        request = self._docket.request(request_id)
-        key = self._key_of.get(place_of(request)) if request is not None and request.state == OPEN else None
-        return None if key is None else self._group(key)
+        request = self._docket.awaiting(request_id)
+        return None if request is None else self.group(self._key_of[place_of(request)])
 
-    def all(self) -> list[Group]:
-        return [self._group(key) for key in self._in_order()]
+    def in_order(self) -> list[Key]:
+        """The keys of all groups, in order."""
+        return list(dict.fromkeys(self._key_of[place_of(request)] for request in self._docket.waiting()))
 
-    def place(self, group: Group) -> int:
-        """Which one it is, counted from 1."""
-        return next(place for place, key in enumerate(self._in_order(), 1) if key == group.key)
-
-    def _in_order(self) -> dict[Key, None]:
-        return dict.fromkeys(self._key_of[place_of(request)] for request in self._docket.waiting())
-
-    def _group(self, key: Key) -> Group:
+    def group(self, key: Key) -> Group:
+        """The group of that key, as it is now."""
         places = self._groups[key]
         requests = [request for place in places for request in self._waiting[place].values()]
         if len(places) > 1:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ..base.text import count
-from ..docket.states import OPEN
 from . import layout, questions
 from .groups import Group
 from .view import EVERYWHERE, View
@@ -27,8 +26,10 @@ class Listing(View):
 
     def __init__(self, prompt: Desk) -> None:
         super().__init__(prompt)
-        self._groups = prompt.groups.all()
-        self._ids = [group.ids for group in self._groups]  # as they were: one asked again has a new one
+        self._keys = prompt.groups.in_order()
+        self._ids: dict[
+            int, tuple[str, ...]
+        ] = {}  # of those painted, as they were: asked again it has new ones
         self._chosen: list[int] = []
         self._page = 0
 
@@ -38,7 +39,7 @@ class Listing(View):
 
     @property
     def _waiting(self) -> list[int]:
-        return [index for index in range(len(self._groups)) if self._waits(index)]
+        return [index for index in range(len(self._keys)) if self._waits(index)]
 
     @property
     def _marked(self) -> list[int]:
@@ -50,26 +51,26 @@ class Listing(View):
 
     def lines(self) -> list[str]:
         docket = self.prompt.docket
-        if self._page * self._size >= len(self._groups):
+        if self._page * self._size >= len(self._keys):
             self._page = 0  # more fit on a page than before
         waiting = self._waiting
         first = self._page * self._size
-        shown = range(first, min(first + self._size, len(self._groups)))
-        several = len({group.lead.container for group in self._groups}) > 1
-        where = "" if several or not self._groups else " for " + self._groups[0].lead.container
+        shown = range(first, min(first + self._size, len(self._keys)))
+        several = len({container for container, _ in self._keys}) > 1
+        where = "" if several or not self._keys else " for " + self._keys[0][0]
         hint = (
             "a digit marks, * all, space: next page"
-            if len(self._groups) > self._size
+            if len(self._keys) > self._size
             else "a digit marks, * all"
         )
         lines = [layout.columns("%d waiting%s" % (len(waiting), where), hint if waiting else "", self.width)]
         for index in shown:
-            group, digit = Group(self._groups[index].key, self._requests(index)), index - first + 1
+            group, digit = Group(self._keys[index], self._requests(index)), index - first + 1
             if group.requests:
                 marked = index in self._chosen
                 lines.append(questions.list_row(docket, group, digit, marked, self.width, several))
             else:
-                lines.append(questions.answered_row(self._groups[index], self.width))
+                lines.append(questions.answered_row(self._keys[index][1], self.width))
         more = sum(index >= first + len(shown) for index in waiting)
         if more > 0:
             lines.append("        ... %d more" % more)
@@ -120,25 +121,26 @@ class Listing(View):
     def _mark(self, key: str) -> None:
         first = self._page * self._size
         if key == " ":
-            self._page = self._page + 1 if first + self._size < len(self._groups) else 0
+            self._page = self._page + 1 if first + self._size < len(self._keys) else 0
         elif key == "*":
             every = self._waiting
             self._chosen = [] if self._marked == every else every
-        elif int(key) <= min(self._size, len(self._groups) - first) and self._waits(first + int(key) - 1):
+        elif int(key) <= min(self._size, len(self._keys) - first) and self._waits(first + int(key) - 1):
             self._chosen = sorted(set(self._marked) ^ {first + int(key) - 1})
 
     def _waits(self, index: int) -> bool:
         """Whether anything of a row still waits."""
-        return any(self._is_open(request_id) for request_id in self._ids[index])
+        ids = self._ids.get(index)
+        if ids is None:
+            return self._keys[index] in self.prompt.groups
+        return any(self.prompt.docket.awaiting(one) is not None for one in ids)
 
     def _requests(self, index: int) -> list[Request]:
-        """What of a row still waits."""
-        held = [self.prompt.docket.request(request_id) for request_id in self._ids[index]]
-        return [request for request in held if request is not None and request.state == OPEN]
-
-    def _is_open(self, request_id: str) -> bool:
-        request = self.prompt.docket.request(request_id)
-        return request is not None and request.state == OPEN
+        """What of a row still waits, of what it was when it was painted."""
+        if index not in self._ids and self._keys[index] in self.prompt.groups:
+            self._ids[index] = self.prompt.groups.group(self._keys[index]).ids
+        held = map(self.prompt.docket.awaiting, self._ids.get(index, ()))
+        return [request for request in held if request is not None]
 
     def _marked_groups(self) -> list[list[Request]]:
         """What still waits of each marked one."""
@@ -209,8 +211,7 @@ class Counting(View):
             prompt.painter.lines(layout.folded("not that number: nothing is allowed", self.width))
             prompt.back()
             return
-        ids = [i for i in self._requests if (r := docket.request(i)) is not None and r.state == OPEN]
-        allowed = [i for i in ids if docket.answer("allow", [i], prompt.now, "operator")]
+        allowed = [one for one in self._requests if docket.answer("allow", [one], prompt.now, "operator")]
         prompt.decided("  a allow {} ...".format(count(len(allowed), "address", "addresses")))
 
     def unknown(self, key: str) -> None:

@@ -274,11 +274,12 @@ class Prompt:
         first = self.docket.first_waiting()
         if first is None:
             return
-        group = self.groups.of(self._prefer) or self.groups.of(first.id)
+        preferred = self.groups.of(self._prefer)
+        group = preferred or self.groups.of(first.id)
         assert group is not None
         self._prefer = ""
-        number = len(self.groups)
-        text = "%d of %d" % (self.groups.place(group), number) if number > 1 else ""
+        place = self.groups.in_order().index(group.key) + 1 if preferred else 1
+        text = "%d of %d" % (place, len(self.groups)) if len(self.groups) > 1 else ""
         if self._bell and not self._own_key:
             self.painter.bell()
         self.show(Asking(self, group, text), self._own_key)

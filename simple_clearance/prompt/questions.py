@@ -213,12 +213,12 @@ def list_row(docket: Docket, group: Group, digit: int, marked: bool, width: int,
     return start + group_label(docket, group, width - len(start))
 
 
-def answered_row(group: Group, width: int) -> str:
+def answered_row(label: str, width: int) -> str:
     """A row of the list that no longer waits: its digit is not given to another."""
     start = "     -  answered meanwhile  "
     if width - len(start) < 16:
         start = "  - "
-    return start + printable(group.key[1], max(8, width - len(start)))
+    return start + printable(label, max(8, width - len(start)))
 
 
 def unheard_lines(docket: Docket, width: int) -> list[str]:

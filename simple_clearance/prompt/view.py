@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from ..base import addresses
 from ..base.text import count, printable
-from ..docket.states import OPEN
 from . import details, layout, notices
 
 TYPE_CHECKING = False
@@ -228,8 +227,7 @@ class Confirming(View):
         return [one] if len(one) <= self.width else [does, other]
 
     def vanished(self) -> bool:
-        request = self.prompt.docket.request(self.ids[0]) if self.ids else None
-        return bool(self.ids) and (request is None or request.state != OPEN)
+        return bool(self.ids) and self.prompt.docket.awaiting(self.ids[0]) is None
 
     def press(self, key: str) -> None:
         if key == self._key:

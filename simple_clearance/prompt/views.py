@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..base.text import count
-from ..docket.states import LATE, OPEN
+from ..docket.states import LATE
 from . import details, notices, questions
 from .groups import Group, target_name
 from .view import Confirming, View, key_name
@@ -115,8 +115,7 @@ class Asking(View):
         )
 
     def _waits(self, request_id: str) -> bool:
-        request = self.prompt.docket.request(request_id)
-        return request is not None and request.state == OPEN
+        return self.prompt.docket.awaiting(request_id) is not None
 
     def _allow(self) -> None:
         self._verdict("allow", "")

@@ -550,7 +550,7 @@ def test_what_a_question_is_about_is_never_cut(width):
             private=dest == "10.0.2.2",
             container="a-container-with-a-rather-long-name",
         )
-        (group,) = stage.prompt.groups.all()
+        group = stage.prompt.groups.of(stage.ids()[0])
         joined = "".join("".join(questions.question(stage.docket, group, width - 1, 50, clock)).split())
         assert dest in joined
         assert spelled.replace(" ", "") in joined
@@ -565,7 +565,7 @@ def test_a_question_and_its_keys_fit_the_screen_whole_unless_its_address_alone_d
     stage.blocked("169.254.169.254", 80, private=True, names=["a.example.com", "b.example.com"])
     for port in range(1, 9):
         stage.blocked("169.254.169.254", port, private=True)
-    (group,) = stage.prompt.groups.all()
+    group = stage.prompt.groups.of(stage.ids()[0])
     question = questions.question(stage.docket, group, width - 1, height, clock)
     assert len(question) + len(questions.key_line(True, False, width - 1)) <= height
     assert len(stage.shown) <= height
