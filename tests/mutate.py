@@ -39,7 +39,13 @@ SCREEN = (
 )
 LINES = tuple(reversed(SCREEN))
 DOCKET = ("docket/*", *SCREEN)
-HUB = ("bus/test_guard.py", "bus/test_hub*", "bus/test_session_bus.py", "process/test_hub_guard.py")
+HUB = (
+    "bus/test_guard_looks.py",
+    "bus/test_guard.py",
+    "bus/test_hub*",
+    "bus/test_session_bus.py",
+    "process/test_hub_guard.py",
+)
 SUBJECTS = {
     "docket/docket": DOCKET,
     "docket/register": DOCKET,

@@ -356,6 +356,22 @@ allow: a address  A name   no: s not now  m this session  d deny        i l ? q
 """)
 
 
+def test_what_is_known_about_one_are_its_other_ports_and_the_other_addresses_of_its_name():
+    stage = at(100)
+    stage.blocked("203.0.113.1", names=["www.example.com"])
+    stage.blocked("203.0.113.1", 80)
+    for last in range(2, 10):
+        stage.blocked(f"203.0.113.{last}", names=["www.example.com"])
+    stage.key("l")
+    stage.key("l")  # painted anew, all in it
+    assert "  | www.example.com   looked up 17:32:03; 8 more of its addresses wait too" in painted(stage)
+    stage.key("i")
+    told = " ".join(stage.text.split("container  ")[-1].split())
+    assert "also on this address: tcp 80 http" in told
+    every = ", ".join(f"203.0.113.{last}" for last in range(2, 8))
+    assert f"its other addresses: {every}, .." in told
+
+
 def test_names_that_are_no_longer_known_are_not_counted_as_none():
     stage = at(80)
     names = [name(f"n{number}.example.org") for number in range(36)]
