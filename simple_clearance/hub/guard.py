@@ -98,7 +98,6 @@ class Guard:
     def _bus_spoke(self, _events: int, _now: Now) -> None:
         if any([look.on_readable() for look in self._hubs.values()]):  # all of them, not the first only
             self._look()
-        self._follow_buses()
 
     def _look(self) -> None:
         refusals = self._refusals()

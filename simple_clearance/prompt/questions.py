@@ -243,8 +243,9 @@ def unheard_lines(docket: Docket, width: int) -> list[str]:
 
 def history_row(answer: Answer, digit: int, width: int, clock: Clock) -> str:
     how = "undone" if answer.undone else answer.result
+    room = width - 35 - min(39, len(answer.target))  # no address is cut for a container's name
     start = "     %d  %s  %s  %s " % (
-        digit, clock(answer.wall), clip_right(answer.container, max(8, width - 44)), answer.action,
+        digit, clock(answer.wall), clip_right(answer.container, max(4, room)), answer.action,
     )  # fmt: skip
     if width < NARROW:
         where = clip_right(answer.container, 8) + " " if width >= 38 else ""

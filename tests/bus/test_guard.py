@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+import pytest
+
 from simple_clearance.base.moment import Now
 from simple_clearance.hub.guard import Guard
 from simple_clearance.system import clocks
@@ -40,6 +42,22 @@ def test_a_bus_that_went_away_is_not_polled_under_the_number_of_another_descript
     assert heard == [b"line"]
     os.close(reading)
     os.close(writing)
+
+
+@pytest.mark.parametrize("noticed_by", ["a look", "the loop"])
+def test_a_bus_that_went_away_wakes_nobody(place, bus, noticed_by):
+    loop, guard = guarding(place)
+    bus.terminate()
+    bus.wait()
+    if noticed_by == "a look":
+        assert guard.allows("c1") is None
+    until = clocks.now().mono + 0.2
+    loop.deadlines[:] = [lambda: until]
+    rounds = 0
+    while clocks.now().mono < until:
+        loop.wait()
+        rounds += 1
+    assert rounds <= 1 + 2, "its end, and a wait or two"
 
 
 def test_the_bus_that_comes_back_is_polled(place, bus):

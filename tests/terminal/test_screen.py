@@ -157,6 +157,70 @@ Enter asks the first   l back
 """)
 
 
+def test_the_rows_of_a_narrow_list_fit_and_keep_the_end_of_a_name():
+    stage = at(38)
+    stage.docket.add_container("a-container-with-a-rather-long-name", 18, {})
+    long = "%s.telemetry.example.net" % ("x" * 60)
+    stage.blocked("203.0.113.20", names=[long], container="a-container-with-a-rather-long-name")
+    stage.blocked("203.0.113.21", names=["www." + long])
+    stage.key("l")
+    assert painted(stage)[-3].startswith("  1 a-cont.. ") and painted(stage)[-3].endswith(".example.net")
+    stage.answer("skip", "r1")
+    stage.key("\x0c")
+    assert painted(stage)[-3].startswith("  - ..") and painted(stage)[-3].endswith(".example.net")
+
+
+@pytest.mark.parametrize(
+    "width, rows",
+    [
+        (60, ["1 a-cont.. skip 203.0.113.21", "2 a-cont.. allow ..xxxxxxxxx.telemetry.example.net  applied"]),
+        (38, ["1 skip 203.0.113.21", "2 allow ..xxxxx.telemetry.example.net"]),
+    ],
+)
+def test_the_rows_of_a_narrow_history_keep_the_end_of_a_name(width, rows):
+    stage = at(width)
+    container, long = "a-container-with-a-rather-long-name", "x" * 50 + ".telemetry.example.net"
+    stage.docket.add_container(container, 18, {})
+    stage.blocked("203.0.113.20", names=[long], container=container)
+    stage.answer("allow", "r1", name=long)
+    stage.refresh()
+    stage.blocked("203.0.113.21", container=container)
+    stage.answer("skip", "r2")
+    stage.key("h")
+    assert painted(stage)[-3:-1] == rows
+
+
+@pytest.mark.parametrize(
+    "dest, shown",
+    [
+        ("203.0.113.10", "a-container-whose-name-is-long..  deny 203.0.113.10  applied"),
+        (
+            "2001:db8:1111:2222:3333:4444:5555:6666",
+            "a-co..  deny 2001:db8:1111:2222:3333:4444:5555:6666  applied",
+        ),
+    ],
+)
+def test_the_rows_of_a_history_cut_no_address_for_a_containers_name(dest, shown):
+    stage = at(80)
+    container = "a-container-whose-name-is-longer-than-most-names"
+    stage.docket.add_container(container, 18, {})
+    stage.blocked(dest, container=container)
+    stage.key("d")
+    stage.key("h")
+    assert painted(stage)[-2] == "     1  17:32:06  " + shown
+
+
+def test_a_list_says_what_is_not_known_of_one():
+    stage = at(80)
+    stage.blocked("203.0.113.10", None, proto=None)
+    stage.blocked("203.0.113.11", None)
+    stage.key("l")
+    assert painted(stage)[-3:-1] == lines("""
+     1  ? ?        1 address     1 try      203.0.113.10
+     2  tcp ?      1 address     1 try      203.0.113.11
+""")
+
+
 def test_the_line_of_an_answer_says_whose_it_is_where_there_are_several():
     stage = at(80)
     long = "a-name-of-a-container-that-is-longer-than-a-line-has-room-for"
@@ -366,7 +430,7 @@ def test_what_is_known_about_one_are_its_other_ports_and_the_other_addresses_of_
     stage.key("l")  # painted anew, all in it
     assert "  | www.example.com   looked up 17:32:03; 8 more of its addresses wait too" in painted(stage)
     stage.key("i")
-    told = " ".join(stage.text.split("container  ")[-1].split())
+    told = " ".join(stage.text.split("container  ")[-1].partition("a opens")[0].split())
     assert "also on this address: tcp 80 http" in told
     every = ", ".join(f"203.0.113.{last}" for last in range(2, 8))
     assert f"its other addresses: {every}, .." in told
