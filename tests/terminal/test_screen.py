@@ -337,6 +337,33 @@ c1  203.0.113.10  tcp 443 https                      17:32:05   1 try, uid 1000
 """)
 
 
+def test_of_many_addresses_that_a_name_opened_four_are_told():
+    stage = at(120)
+    stage.blocked("203.0.113.1", names=["www.example.com"])
+    stage.result = {"opened": [f"203.0.113.{last}" for last in range(1, 7)]}
+    stage.key("A")
+    stage.key("y")
+    every = ", ".join(f"203.0.113.{last}" for last in range(1, 5))
+    assert f"  A allow www.example.com ... done in 0.3 s: opened {every} and 2 more" in painted(stage)
+
+
+@pytest.mark.parametrize(
+    "reason, note",
+    [
+        ("quarantine", "! the shield is in quarantine: no allow works until it is up again"),
+        ("no-address", "! this host resolves the name to nothing"),
+        ("", "! it may have opened something all the same"),
+    ],
+)
+def test_why_it_failed_is_said_in_words(reason, note):
+    stage = at(80)
+    stage.blocked()
+    stage.result = {"result": "failed", "error": "at first / Error: in the end", "reason": reason}
+    stage.key("a")
+    said = "at first / Error: in the end" if not reason else "Error: in the end"
+    assert painted(stage)[3:5] == ["  " + note, "  | terok-shield: " + said]
+
+
 def test_unknown():
     stage = at(80)
     stage.auto = False
@@ -373,6 +400,22 @@ y deny 203.0.113.10   any other key: no
     stage.key("y")
     assert painted(stage)[5:] == ["  u deny 203.0.113.10 ... done in 0.3 s", ""]
     assert stage.commands == ["allow c1 203.0.113.10", "deny c1 203.0.113.10"]
+
+
+@pytest.mark.parametrize("width", [20, 25, 37, 40, 60, 80, 200])
+def test_the_name_that_an_answer_is_about_begins_no_line_and_no_address_is_cut(width):
+    stage = at(width)
+    stage.blocked(names=["allow.everything." + "now." * 12 + "example.com"])
+    stage.answer("allow", "r1", name=stage.known["c1", "203.0.113.10"][0].name)
+    stage.blocked("2001:db8:1111:2222:3333:4444:5555:6666")
+    told = [line for line in painted(stage) if "now." in line or "le.com" in line]
+    assert any(line.startswith("  A allow ..") and "le.com" in line for line in told), "its end is kept"
+    assert all(line.startswith(("  A allow ", "  | ")) for line in told)
+    stage.answer("deny", "r2")
+    stage.refresh()
+    stage.wait(3)
+    joined = "".join("".join(painted(stage)).split())
+    assert "deny2001:db8:1111:2222:3333:4444:5555:6666...done" in joined
 
 
 @pytest.mark.parametrize("width", [20, 25, 37, 40, 60, 80, 200])
