@@ -97,7 +97,7 @@ def refused(desk, *words, code=1):
 
 
 def one_and_for_all(*names):
-    """The places of these are for the usual run: that each is looked at is tried in tests/bus."""
+    """The places of these are for the usual run: that each is looked at is tried in test_hub.py."""
     return [
         pytest.param(path, id=name, marks=[] if name in names else [pytest.mark.thorough])
         for name, path in SOCKETS.items()
