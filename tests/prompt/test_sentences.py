@@ -15,6 +15,7 @@ from simple_clearance.prompt.sentences import (
     SHIELD_STATES,
     STILL_REASONS,
     greetings,
+    repeat_commands,
 )
 
 VERDICT = {
@@ -143,3 +144,29 @@ def test_every_sentence_of_the_table_is_one_of_these():
     assert set(SENTENCES) == {
         *("verdict", "passed", "still_blocked", "stopped", "shield", "lost", "error", "summary")
     }
+
+
+HOSTILE = "\x1b[2J" + "x" * 10_000 + "\r\n\u202eend"
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        record("shield", state=HOSTILE),
+        record("lost", count=1, where=HOSTILE),
+        record("error", message=HOSTILE),
+        record("error", message="c1: something is wrong", hint=HOSTILE),
+    ],
+    ids=["a state", "where something was lost", "a message", "a hint"],
+)
+def test_what_comes_from_outside_is_escaped_and_bounded(told):
+    for text in (*notice_lines(told, 1_000_000, "17:32:05"), Journal().line(told)):
+        assert text.isascii() and text.isprintable() and len(text) < 600
+    assert r"\u202eend" in Journal().line(told), "its end is kept"
+
+
+def test_of_many_commands_to_repeat_a_hundred_are_told():
+    words = [("c1", f"203.0.113.{last}", "allow") for last in range(103)]
+    told = repeat_commands(words, "terok-shield")
+    assert told[:100] == [f"terok-shield allow c1 203.0.113.{last}" for last in range(100)]
+    assert told[100:] == ["and 3 more, which --log keeps"]
