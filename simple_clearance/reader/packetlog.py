@@ -14,6 +14,7 @@ import socket
 from ..base.errors import CANNOT_START, Refused
 from ..base.text import printable
 from ..formats import nflog
+from ..system import processes
 
 SO_RCVBUFFORCE = 33  # asm-generic/socket.h: not in Python
 
@@ -151,8 +152,6 @@ def group_holder(group: int = nflog.GROUP) -> int | None:
 
 
 def _taken(holder: int) -> Refused:
-    from ..system import processes
-
     if processes.owner(holder) < 0:  # in another pid namespace, or gone by now
         return Refused(
             CANNOT_START,
