@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from simple_clearance.formats import addressbook
 from simple_clearance.formats.dnsmasq import DnsLog
 
 FLIGHT = 60
@@ -283,3 +284,18 @@ def test_those_that_have_landed_long_ago_keep_no_chain_from_being_followed():
     log.ask("x.example", "TXT")
     assert log.chain() == ["www.good.example"]
     assert len(log.log._others) == 1
+
+
+def test_that_names_were_forgotten_is_known_for_good():
+    """Also when all of the old generation has been used again, and nothing more is forgotten."""
+    book = addressbook.AddressBook(8 / addressbook.MAX_ADDRESSES)
+    many = int(8 / addressbook.MAX_ADDRESSES * addressbook.MAX_ALL) // 2  # as many as a generation keeps
+    for address in (b"192.0.2.1", b"192.0.2.2"):
+        for number in range(many):
+            book.enter(address, "n%d.example" % number, "", "")
+    book.enter(b"192.0.2.3", "www.example.com", "", "")
+    assert book.forgot
+    book.enter(b"192.0.2.2", "n0.example", "", "")
+    assert not book.old
+    book.enter(b"192.0.2.4", "www.example.com", "", "")
+    assert book.forgot

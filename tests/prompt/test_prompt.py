@@ -1210,6 +1210,7 @@ def test_what_was_typed_while_it_was_stopped_is_told():
     stage = Stage()
     stage.blocked()
     stage.prompt.repaint()
+    stage.flush()
     assert "ignored" not in stage.text
     stage.prompt.repaint(unread=True)
     stage.flush()
