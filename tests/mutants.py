@@ -2,7 +2,7 @@
 
 The invariant: a parser returns a value or raises its one error, whatever it is given, and every
 text that it returns is one that `text.printable` can make safe.  `bench_fuzz` runs millions of
-these, `wire/test_mutants.py` a seeded share.
+these, `formats/test_mutants.py` a seeded share.
 """
 
 from __future__ import annotations

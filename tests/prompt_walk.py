@@ -18,7 +18,7 @@ import re
 from docket_walk import Walk
 from stage import SGR, Stage
 
-from simple_clearance.prompt.groups import key_of
+from simple_clearance.prompt.groups import label_of
 from simple_clearance.prompt.keys import AFTER_CHANGE, AFTER_OWN_KEY, ALONE, QUIET
 from simple_clearance.prompt.lists import Counting, Listing
 from simple_clearance.prompt.views import Asking, Confirming
@@ -289,7 +289,7 @@ class PromptWalk(Walk):
         """Kept up with each change, or made anew: the same groups."""
         anew = {}
         for request in self.docket.waiting():
-            anew.setdefault(key_of(self.docket, request), set()).add(request.id)
+            anew.setdefault((request.container, label_of(self.docket, request)), set()).add(request.id)
         groups = self.stage.prompt.groups
         assert groups.in_order() == list(anew) and len(groups) == len(anew)
         assert {key: set(groups.group(key).ids) for key in groups.in_order()} == anew

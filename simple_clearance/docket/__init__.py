@@ -8,9 +8,11 @@ Its end is told as a `verdict`, closes the requests that it covers, opens the ot
 *effect*: what should be open or shut from now on.  Packets that come later are held against the effects,
 since the command's exit code tells nothing: the first one let out is told, and so is one still blocked.
 
-    packet -> Event -> docket.handle -> Register (requests) -> rules | operator | script -> Job
+    packet -> Event -> docket.handle -> Register (requests) -> rules | operator | script -> Jobs
                                            ^                                                  |
                                            +--- Proof (effects) <--- docket.finish <--- Outcome
+
+How a request and a verdict go from state to state is a table: read `states` first, then `docket`.
 
 What the words mean:
 
@@ -18,8 +20,8 @@ What the words mean:
 - *floor*: the shield keeps the address shut above every allow; told, closed at once, never asked.
 - *guarded*: private, the host's loopback or a metadata service: nothing allows it by the way.
 - *set aside*: answered without a verdict, skipped (for a minute) or muted (for the session).
-- *covered*: closed by a verdict or a packet on its address that was not meant for it.
-- *moot*: what waits although a packet to its address was let out without a verdict of ours; it is covered.
+- *covered*: closed by a verdict on its address that was meant for another, or since a packet to its
+  address was let out without any verdict of ours.
 - *elsewhere*: requests for which a name was allowed that did not lead to their address.
 - *late*: a job past its deadline; its outcome is told as unknown, and nothing else runs until it ends.
 - *untold*: packets that were counted and never asked about: denied before, multicast and the like.

@@ -11,7 +11,7 @@ from .states import STILL_OPEN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Iterator, Tuple
+    from typing import Callable, Tuple
 
     from ..base.moment import Now
     from .names import Names
@@ -34,15 +34,17 @@ class Later:
         self._names = names
         self._register = register
         self._tried: dict[str, Request] = {}
-        self._named: dict[Place, Iterator[Request]] = {}  # addresses, and of which requests it is to be told
-        self._named_again: dict[Place, None] = {}  # those of them for which this begins anew, at the end
+        self._named: dict[Place, None] = {}  # addresses with names that were not told
+        self._telling: list[
+            Request
+        ] = []  # of one address, of which it is still to be told; the next one last
         self._names_left, self._names_at = float(NAMES_PER_SECOND), 0.0
 
     def deadline(self) -> float | None:
         """When something falls due (monotonic), or None."""
         first = next(iter(self._tried.values()), None)
         times = [first.told_at + AGAIN_EVERY] if first else []
-        if self._named:
+        if self._named or self._telling:
             times.append(self._names_at + (1 - self._names_left) / NAMES_PER_SECOND)
         return min(times, default=None)
 
@@ -54,10 +56,7 @@ class Later:
 
     def named(self, container: str, dest: str) -> None:
         """This address has names that were not told."""
-        if (container, dest) in self._named:
-            self._named_again[container, dest] = None
-        else:
-            self._named[container, dest] = iter(self._register.at(container, dest))
+        self._named[container, dest] = None
 
     def closed(self, request: Request) -> None:
         """Nothing more is told of it."""
@@ -74,17 +73,17 @@ class Later:
         gained = (now.mono - self._names_at) * NAMES_PER_SECOND
         self._names_left, self._names_at = min(NAMES_PER_SECOND, self._names_left + gained), now.mono
         told = []
-        while self._named and self._names_left >= 1:
-            place = next(iter(self._named))
-            request = next(self._named[place], None)
-            if request is None:
-                del self._named[place]
-                if place in self._named_again:
-                    del self._named_again[place]
-                    self.named(*place)
-            elif request.state in STILL_OPEN:
+        while self._names_left >= 1 and (self._telling or self._named):
+            if not self._telling:
+                place = next(iter(self._named))
+                del self._named[place]  # what is learnt from now on is told once more, after the others
+                self._telling = self._register.at(*place)[::-1]
+                continue
+            request = self._telling.pop()
+            if request.state in STILL_OPEN:
                 self._names_left -= 1
-                self._tell("names", id=request.id, **names_told(self._names.lookup(*place)))
+                names = self._names.lookup(request.container, request.dest)
+                self._tell("names", id=request.id, **names_told(names))
                 told.append(request)
         return told
 

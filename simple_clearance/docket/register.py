@@ -7,6 +7,7 @@ container's request that was closed first is forgotten.
 
 from __future__ import annotations
 
+from ..base.index import Index
 from .states import MUTED, OPEN, REQUEST, STILL_OPEN
 
 TYPE_CHECKING = False
@@ -34,8 +35,7 @@ class Register:
         self._requests: dict[Key, Request] = {}
         self._number: dict[str, int] = {}  # of them, by container
         self._closed: dict[str, dict[Key, None]] = {}  # by container, the one closed first at the front
-        # By container and address; by id as well only where there are several: 80 bytes less for the others
-        self._at: dict[str, dict[str, Request | dict[str, Request]]] = {}
+        self._at: dict[str, Index] = {}  # by container: the open requests under each address
 
     def get(self, key: Key) -> Request | None:
         """The request of that container, address, protocol and port, open or closed."""
@@ -46,8 +46,7 @@ class Register:
 
     def at(self, container: str, dest: str) -> list[Request]:
         """All open requests of one address."""
-        found = self._at.get(container, {}).get(dest, {})
-        return list(found.values()) if isinstance(found, dict) else [found]
+        return self._at[container].get(dest) if container in self._at else []
 
     def any_at(self, container: str, dest: str) -> bool:
         """Whether any request of an address is open: there may be thousands, so without a list of them."""
@@ -83,21 +82,11 @@ class Register:
         self._next += 1
         self._closed.get(request.container, {}).pop(request.key, None)
         self.open[request.id] = request
-        at = self._at.setdefault(request.container, {})
-        there = at.setdefault(request.dest, request)
-        if isinstance(there, dict):
-            there[request.id] = request
-        elif there is not request:
-            at[request.dest] = {there.id: there, request.id: request}
+        self._at.setdefault(request.container, Index()).add(request.dest, request)
 
     def _close(self, request: Request) -> None:
         del self.open[request.id]
-        at = self._at[request.container]
-        there = at[request.dest]
-        if isinstance(there, dict) and len(there) > 1:
-            del there[request.id]
-        else:
-            del at[request.dest]
+        self._at[request.container].remove(request.dest, request)
         if request.state != MUTED:
             self._closed.setdefault(request.container, {})[request.key] = None
 

@@ -85,7 +85,7 @@ class DnsLog:
     `middle` says that the first byte fed is not the log's first.  It may stand within a line
     then, so that line is left out, since its rest could read like another.  And what is in
     flight is unknown, so no chain is followed for the first minute of the log's time.  `share` is
-    the part of the bounds on addresses and names that this log may use.
+    the part of the bounds that this log may use.
     """
 
     def __init__(self, middle: bool = False, share: float = 1.0) -> None:
@@ -206,7 +206,7 @@ class DnsLog:
         key = (self._program, name)
         others = self._others.get(key)
         if others is None:
-            if len(self._others) >= MAX_OTHERS:
+            if len(self._others) >= MAX_OTHERS * self._share:
                 self._forget_others(now)
             others = self._others[key] = _Others()
         elif others.latest < now - IN_FLIGHT:
@@ -219,7 +219,9 @@ class DnsLog:
     def _forget_others(self, now: int) -> None:
         since = now - IN_FLIGHT
         self._others = {key: others for key, others in self._others.items() if others.latest >= since}
-        if len(self._others) > MAX_OTHERS // 2:  # somebody is at it: no chain until all have landed
+        if (
+            len(self._others) > MAX_OTHERS * self._share / 2
+        ):  # a flood: no chain until all have landed
             self._others.clear()
             self._settled = now + IN_FLIGHT
 
@@ -297,7 +299,7 @@ class DnsLog:
         """A name as text, if it may be shown, else ""."""
         shown = self._shown.get(name)
         if shown is None:
-            if len(self._shown) >= MAX_SHOWN:
+            if len(self._shown) >= MAX_SHOWN * self._share:
                 self._shown.clear()
             shown = name.decode("latin-1")
             shown = self._shown[name] = shown if is_name(shown) else ""

@@ -7,6 +7,7 @@ there only; on every other way out a request stands alone.
 from __future__ import annotations
 
 from ..base import addresses
+from ..base.index import Index
 from ..docket.states import OPEN
 
 TYPE_CHECKING = False
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from ..docket.requests import Request
 
     Key = Tuple[str, str]  # a container, and a name or an address
-    Place = Tuple[str, str, bool]  # a container, an address, and whether it wants a warning of its own
 
 
 class Group:
@@ -57,80 +57,68 @@ class Groups:
 
     def __init__(self, docket: Docket) -> None:
         self._docket = docket
-        self._waiting: dict[Place, dict[str, Request]] = {}  # by address, then by id
-        self._groups: dict[Key, dict[Place, None]] = {}
-        self._key_of: dict[Place, Key] = {}
+        self._number: dict[str, dict[str, int]] = {}  # of those that wait, by container and address
+        self._labels: dict[str, dict[str, str]] = {}  # the second half of the key, by the same
+        self._dests: dict[str, Index] = {}  # by container: the addresses under each label
         docket.moved, docket.renamed = self._moved, self._renamed
         for request in docket.waiting():
             self._moved(request)
 
     def __len__(self) -> int:
-        return len(self._groups)
+        return sum(map(len, self._dests.values()))
 
     def __contains__(self, key: Key) -> bool:
-        return key in self._groups
+        return key[0] in self._dests and key[1] in self._dests[key[0]]
 
     def of(self, request_id: str) -> Group | None:
         """The group that a waiting request is in."""
         request = self._docket.awaiting(request_id)
-        return None if request is None else self.group(self._key_of[place_of(request)])
+        return None if request is None else self.group(self._key(request))
 
     def in_order(self) -> list[Key]:
         """The keys of all groups, in order."""
-        return list(dict.fromkeys(self._key_of[place_of(request)] for request in self._docket.waiting()))
+        return list(dict.fromkeys(map(self._key, self._docket.waiting())))
 
     def group(self, key: Key) -> Group:
         """The group of that key, as it is now."""
-        places = self._groups[key]
-        requests = [request for place in places for request in self._waiting[place].values()]
-        if len(places) > 1:
-            requests.sort(key=lambda request: request.changed)  # since when they wait
+        container, label = key
+        requests: list[Request] = []
+        for dest in self._dests[container].get(label):
+            requests += [one for one in self._docket.requests_at(container, dest) if one.state == OPEN]
+        requests.sort(key=lambda request: request.changed)  # since when they wait
         return Group(key, requests)
+
+    def _key(self, request: Request) -> Key:
+        return request.container, self._labels[request.container][request.dest]
 
     def _moved(self, request: Request) -> None:
         """It begins or ceases to wait."""
-        place = place_of(request)
-        if request.state == OPEN:
-            there = self._waiting.setdefault(place, {})
-            there[request.id] = request
-            if len(there) == 1:
-                self._enter(place)
-        else:
-            there = self._waiting[place]
-            del there[request.id]
-            if not there:
-                self._leave(place)
-                del self._waiting[place]
+        container, dest = request.container, request.dest
+        number = self._number.setdefault(container, {})
+        number[dest] = number.get(dest, 0) + (1 if request.state == OPEN else -1)
+        if not number[dest]:
+            del number[dest]
+            self._dests[container].remove(self._labels[container].pop(dest), dest)
+        elif number[dest] == 1 and request.state == OPEN:
+            self._enter(request)
 
     def _renamed(self, container: str, dest: str) -> None:
         """The requests of an address are shown under another name."""
-        place = (container, dest, False)
-        if place in self._waiting:
-            self._leave(place)
-            self._enter(place)
+        label = self._labels.get(container, {}).get(dest)
+        if label is not None:
+            self._dests[container].remove(label, dest)
+            self._enter(self._docket.requests_at(container, dest)[0])
 
-    def _enter(self, place: Place) -> None:
-        request = next(iter(self._waiting[place].values()))
-        key = self._key_of[place] = key_of(self._docket, request)
-        self._groups.setdefault(key, {})[place] = None
-
-    def _leave(self, place: Place) -> None:
-        key = self._key_of.pop(place)
-        places = self._groups[key]
-        del places[place]
-        if not places:
-            del self._groups[key]
+    def _enter(self, request: Request) -> None:
+        label = label_of(self._docket, request)
+        self._labels.setdefault(request.container, {})[request.dest] = label
+        self._dests.setdefault(request.container, Index()).add(label, request.dest)
 
 
-def place_of(request: Request) -> Place:
-    """Where it stands with others that always stand together."""
-    return (request.container, request.dest, request.guarded)
-
-
-def key_of(docket: Docket, request: Request) -> Key:
-    """Which group a request is in; one that wants a warning of its own stands by its address."""
+def label_of(docket: Docket, request: Request) -> str:
+    """The name that it is asked under; its address where it has none, or wants a warning of its own."""
     name = None if request.guarded else docket.shown_name(request)
-    return (request.container, request.dest if name is None else name.name)
+    return request.dest if name is None else name.name
 
 
 def target_name(docket: Docket, request: Request) -> str:

@@ -276,7 +276,7 @@ def test_the_answer_to_a_ptr_query_names_nothing(dnsmasq):
 
 def imaginary():
     """The world of the random walks, which are taken here by the real dnsmasq."""
-    path = os.path.join(ROOT, "tests", "wire", "test_dnslog.py")
+    path = os.path.join(ROOT, "tests", "formats", "test_dnsmasq.py")
     spec = importlib.util.spec_from_file_location("walks", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -1,0 +1,47 @@
+"""Things under keys, few or many of them.  Pure."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Iterator
+
+
+class Index:
+    """For each key the things under it, in order.
+
+    Most keys have one thing, and one that stands alone needs no table: 150 bytes less for each.
+    """
+
+    __slots__ = ("_things",)
+
+    def __init__(self) -> None:
+        self._things: dict[str, Any] = {}  # a thing, or a table whose keys are things
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._things
+
+    def __len__(self) -> int:
+        return len(self._things)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._things)
+
+    def get(self, key: str) -> list[Any]:
+        found = self._things.get(key)
+        return list(found) if isinstance(found, dict) else [] if found is None else [found]
+
+    def add(self, key: str, thing: Any) -> None:
+        there = self._things.setdefault(key, thing)
+        if isinstance(there, dict):
+            there[thing] = None
+        elif there is not thing:
+            self._things[key] = {there: None, thing: None}
+
+    def remove(self, key: str, thing: Any) -> None:
+        """It has to be there."""
+        there = self._things[key]
+        if isinstance(there, dict) and len(there) > 1:
+            del there[thing]
+        else:
+            del self._things[key]
