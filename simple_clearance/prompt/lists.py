@@ -82,7 +82,7 @@ class Listing(View):
 
     def key_lines(self) -> list[str]:
         marked = len(self._marked)
-        if not self._waiting:
+        if not any(map(self._waits, range(len(self._keys)))):
             return ["l back"]
         if not marked:
             narrow = self.width < questions.NARROW
