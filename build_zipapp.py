@@ -103,17 +103,19 @@ def archive(root, pythons):  # type: (str, list[str]) -> bytes
         add(z, "__main__.pyc", forms[0][1][entry + "c"])  # there is room for one
         for path in sorted(files):
             add(z, path, files[path])
+        # Unpacking is a tenth of a start; with several versions the file would be too large.
+        packed = len(folders) > 1
         for folder in sorted(folders):
             for path in sorted(folders[folder]):
-                add(z, os.path.join(folder, path), folders[folder][path])
+                add(z, os.path.join(folder, path), folders[folder][path], packed)
     return out.getvalue()
 
 
-def add(z, name, data):  # type: (zipfile.ZipFile, str, bytes) -> None
+def add(z, name, data, packed=True):  # type: (zipfile.ZipFile, str, bytes, bool) -> None
     entry = zipfile.ZipInfo(name, EPOCH)
     entry.create_system = 3  # Unix, wherever it is built
     entry.external_attr = 0o100644 << 16
-    z.writestr(entry, data, zipfile.ZIP_DEFLATED, 9)
+    z.writestr(entry, data, zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED, 9)
 
 
 def save(path, data):  # type: (str, bytes) -> None

@@ -219,9 +219,7 @@ class DnsLog:
     def _forget_others(self, now: int) -> None:
         since = now - IN_FLIGHT
         self._others = {key: others for key, others in self._others.items() if others.latest >= since}
-        if (
-            len(self._others) > MAX_OTHERS * self._share / 2
-        ):  # a flood: no chain until all have landed
+        if len(self._others) > MAX_OTHERS * self._share / 2:  # a flood: no chain until all have landed
             self._others.clear()
             self._settled = now + IN_FLIGHT
 
