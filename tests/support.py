@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from typing import Any, Callable, TypeVar
+from typing import Any, Callable, Sequence, TypeVar
 
 import pytest
 
@@ -33,6 +33,27 @@ def eventually(condition: Callable[[], T], timeout: float = PATIENCE, what: str 
         if time.monotonic() > deadline:
             raise AssertionError("not within %g s: %s" % (timeout, what or condition))
         time.sleep(0.01)
+
+
+def comes_to_rest(pids: Sequence[int], seconds: float = 1.5) -> None:
+    """Waits until these processes have slept that long without waking; AssertionError when they never do.
+
+    A tick that is due within that time would be seen in each try.
+    """
+
+    def switches() -> list[str]:
+        found = []
+        for pid in pids:
+            with open("/proc/%d/status" % pid) as status:
+                found += [line for line in status if "ctxt_switches" in line]
+        return found
+
+    def rests() -> bool:
+        before = switches()
+        time.sleep(seconds)
+        return switches() == before
+
+    eventually(rests, what="%g s without waking" % seconds)
 
 
 # --- work that grows

@@ -25,7 +25,7 @@ from host import Host
 from lab import Lab, as_user, reachable_python
 from needs import need
 from scripting import Script
-from support import PATIENCE, ROOT, eventually
+from support import PATIENCE, ROOT, comes_to_rest, eventually
 
 from simple_clearance.sources import bridge
 
@@ -283,15 +283,7 @@ def test_verdicts_of_others_in_the_log_are_no_requests_and_a_shield_that_changes
 def test_while_nothing_happens_nothing_wakes(followed):
     it = followed
     it.until("session")
-    assert it.silent(0.3)
-
-    def switches():
-        with open("/proc/%d/status" % it.child.pid) as file:
-            return [line for line in file if line.startswith(("voluntary", "nonvoluntary"))]
-
-    before = switches()
-    assert it.silent(1.5)
-    assert switches() == before
+    comes_to_rest([it.child.pid])
     it.ends(0)
 
 

@@ -12,7 +12,7 @@ import endtoend
 import pytest
 import scripting
 from lab import Lab
-from support import PATIENCE, eventually
+from support import PATIENCE, comes_to_rest, eventually
 
 from simple_clearance.sources.policyfile import SETTLES, PolicyFile
 
@@ -244,16 +244,7 @@ def test_while_nothing_changes_it_sleeps(script, policy):
     it = script("--json", "--policy", policy("skip *\n"))
     decides(it, "198.51.100.1", "skipped")
     policy("skip *  # changed\n")
-
-    def switches():
-        with open("/proc/%d/status" % it.child.pid) as status:
-            return [line for line in status if "ctxt_switches" in line]
-
-    def rests():
-        before = switches()
-        return it.silent(0.6) and switches() == before
-
-    eventually(rests, what="twice as long as a change takes to settle, without a tick")
+    comes_to_rest([it.child.pid])
     it.ends(0)
 
 
