@@ -5,7 +5,7 @@
 - requests wait in the order in which they came; one that waits again goes behind
 - at most one verdict runs for a container, and none is begun for one that has stopped
 - a request is `deciding` exactly while a verdict for it waits or runs
-- no rule decides what is painted
+- no rule decides what is painted, and nothing denies by itself what an `allow` rule in force has matched
 - the last word on each target is the verdict applied last, unless its opposite was tried in vain since;
   what `u` would undo is not undone yet, and an effect is that of the last verdict on its address
 - a job, an effect and a request know a rule of the policy that is in force, or of one before it, which
@@ -72,6 +72,7 @@ class Walk:
 
     def __init__(self, seed, bench=None, **options):
         self.rng = random.Random(seed)
+        options.setdefault("answer", self.rng.choice(["", "", "", "deny", "none"]))
         self.bench = bench or Bench(report_again=self.rng.random() < 0.8, **options)
         self.docket = self.bench.docket
         for container, version in zip(CONTAINERS, (18, 14, None)):
@@ -84,6 +85,7 @@ class Walk:
         self.painted_before = {}
         self.unheard = 0
         self.jobs_seen = []
+        self.allowed = set()  # the requests that an allow rule of the policy in force has matched
         self.last = {}  # (container, target): the action applied last
 
     # What happens
@@ -181,6 +183,7 @@ class Walk:
     def do_policy(self):
         if self.rng.random() < 0.3:
             text = self.rng.choice(POLICIES)
+            self.allowed = set()
             self.docket.set_policy(parse(text.encode(), "rules"), self.bench.now)
 
     def do_undo(self):
@@ -261,7 +264,12 @@ class Walk:
                 self.known_jobs.add(id(job))
                 self.jobs_seen.append(job)  # keeps it alive, so that its id stands for it alone
                 if job.by in ("policy", "answer"):
-                    assert not set(list(job.ids)[:1]) & set(painted), "no rule decides what is painted"
+                    first = next(iter(job.ids))
+                    assert first not in painted, "no rule decides what is painted"
+                    key = self.docket.request(first).key
+                    assert job.action != "deny" or key not in self.allowed, job
+                    if job.action == "allow":
+                        self.allowed.add(key)
         self.hold_against_the_replay()
         self.account()
 
@@ -281,10 +289,12 @@ class Walk:
             assert undoable.result == "applied" and not undoable.undone
         in_force = docket.rules.policy.rules if docket.rules.policy else ()
         for request in docket.waiting():
-            decided = docket.rules.policy and docket.rules.policy.decide(
+            found = docket.rules.policy.matching(
                 request.dest, request.port, request.proto, request.private,
                 [one.name for one in docket.names(request)], request.tried,
-            )  # fmt: skip
+            ) if docket.rules.policy else ()  # fmt: skip
+            allowed = request.allowed_by is docket.rules.policy
+            decided = next((one for one in found if one.action != "deny" or not allowed), None)
             if request.tried not in in_force and decided:
                 afresh = docket.rules.policy.decide(
                     request.dest, request.port, request.proto, request.private,

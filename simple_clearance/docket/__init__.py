@@ -19,6 +19,7 @@ What the words mean:
 - *record*: one thing told, in the vocabulary of the JSON interface.  Terminal, JSON and log live on the same.
 - *floor*: the shield keeps the address shut above every allow; told, closed at once, never asked.
 - *guarded*: private, the host's loopback or a metadata service: nothing allows it by the way.
+- *allowed by*: the policy of which an `allow` rule has matched a request: nothing denies that by itself.
 - *set aside*: answered without a verdict, skipped (for a minute) or muted (for the session).
 - *covered*: closed by a verdict on its address that was meant for another, or since a packet to its
   address was let out without any verdict of ours.

@@ -182,11 +182,11 @@ class Docket:
         """The names of an address have changed, or which of them was looked up last."""
         if not self._register.any_at(container, dest):
             return
-        others, another_shown = self._names.hear(container, dest)
-        if another_shown:
+        before, heard = self._names.hear(container, dest)
+        if before is None or before.text != heard.text:
             self.renamed(container, dest)
-        if others:
-            self._later.named(container, dest)
+        if before is None or before.all != heard.all:
+            self._later.named(container, dest, before is None or before.set != heard.set)
             self._tell_names(now)
 
     def lost(self, container: str, count: int, where: str) -> None:
@@ -221,7 +221,7 @@ class Docket:
         """New rules: they decide what waits, too."""
         self.rules.replace(policy)
         for request in self.waiting():
-            request.tried, request.by_hand = None, False
+            request.tried, request.by_hand, request.rests_until = None, False, 0.0
             self.consider(request, now)
 
     # Answers
@@ -276,16 +276,18 @@ class Docket:
         """Lets the rules decide a request that waits and is not being looked at."""
         if request.state != OPEN or request.id in self.painted or not self.rules.active:
             return
+        if now.mono < request.rests_until:
+            return  # a rule whose verdict has failed gets another chance after a minute
         names = self._names.all(request.container, request.dest)
         if request.undecided == names and request.undecided_by is self.rules.policy:
             return  # the same rules, and no name is new
-        decided = self.rules.decide(request, [name.name for name in self.names(request)])
-        if decided == "skip":
+        choice = self.rules.decide(request, [name.name for name in self.names(request)])
+        if choice.action == "skip":
             self._set_aside("skip", [request], now)
-        elif isinstance(decided, Job) and self.rules.has_room(decided, self.jobs(request.container)):
-            self._queue(decided, now)
-        elif not decided:
+        elif not choice.action:
             request.undecided, request.undecided_by = names, self.rules.policy
+        elif self.rules.has_room(choice.job(request), self.jobs(request.container)):
+            self._queue(choice.job(request), now)
 
     # Verdicts
 
@@ -360,6 +362,7 @@ class Docket:
             self.tally.came_to_nothing(job, outcome.result, _places(job, asked[:1]))  # one verdict is one
             for request in missed:
                 request.failure = outcome.reason or outcome.result
+                request.rests_until = now.mono + ASK_AGAIN
         for request in helped:
             why = "applied" if request.id in job.ids else "covered"
             self._move(request, "dry-run" if outcome.result == DRY_RUN else why, now)
@@ -432,7 +435,7 @@ class Docket:
         for request_id in job.ids:
             request = self.awaiting(request_id)
             if request is not None:
-                request.tried, request.undecided = rule, None
+                request.tried, request.undecided, request.rests_until = rule, None, 0.0
                 self.consider(request, now)
 
     # Events
@@ -449,7 +452,7 @@ class Docket:
             if request.state not in STILL_OPEN:
                 request.tried_again(event, now)
                 return
-        tried = before.rule if before is not None and before.by_name_rule else None
+        tried = before.in_vain(now) if before is not None else None
         if request is None:
             self._new(container, event, now, tried)
             return
@@ -476,7 +479,7 @@ class Docket:
     def _open(self, request: Request, cause: str, now: Now) -> None:
         """A request is opened: told, and closed at once where the floor refuses it anyway."""
         request.told, request.told_at = request.count, now.mono
-        request.undecided, request.failure = None, ""
+        request.undecided, request.failure, request.rests_until = None, "", 0.0
         self._names.listen(request.container, request.dest)
         self._move(request, cause, now)
         self._tell("pending", **self.facts(request))
@@ -494,16 +497,11 @@ class Docket:
     def _tell_tried(self, request: Request, now: Now) -> None:
         if self.report_again:
             self._later.tried(request, now)
-        self._try_rules_again(request, now)
-
-    def _try_rules_again(self, request: Request, now: Now) -> None:
-        """A rule whose verdict has failed gets another chance after a minute."""
-        if not request.failure or now.mono - request.changed >= ASK_AGAIN:
-            self.consider(request, now)
+        self.consider(request, now)
 
     def _tell_names(self, now: Now) -> None:
         for request in self._later.tell_named(now):
-            self._try_rules_again(request, now)
+            self.consider(request, now)
 
     def _let_out_unasked(self, container: str, event: Event, now: Now) -> None:
         """Let out without a verdict of ours on that address: what waits for one has its answer."""

@@ -34,10 +34,9 @@ class Later:
         self._names = names
         self._register = register
         self._tried: dict[str, Request] = {}
-        self._named: dict[Place, None] = {}  # addresses with names that were not told
-        self._telling: list[
-            Request
-        ] = []  # of one address, of which it is still to be told; the next one last
+        self._named: dict[Place, bool] = {}  # addresses with other names, and whether any was not told
+        self._telling: list[Request] = []  # those of one address; the next one last
+        self._new = False  # whether any of its names was not told
         self._names_left, self._names_at = float(NAMES_PER_SECOND), 0.0
 
     def deadline(self) -> float | None:
@@ -54,9 +53,9 @@ class Later:
         if request.told_at + AGAIN_EVERY <= now.mono:
             self._tell_tried(request, now)
 
-    def named(self, container: str, dest: str) -> None:
-        """This address has names that were not told."""
-        self._named[container, dest] = None
+    def named(self, container: str, dest: str, new: bool) -> None:
+        """This address has other names: `new` ones, which were not told, or another one looked up last."""
+        self._named[container, dest] = new or self._named.get((container, dest), False)
 
     def closed(self, request: Request) -> None:
         """Nothing more is told of it."""
@@ -69,21 +68,24 @@ class Later:
                 self._tell_tried(request, now)
 
     def tell_named(self, now: Now) -> list[Request]:
-        """Tells as many of the names as this moment may; those they were told of."""
+        """Tells as many of the names as this moment may; the requests that have other ones now."""
         gained = (now.mono - self._names_at) * NAMES_PER_SECOND
         self._names_left, self._names_at = min(NAMES_PER_SECOND, self._names_left + gained), now.mono
         told = []
         while self._names_left >= 1 and (self._telling or self._named):
             if not self._telling:
                 place = next(iter(self._named))
-                del self._named[place]  # what is learnt from now on is told once more, after the others
+                self._new = self._named.pop(
+                    place
+                )  # what is learnt from now on is told once more, after the others
                 self._telling = self._register.at(*place)[::-1]
                 continue
             request = self._telling.pop()
             if request.state in STILL_OPEN:
                 self._names_left -= 1
-                names = self._names.lookup(request.container, request.dest)
-                self._tell("names", id=request.id, **names_told(names))
+                if self._new:
+                    names = self._names.lookup(request.container, request.dest)
+                    self._tell("names", id=request.id, **names_told(names))
                 told.append(request)
         return told
 

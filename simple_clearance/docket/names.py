@@ -21,14 +21,20 @@ NAMES_TOLD = 8
 class Heard:
     """What was heard of an address: `shown` is the name its requests are shown under.
 
-    `all` stands for the set of the names: another number, other names.
+    `set` stands for the names, whichever was looked up last; `all` for both, which is what rules go by:
+    another number, other names.
     """
 
-    __slots__ = ("all", "shown")
+    __slots__ = ("all", "set", "shown")
 
     def __init__(self, names: Sequence[Name]) -> None:
         self.shown = shown(names)
-        self.all = hash(frozenset(name.name for name in names))
+        self.set = hash(frozenset(name.name for name in names))
+        self.all = hash((names[0].name if names else "", self.set))
+
+    @property
+    def text(self) -> str:
+        return self.shown.name if self.shown is not None else ""
 
 
 class Names:
@@ -44,7 +50,7 @@ class Names:
         return heard.shown if heard is not None else shown(self.lookup(container, dest))
 
     def all(self, container: str, dest: str) -> int:
-        """Stands for the set of the names that were heard of an address."""
+        """Stands for the names that were heard of an address, and which is the latest."""
         heard = self._heard.get((container, dest))
         return heard.all if heard is not None else 0
 
@@ -53,13 +59,11 @@ class Names:
         if (container, dest) not in self._heard:
             self.hear(container, dest)
 
-    def hear(self, container: str, dest: str) -> tuple[bool, bool]:
-        """Whether it has other names than those heard before, and whether another one is shown."""
+    def hear(self, container: str, dest: str) -> tuple[Heard | None, Heard]:
+        """What was heard of it before, and now."""
         before = self._heard.get((container, dest))
         heard = self._heard[container, dest] = Heard(self.lookup(container, dest))
-        if before is None:
-            return True, True
-        return before.all != heard.all, _text(before.shown) != _text(heard.shown)
+        return before, heard
 
     def forget(self, container: str, dest: str) -> None:
         """Nothing waits for it any more."""
@@ -78,7 +82,3 @@ def names_told(names: Sequence[Name]) -> dict[str, Any]:
     if len(names) > NAMES_TOLD:
         fields["more_names"] = len(names) - NAMES_TOLD
     return fields
-
-
-def _text(name: Name | None) -> str:
-    return name.name if name is not None else ""

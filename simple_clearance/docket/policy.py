@@ -13,7 +13,7 @@ from ..base.text import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Sequence
+    from typing import Iterator, Sequence
 
 ACTIONS = ("allow", "deny", "skip", "ask")
 TARGETS = "a target is example.com, *.example.com, 203.0.113.9, 203.0.113.0/24 or *"
@@ -93,8 +93,12 @@ class Rule:
         return bool(self.name or self.suffix)
 
     def matched_name(self, names: Sequence[str]) -> str:
-        """Which of the names it is about; one that can't be a target is none for an allow."""
-        for name in names:
+        """Which of the names, the one looked up last first, it is about; "" for none.
+
+        An allow leads to whatever the host resolves, so any name that can be a target will do; what an
+        address is skipped or asked by is the name that it was looked up under last.
+        """
+        for name in names if self.action == "allow" else names[:1]:
             if name != self.name and not (self.suffix and name.endswith(self.suffix)):
                 continue
             if self.action != "allow" or addresses.is_target_name(name):
@@ -142,16 +146,45 @@ class Policy:
         names: Sequence[str] = (),
         after: Rule | None = None,
     ) -> Decision | None:
-        """The first rule behind `after` that matches a blocked packet; None when none does.
+        """The first rule behind `after` that matches a blocked packet; None when none does."""
+        return next(self.matching(dest, port, proto, private, names, after), None)
+
+    def matching(
+        self,
+        dest: str,
+        port: int | None,
+        proto: int | None,
+        private: bool,
+        names: Sequence[str] = (),
+        after: Rule | None = None,
+    ) -> Iterator[Decision]:
+        """The rules behind `after` that match a blocked packet, in order.
 
         A rule of another policy, such as the file's before it changed, is behind none of this one's.
-        `private` is whether the shield's floor logged it; `names` are those known for `dest`.
+        `private` is whether the shield's floor logged it; `names` are those known for `dest`, the one
+        looked up last first.
+
+        terok-shield denies whole addresses, above every allow: so an allow of the address on another
+        port keeps the denies behind it from matching.
         """
+        first, allowed = self._place_behind(after), False
+        for decision in self._about(dest, private, names):
+            rule = decision.rule
+            if rule.action == "deny" and allowed:
+                continue
+            allowed = allowed or rule.action == "allow"
+            if rule.index >= first and rule.covers(port, proto):
+                yield decision
+
+    def allows(self, dest: str, private: bool, names: Sequence[str]) -> bool:
+        """Whether a rule allows the address, on whatever port."""
+        return any(decision.action == "allow" for decision in self._about(dest, private, names))
+
+    def _about(self, dest: str, private: bool, names: Sequence[str]) -> Iterator[Decision]:
+        """What the rules on an address decide, on the ports that each is for."""
         address = Network(dest)
         guarded = _guarded_range(dest, address, private)
-        for rule in self.rules[self._place_behind(after) :]:
-            if not rule.covers(port, proto):
-                continue
+        for rule in self.rules:
             name = ""
             if rule.named:
                 name = rule.matched_name(names)
@@ -162,8 +195,7 @@ class Policy:
                     continue
                 if rule.action == "allow" and guarded is not None and rule.network not in guarded:
                     continue
-            return Decision(rule, name if rule.action == "allow" else "")
-        return None
+            yield Decision(rule, name if rule.action == "allow" else "")
 
     def _place_behind(self, rule: Rule | None) -> int:
         ours = rule is not None and rule.index < len(self.rules) and self.rules[rule.index] is rule

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..base.moment import Now
     from .budget import Budget
     from .jobs import Job
+    from .policy import Rule
 
 ASK_AGAIN = 60.0
 """Seconds after which an answered request that is still blocked is asked again."""
@@ -49,9 +50,13 @@ class Effect:
         self.told_at = -1e9  # when it was told last that it is still blocked
 
     @property
-    def by_name_rule(self) -> bool:
-        """Whether a rule of the policy on a name did it."""
-        return self.named and self.rule is not None
+    def by_allow_rule(self) -> bool:
+        """Whether an `allow` rule of the policy did it."""
+        return self.action == "allow" and self.rule is not None
+
+    def in_vain(self, now: Now) -> Rule | None:
+        """The `allow` rule that did it, where its address should still be open."""
+        return self.rule if self.by_allow_rule and now.mono - self.since < LIVE_EXPIRY else None
 
 
 class Proof:
@@ -108,7 +113,7 @@ class Proof:
     def blocked(self, container: str, event: Event, now: Now) -> Effect | None:
         """A packet was blocked: the verdict that accounts for it, or None when it should be asked.
 
-        It is asked all the same a minute after the verdict, and at once after a rule by name,
+        It is asked all the same a minute after the verdict, and at once after an `allow` rule,
         whose next rule may know better; the address is under watch no longer then.
         """
         effect = self.effect(container, event.dest)
@@ -121,7 +126,7 @@ class Proof:
         if effect.action == "allow":
             reason = "floor" if event.private else "expired" if age >= LIVE_EXPIRY else None
             self._still_blocked(effect, container, event, reason, now)
-        if age >= ASK_AGAIN or effect.by_name_rule:
+        if age >= ASK_AGAIN or effect.by_allow_rule:
             self._effects.pop(container, event.dest)
             return None
         return effect

@@ -12,17 +12,45 @@ if TYPE_CHECKING:
     from typing import Callable, Sequence
 
     from .budget import Budget
-    from .policy import Policy
+    from .policy import Decision, Policy, Rule
     from .requests import Request
 
 
+class Choice:
+    """What becomes of a request: `action` is allow, deny, skip or "" (it stays open).
+
+    `by` says who decides, `rule` which rule; `name` is the one to allow, "" for the address.
+    """
+
+    __slots__ = ("action", "by", "name", "rule")
+
+    def __init__(self, action: str, by: str = "", rule: Rule | None = None, name: str = "") -> None:
+        self.action = action
+        self.by = by
+        self.rule = rule
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"Choice({self.action} by {self.by}, {self.rule!r}, {self.name!r})"
+
+    def job(self, request: Request) -> Job:
+        """The verdict that it takes."""
+        return Job(
+            request.container, self.action, self.name or request.dest, [request.id], self.by,
+            named=bool(self.name), rule=self.rule,
+        )  # fmt: skip
+
+
+NOTHING = Choice("")
+
+
 class Rules:
-    """The `policy`, if there is one, and the `answer` to all that it leaves open, or ""."""
+    """The `policy`, if there is one, and the `answer` to all that it leaves open, "" or `none` for none."""
 
     def __init__(self, answer: str, tell: Callable[..., None], budget: Budget) -> None:
         self._budget = budget
         self.policy: Policy | None = None
-        self.answer = answer
+        self.answer = "" if answer == "none" else answer
         self._tell = tell
         self._full: dict[str, bool] = {}
         self._warned: dict[str, None] = {}
@@ -36,28 +64,43 @@ class Rules:
         self.policy = policy
         self._warned.clear()
 
-    def decide(self, request: Request, names: Sequence[str]) -> Job | str:
-        """The verdict to be queued for a request, `skip`, or "" to leave it open."""
+    def decide(self, request: Request, names: Sequence[str]) -> Choice:
+        """What becomes of a request; `names` are its address's, the one looked up last first.
+
+        What an `allow` rule has matched is never denied: a recorded deny stands above every allow.
+        """
         if request.by_hand:
-            return ""
-        if self.policy is not None:
-            found = self.policy.decide(
-                request.dest, request.port, request.proto, request.private, names, request.tried
-            )
-            if found is not None and found.action != "ask":
-                if found.action == "skip":
-                    return "skip"
-                return Job(
-                    request.container, found.action, found.name or request.dest, [request.id], "policy",
-                    named=bool(found.name), rule=found.rule,
-                )  # fmt: skip
+            return NOTHING
+        found = self._rule(request, names)
+        if found is not None:
+            return Choice(found.action, "policy", found.rule, found.name)
         if self.answer == "allow" and request.guarded:
             text = f"{request.dest} is not allowed by --answer: only a rule for that very network allows it"
             self._once("answer " + request.dest, text)
-            return ""
-        if self.answer in ("", "skip"):
-            return self.answer
-        return Job(request.container, self.answer, request.dest, [request.id], "answer")
+            return NOTHING
+        if self.answer == "deny" and self._allowed(request, names):
+            return NOTHING
+        return Choice(self.answer, "answer")
+
+    def _rule(self, request: Request, names: Sequence[str]) -> Decision | None:
+        """What the first rule decides that may; None when there is none, or it says `ask`."""
+        if self.policy is None:
+            return None
+        for found in self.policy.matching(
+            request.dest, request.port, request.proto, request.private, names, request.tried
+        ):
+            if found.action == "allow":
+                request.allowed_by = self.policy
+            if found.action != "deny" or request.allowed_by is not self.policy:
+                return None if found.action == "ask" else found
+        return None
+
+    def _allowed(self, request: Request, names: Sequence[str]) -> bool:
+        """Whether a rule allows its address, on whatever port, or did when it had other names."""
+        policy = self.policy
+        if policy is None:
+            return False
+        return request.allowed_by is policy or policy.allows(request.dest, request.private, names)
 
     def has_room(self, job: Job, jobs: Sequence[Job]) -> bool:
         """Whether one more may wait beside `jobs`, those of its container; told once when not."""

@@ -102,13 +102,22 @@ def test_an_allowed_address_that_the_floor_refuses_is_told_so(bench):
     assert [record["reason"] for record in bench.take("still_blocked")] == ["floor"]
 
 
-def test_blocked_again_after_an_allow_by_network_no_other_rule_has_its_turn_for_a_minute(bench):
+def test_blocked_again_after_an_allow_by_network_it_waits_and_is_not_denied(bench):
     bench.docket.set_policy(parse(b"allow 203.0.113.0/24\ndeny 203.0.113.10", "rules"), bench.now)
     bench.blocked()
     assert bench.run() == ["allow c1 203.0.113.10"]
     bench.mono += 1
     bench.blocked()
-    assert bench.run() == [] and bench.ids() == []
+    assert bench.run() == [] and bench.ids() == ["r2"]
+
+
+def test_an_allow_by_a_rule_that_has_expired_is_given_again(bench):
+    bench.docket.set_policy(parse(b"allow 203.0.113.0/24", "rules"), bench.now)
+    bench.blocked()
+    assert bench.run() == ["allow c1 203.0.113.10"]
+    bench.mono += 1800
+    bench.blocked()
+    assert bench.run() == ["allow c1 203.0.113.10"] and bench.ids() == []
 
 
 def test_blocked_again_after_the_operator_allowed_a_name_it_is_not_asked_for_a_minute(bench):

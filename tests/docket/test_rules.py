@@ -56,9 +56,85 @@ def test_a_name_rule_runs_the_name_and_never_the_address():
 
 
 def test_when_the_name_leads_elsewhere_the_request_goes_on_to_the_next_rule():
-    bench = bench_with("allow *.example.com\ndeny 203.0.113.0/24")
+    bench = bench_with("allow *.example.com\nallow 203.0.113.0/24")
     bench.blocked(names=["www.example.com"])
-    assert bench.run(opened=["198.51.100.7"]) == ["allow c1 www.example.com", "deny c1 203.0.113.10"]
+    assert bench.run(opened=["198.51.100.7"]) == ["allow c1 www.example.com", "allow c1 203.0.113.10"]
+
+
+@pytest.mark.parametrize("opened", [["198.51.100.7"], []])
+@pytest.mark.parametrize(
+    "text, answer", [("allow *.example.com", "deny"), ("allow *.example.com\ndeny *\ndeny 203.0.113.10", "")]
+)
+def test_what_an_allow_rule_has_matched_is_never_denied(text, answer, opened):
+    bench = bench_with(text, answer=answer)
+    bench.blocked(names=["www.example.com"])
+    assert bench.run(opened=opened) == ["allow c1 www.example.com"]
+    for age in (1, 61, 2000):
+        bench.mono += age
+        bench.blocked(names=["www.example.com"])
+        bench.learn("203.0.113.10", name("other.example.org"), name("www.example.com"))
+        assert "deny" not in " ".join(bench.run(opened=opened))
+    bench.mono += 61
+    bench.learn("203.0.113.10")  # as if it had been forgotten
+    bench.blocked()
+    assert bench.run() == []
+    assert bench.docket.summary()["open"] == 1
+
+
+@pytest.mark.parametrize("result", ["failed", "unknown"])
+def test_an_allow_by_a_rule_that_came_to_nothing_is_followed_by_no_deny(result):
+    bench = bench_with("allow *.example.com\ndeny 203.0.113.0/24", answer="deny")
+    bench.blocked(names=["www.example.com"])
+    commands = bench.run(result, reason="exit")
+    for _ in range(4):
+        bench.mono += 40
+        bench.blocked(names=["www.example.com"])
+        commands += bench.run(result, reason="exit")
+    assert commands == ["allow c1 www.example.com"] * 3
+
+
+def test_an_allow_that_came_late_and_led_elsewhere_is_followed_by_no_deny():
+    bench = bench_with("allow *.example.com\nskip * port 80\ndeny *", answer="deny")
+    bench.blocked(names=["www.example.com"])
+    bench.blocked(port=80, names=["www.example.com"])
+    (job,) = bench.start()
+    bench.docket.overdue(job, bench.now)
+    bench.finish(job, opened=["198.51.100.7"])
+    assert bench.run() == [] and bench.ids() == ["r1"]
+
+
+@pytest.mark.parametrize("text, answer", [("", "deny"), ("deny *", "")])
+def test_an_allow_on_one_port_keeps_the_address_from_being_denied_for_another(text, answer):
+    bench = bench_with("allow *.example.com port 443\nskip * port 25\n" + text, answer=answer)
+    bench.blocked(port=80, names=["www.example.com"])
+    bench.blocked(port=25, names=["www.example.com"])
+    assert bench.run() == [] and bench.ids() == ["r1"]
+    bench.blocked(port=443, names=["www.example.com"])
+    assert bench.run(opened=["203.0.113.10"]) == ["allow c1 www.example.com"]
+
+
+def test_a_deny_that_stands_before_the_allow_is_given():
+    bench = bench_with("deny 203.0.113.10\nallow *.example.com")
+    bench.blocked(names=["www.example.com"])
+    assert bench.run() == ["deny c1 203.0.113.10"]
+
+
+@pytest.mark.parametrize("action", ["skip", "ask"])
+def test_skip_and_ask_by_name_go_by_the_name_looked_up_last(action):
+    bench = bench_with(action + " tracker.example.net\ndeny *")
+    bench.blocked(names=["registry.example.org", "tracker.example.net"])
+    assert bench.run() == ["deny c1 203.0.113.10"]
+    bench.blocked("203.0.113.11", names=["tracker.example.net", "registry.example.org"])
+    assert bench.run() == []
+
+
+def test_another_latest_name_is_held_against_the_rules_though_nothing_new_is_told():
+    bench = bench_with("skip tracker.example.net")
+    bench.blocked(names=["registry.example.org", "tracker.example.net"])
+    assert bench.ids() == ["r1"]
+    bench.take()
+    bench.learn("203.0.113.10", name("tracker.example.net"), name("registry.example.org"))
+    assert [record["type"] for record in bench.take()] == ["closed"]
 
 
 def test_when_the_name_leads_elsewhere_and_no_rule_is_left_it_is_asked():
