@@ -80,7 +80,7 @@ class Session:
         self._options = options
         self._environ = environ
         self._loop = Loop()
-        self._docket = Docket(answer=options.answer, names=self._names)
+        self._docket = Docket(answer=options.answer, names=self._names, behind=self._behind)
         self._fleet = Fleet(self._loop, self._docket, options, self._trace, self._end, self._drain)
         self._runner = Runner(self._loop, self._docket, options.shield, options.verdict_timeout, self._trace)
         self._guard = Guard(self._loop, {}, self._hub_appeared)
@@ -433,6 +433,9 @@ class Session:
 
     def _names(self, container: str, dest: str) -> Sequence[Name]:
         return self._fleet.names(container, dest)
+
+    def _behind(self, container: str) -> bool:
+        return self._fleet.behind(container)
 
     def _trace(self, text: str) -> None:
         if self._options.debug:

@@ -5,6 +5,8 @@
 - requests wait in the order in which they came; one that waits again goes behind
 - at most one verdict runs for a container, and none is begun for one that has stopped
 - a request is `deciding` exactly while a verdict for it waits or runs
+- nothing runs by itself under a shield that is not up; while names may be missing, no rule by name is passed
+  over and no `--answer` is given
 - no rule decides what is painted, and nothing denies by itself what an `allow` rule in force has matched
 - the last word on each target is the verdict applied last, unless its opposite was tried in vain since;
   what `u` would undo is not undone yet, and an effect is that of the last verdict on its address
@@ -73,7 +75,10 @@ class Walk:
     def __init__(self, seed, bench=None, **options):
         self.rng = random.Random(seed)
         options.setdefault("answer", self.rng.choice(["", "", "", "deny", "none"]))
-        self.bench = bench or Bench(report_again=self.rng.random() < 0.8, **options)
+        self.behind = set()  # the containers of which names may be missing
+        self.bench = bench or Bench(
+            report_again=self.rng.random() < 0.8, behind=lambda container: container in self.behind, **options
+        )
         self.docket = self.bench.docket
         for container, version in zip(CONTAINERS, (18, 14, None)):
             self.docket.add_container(container, version, {"task": container})
@@ -186,6 +191,19 @@ class Walk:
             self.allowed = set()
             self.docket.set_policy(parse(text.encode(), "rules"), self.bench.now)
 
+    def do_shield(self):
+        if self.rng.random() < 0.5:
+            state = self.rng.choice(["up", "up", "down", "disengaged", "quarantine"])
+            self.docket.shields.state(self.rng.choice(CONTAINERS), state, self.bench.now)
+
+    def do_read(self):
+        container = self.rng.choice(CONTAINERS)
+        if container in self.behind:
+            self.behind.discard(container)
+            self.docket.names_known(container, self.bench.now)
+        elif self.rng.random() < 0.3:
+            self.behind.add(container)
+
     def do_undo(self):
         answer = self.docket.last_verdict()
         if answer is not None and self.rng.random() < 0.5:
@@ -218,6 +236,8 @@ class Walk:
         (do_paint, 5),
         (do_learn, 5),
         (do_policy, 2),
+        (do_shield, 2),
+        (do_read, 3),
         (do_undo, 2),
         (do_ask_again, 3),
         (do_lost, 1),
@@ -270,6 +290,11 @@ class Walk:
                     assert job.action != "deny" or key not in self.allowed, job
                     if job.action == "allow":
                         self.allowed.add(key)
+                    if job.container in self.behind:
+                        assert not any(
+                            rule.named for rule in self.docket.rules.policy.rules[: job.rule.index]
+                        )
+            assert job.state != "queued" or not job.automatic or self.docket.shields.up(job.container), job
         self.hold_against_the_replay()
         self.account()
 
@@ -289,21 +314,23 @@ class Walk:
             assert undoable.result == "applied" and not undoable.undone
         in_force = docket.rules.policy.rules if docket.rules.policy else ()
         for request in docket.waiting():
-            found = docket.rules.policy.matching(
-                request.dest, request.port, request.proto, request.private,
-                [one.name for one in docket.names(request)], request.tried,
-            ) if docket.rules.policy else ()  # fmt: skip
-            allowed = request.allowed_by is docket.rules.policy
-            decided = next((one for one in found if one.action != "deny" or not allowed), None)
+            decided = self.first_rule(request, request.tried)
             if request.tried not in in_force and decided:
-                afresh = docket.rules.policy.decide(
-                    request.dest, request.port, request.proto, request.private,
-                    [one.name for one in docket.names(request)],
-                )  # fmt: skip
+                afresh = self.first_rule(request, None)
                 assert decided.rule is afresh.rule, "a changed file starts from its first rule"
             known = docket._names.all(request.container, request.dest)
             if request.undecided == known and request.undecided_by is docket.rules.policy:
                 assert not decided or decided.action == "ask" or request.by_hand, (request, decided)
+
+    def first_rule(self, request, after):
+        """What the policy in force says of it, from behind a rule of it."""
+        policy = self.docket.rules.policy
+        if policy is None:
+            return None
+        names = [one.name for one in self.docket.names(request)]
+        found = policy.matching(request.dest, request.port, request.proto, request.private, names, after)
+        allowed = request.allowed_by is policy
+        return next((one for one in found if one.action != "deny" or not allowed), None)
 
     def account(self):
         for request in self.docket.all_requests():

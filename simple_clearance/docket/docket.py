@@ -51,9 +51,13 @@ class Docket:
         report_again: bool = False,
         answer: str = "",
         names: Callable[[str, str], Sequence[Name]] = lambda container, dest: (),
+        behind: Callable[[str], bool] = lambda container: False,
         budget: Budget | None = None,
     ) -> None:
-        """`names(container, dest)` are those known for an address now, the one looked up last first."""
+        """`names(container, dest)` are those known for an address now, the one looked up last first.
+
+        `behind(container)` tells whether there may be more that have not been read yet.
+        """
         self.report_again = report_again
         self.painted: dict[str, None] = {}  # the ids of the requests that the operator is looking at
         self.counts = dict.fromkeys(("skipped", "muted", "lost", "untold"), 0)
@@ -63,13 +67,14 @@ class Docket:
         """Is told of each address whose requests are shown under another name."""
         self._budget = budget = budget or Budget()
         self.rules = Rules(answer, self._tell, budget)
-        self.shields = Shields(self._tell)
+        self.shields = Shields(self._tell, self._shield_changed)
         self.tally = Tally(budget, self._tell)
         self._answers = Answers(budget, self._tell)
         self._proof = Proof(self._tell, budget)
         self._register = Register(budget)
         self._jobs = Jobs()
         self._names = Names(names)
+        self._behind = behind
         self._later = Later(self._tell, self._names, self._register)
         self._dossiers: dict[str, dict[str, str]] = {}
         self._stopped: set[str] = set()  # containers that have ended
@@ -218,8 +223,9 @@ class Docket:
                 self.consider(request, now)
 
     def set_policy(self, policy: Policy, now: Now) -> None:
-        """New rules: they decide what waits, too."""
+        """New rules: they decide what waits, too, verdicts that have not begun included."""
         self.rules.replace(policy)
+        self._withdraw(self._jobs.automatic(), now)
         for request in self.waiting():
             request.tried, request.by_hand, request.rests_until = None, False, 0.0
             self.consider(request, now)
@@ -272,21 +278,50 @@ class Docket:
                 return request
         return None
 
+    def names_known(self, container: str, now: Now) -> None:
+        """There are no more names to be read: what has waited for them is decided."""
+        self._consider_all(container, now)
+
+    def _shield_changed(self, container: str, now: Now) -> None:
+        """Nothing runs by itself under a shield that is not up; what waited before is decided when it is."""
+        if self.shields.up(container):
+            self._consider_all(container, now)
+        else:
+            self._withdraw(self._jobs.automatic(container), now)
+
+    def _withdraw(self, jobs: Iterable[Job], now: Now) -> None:
+        """Verdicts that have not begun are not wanted any more: their requests wait again."""
+        for job in jobs:
+            self._jobs.end(job)
+            for request in map(self.request, job.ids):
+                if request is not None:
+                    self._release(request, now)
+
+    def _consider_all(self, container: str, now: Now) -> None:
+        for request in self.waiting() if self.rules.active else ():
+            if request.container == container:
+                self.consider(request, now)
+
     def consider(self, request: Request, now: Now) -> None:
         """Lets the rules decide a request that waits and is not being looked at."""
         if request.state != OPEN or request.id in self.painted or not self.rules.active:
             return
         if now.mono < request.rests_until:
             return  # a rule whose verdict has failed gets another chance after a minute
+        if request.in_doubt or not self.shields.up(request.container):
+            return
         names = self._names.all(request.container, request.dest)
         if request.undecided == names and request.undecided_by is self.rules.policy:
             return  # the same rules, and no name is new
-        choice = self.rules.decide(request, [name.name for name in self.names(request)])
+        known = [name.name for name in self.names(request)]
+        choice = self.rules.decide(request, known, not self._behind(request.container))
         if choice.action == "skip":
             self._set_aside("skip", [request], now)
         elif not choice.action:
             request.undecided, request.undecided_by = names, self.rules.policy
-        elif self.rules.has_room(choice.job(request), self.jobs(request.container)):
+        elif choice.action != "wait" and self.rules.has_room(
+            choice.job(request), self.jobs(request.container)
+        ):
             self._queue(choice.job(request), now)
 
     # Verdicts
@@ -445,18 +480,20 @@ class Docket:
         self.shields.blocked(container, event, now)
         request = self._register.get((container, event.dest, event.proto, event.port))
         before = self._proof.effect(container, event.dest)
-        if self._proof.blocked(container, event, now) is not None:
+        sure = self.shields.blocks_it(container, event, now)
+        if self._proof.blocked(container, event, sure, now) is not None:
             if request is None:
                 self.counts["untold"] += event.count
                 return
             if request.state not in STILL_OPEN:
                 request.tried_again(event, now)
                 return
-        tried = before.in_vain(now) if before is not None else None
+        tried = before.in_vain(now) if before is not None and sure else None
         if request is None:
-            self._new(container, event, now, tried)
+            self._new(container, event, now, tried, sure)
             return
         request.tried_again(event, now)
+        request.in_doubt = not sure
         if request.state in STILL_OPEN:
             self._tell_tried(request, now)
         elif request.state in (SKIPPED, ANSWERED) and (
@@ -465,11 +502,12 @@ class Docket:
             request.tried, request.by_hand = tried, False
             self._open(request, "tried again", now)
 
-    def _new(self, container: str, event: Event, now: Now, tried: Rule | None) -> None:
+    def _new(self, container: str, event: Event, now: Now, tried: Rule | None, sure: bool) -> None:
         request = Request(container, event, now)
         request.count = event.count
         request.floor = event.private and bool(self.shields.floor(container))
         request.tried = tried
+        request.in_doubt = not sure
         if self._register.add(request):
             self._open(request, "blocked", now)
         else:

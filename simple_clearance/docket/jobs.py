@@ -22,9 +22,10 @@ AUTOMATIC = ("policy", "answer")
 class Job:
     """A verdict: `action` (allow or deny) on `target`, an address or (`named`) a host name.
 
-    `ids` are those of the requests it was asked for, the first one foremost; `by` is who wants it, `rule` the
-    rule that says so, `undoes` the answer that it takes back.  `state` is one of `states.VERDICT`;
-    `started` and `wall` are when its command began, monotonic and by the clock.
+    `ids` are those of the requests it was asked for, the first one foremost; `by` is who wants it, the
+    operator where a rule does, too; `rule` the rule that says so, `undoes` the answer that it takes back.
+    `state` is one of `states.VERDICT`; `started` and `wall` are when its command began, monotonic and by
+    the clock.
     """
 
     __slots__ = (
@@ -136,12 +137,19 @@ class Jobs:
                 if other in queue.automatic and not job.automatic:
                     del queue.automatic[other]
                     queue.own[other] = None
+                    other.by = job.by
                 return other
         aimed.append(job)
         if job.named:
             self._named.setdefault(job.container, []).append(job)
         (queue.automatic if job.automatic else queue.own)[job] = None
         return job
+
+    def automatic(self, container: str = "") -> list[Job]:
+        """Those that wait and that nobody but a rule wants, of one container or of every one."""
+        return [
+            job for name, queue in self._queues.items() if container in ("", name) for job in queue.automatic
+        ]
 
     def begin(self, job: Job) -> None:
         """Its command is about to start."""

@@ -127,12 +127,13 @@ class Decision:
 
 
 class Policy:
-    """The rules of one file, in order."""
+    """The rules of one file, in order; `first_named` is the index of the first one by name, if any."""
 
-    __slots__ = ("rules",)
+    __slots__ = ("first_named", "rules")
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self.rules = tuple(rules)
+        self.first_named = next((rule.index for rule in rules if rule.named), len(rules))
 
     def __repr__(self) -> str:
         return "Policy(%d rules)" % len(self.rules)

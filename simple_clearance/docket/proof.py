@@ -110,11 +110,12 @@ class Proof:
             effect.blocked += event.count
             self._still_blocked(effect, container, event, "denied", now)
 
-    def blocked(self, container: str, event: Event, now: Now) -> Effect | None:
+    def blocked(self, container: str, event: Event, sure: bool, now: Now) -> Effect | None:
         """A packet was blocked: the verdict that accounts for it, or None when it should be asked.
 
-        It is asked all the same a minute after the verdict, and at once after an `allow` rule,
-        whose next rule may know better; the address is under watch no longer then.
+        It is asked all the same a minute after the verdict, and at once after an `allow` rule, if it is
+        `sure` that no quarantine blocked it: the next rule may know better; the address is under watch no
+        longer then.
         """
         effect = self.effect(container, event.dest)
         if effect is None:
@@ -126,7 +127,7 @@ class Proof:
         if effect.action == "allow":
             reason = "floor" if event.private else "expired" if age >= LIVE_EXPIRY else None
             self._still_blocked(effect, container, event, reason, now)
-        if age >= ASK_AGAIN or effect.by_allow_rule:
+        if age >= ASK_AGAIN or (sure and effect.by_allow_rule):
             self._effects.pop(container, event.dest)
             return None
         return effect

@@ -24,15 +24,16 @@ class Request:
 
     `failure` is what the last verdict on it came to when it did not help, and until `rests_until` no
     rule decides it then; `tried` is the policy's rule whose verdict did not lead to it, None before any;
-    `allowed_by` the policy of which an `allow` rule has matched it; `by_hand` says that the operator wants
-    to be asked, whatever the rules say; `undecided_by` the policy that left it open, knowing the names
-    that `undecided` stands for.
+    `allowed_by` the policy of which an `allow` rule has matched it; `in_doubt` says that it was blocked
+    last while its shield was not up, so that nobody knows what the shield does else; `by_hand` that the
+    operator wants to be asked, whatever the rules say; `undecided_by` the policy that left it open,
+    knowing the names that `undecided` stands for.
     """
 
     __slots__ = (
         "allowed_by", "by_hand", "changed", "container", "count", "dest", "failure", "first", "floor", "id",
-        "key", "last", "port", "private", "proto", "reader_id", "rests_until", "state", "told", "told_at",
-        "touched", "tried", "uid", "undecided", "undecided_by",
+        "in_doubt", "key", "last", "port", "private", "proto", "reader_id", "rests_until", "state", "told",
+        "told_at", "touched", "tried", "uid", "undecided", "undecided_by",
     )  # fmt: skip
 
     def __init__(self, container: str, event: Event, now: Now) -> None:
@@ -46,6 +47,7 @@ class Request:
         self.uid = event.uid
         self.reader_id = event.reader_id
         self.floor = False
+        self.in_doubt = False
         self.count = 0
         self.first = self.last = now.wall
         self.touched = self.changed = now.mono

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Choice:
-    """What becomes of a request: `action` is allow, deny, skip or "" (it stays open).
+    """What becomes of a request: `action` is allow, deny, skip, "" (it stays open) or `wait` (for its names).
 
     `by` says who decides, `rule` which rule; `name` is the one to allow, "" for the address.
     """
@@ -42,6 +42,7 @@ class Choice:
 
 
 NOTHING = Choice("")
+LATER = Choice("wait")
 
 
 class Rules:
@@ -64,14 +65,19 @@ class Rules:
         self.policy = policy
         self._warned.clear()
 
-    def decide(self, request: Request, names: Sequence[str]) -> Choice:
+    def decide(self, request: Request, names: Sequence[str], all_known: bool = True) -> Choice:
         """What becomes of a request; `names` are its address's, the one looked up last first.
 
-        What an `allow` rule has matched is never denied: a recorded deny stands above every allow.
+        What an `allow` rule has matched is never denied: a recorded deny stands above every allow.  Until
+        `all_known` no rule by name is passed over.
         """
         if request.by_hand:
             return NOTHING
         found = self._rule(request, names)
+        if not all_known and (
+            found is None or self.policy is None or found.rule.index > self.policy.first_named
+        ):
+            return LATER
         if found is not None:
             return Choice(found.action, "policy", found.rule, found.name)
         if self.answer == "allow" and request.guarded:

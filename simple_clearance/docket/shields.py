@@ -17,12 +17,22 @@ FLOOR_SINCE = 15
 class Shields:
     """The shields of all containers.  `unheard` counts what is not asked, by container and kind."""
 
-    def __init__(self, tell: Callable[..., None]) -> None:
+    def __init__(self, tell: Callable[..., None], changed: Callable[[str, Now], None]) -> None:
+        """`changed(container, now)` is called when a shield's state is another one."""
         self.versions: dict[str, int | None] = {}
         self.unheard: dict[tuple[str, str], int] = {}
         self._tell = tell
+        self._told_change = changed
         self._states: dict[str, str] = {}
         self._changed: dict[str, float] = {}
+        self._freed: dict[str, float] = {}  # when a quarantine ended
+
+    def up(self, container: str) -> bool:
+        return self._states.get(container, "up") == "up"
+
+    def blocks_it(self, container: str, event: Event, now: Now) -> bool:
+        """Whether a packet was blocked by a shield that is up, not by a quarantine that blocks everything."""
+        return self.up(container) and now.mono - self._freed.get(container, -event.late) >= event.late
 
     def floor(self, container: str) -> bool | None:
         """Whether this shield keeps private ranges shut; None when its version is unknown."""
@@ -31,10 +41,14 @@ class Shields:
 
     def state(self, container: str, state: str, now: Now) -> None:
         """The shield was seen to go to `state`: up, down, disengaged or quarantine."""
-        if self._states.get(container, "up") != state:
-            self._tell("shield", container=container, state=state)
+        before = self._states.get(container, "up")
         self._states[container] = state
         self._changed[container] = now.mono
+        if before == "quarantine" != state:
+            self._freed[container] = now.mono
+        if before != state:
+            self._tell("shield", container=container, state=state)
+            self._told_change(container, now)
 
     def why(self, container: str, outcome: Outcome) -> None:
         """Completes the reason why an allow failed, where the command's own words went to the journal."""

@@ -17,9 +17,8 @@ from ..containers import forgotten, statedir
 from ..formats import auditline
 from ..system import archived, clocks
 from ..system.folders import CONTENTS
-from . import bridge, watched
+from . import bridge, lookups, watched
 from .auditlog import ShieldLog
-from .lookups import NameBook
 from .readers import AuditSource, ReaderSource
 
 TYPE_CHECKING = False
@@ -114,7 +113,7 @@ class Fleet:
             self.sources.append(self._reader(one))
             if one.pidfd >= 0:
                 self._watch_end(one)
-            one.book = NameBook(os.path.join(one.state_dir, "dnsmasq.log"), 1 / len(self.containers))
+            one.book = lookups.NameBook(os.path.join(one.state_dir, "dnsmasq.log"), 1 / len(self.containers))
             one.log = ShieldLog(os.path.join(one.state_dir, "audit.jsonl"), one.started_at)
             files.watch(one.state_dir, CONTENTS)
             self._read_names(one, clocks.now())
@@ -168,11 +167,14 @@ class Fleet:
         """Something in a state directory has changed: a name was looked up, or the shield's state."""
         for one in self.containers:
             self._read_names(one, now)
-            for message in one.log.read() if one.log is not None else ():
-                if isinstance(message, auditline.ShieldState):
-                    self._docket.shields.state(one.name, message.state, now)
-                else:
-                    self._blocked(one, message, now)
+            self._read_log(one, now)
+
+    def _read_log(self, one: Watched, now: Now) -> None:
+        for message in one.log.read() if one.log is not None else ():
+            if isinstance(message, auditline.ShieldState):
+                self._docket.shields.state(one.name, message.state, now)
+            else:
+                self._blocked(one, message, now)
 
     def read_history(self, now: Now) -> None:
         """One slice of each query log's history that has not been read yet, and a recording's beginning."""
@@ -182,6 +184,7 @@ class Fleet:
             if one.book is not None and one.book.behind:
                 for dest in one.book.catch_up():
                     self._docket.learn(one.name, dest, now)
+                self._names_read(one, one.book.behind, now)
 
     def stop(self) -> None:
         """The session ends: what ends from now on was meant to."""
@@ -224,6 +227,27 @@ class Fleet:
         if one.book is not None:
             for dest in one.book.look():
                 self._docket.learn(one.name, dest, now)
+            self._names_read(one, one.book.behind, now)
+
+    def behind(self, container: str) -> bool:
+        """Whether names were looked up that have not been read yet."""
+        return any(
+            one.book is not None and one.book.behind for one in self.containers if one.name == container
+        )
+
+    def _names_read(self, one: Watched, behind: bool, now: Now) -> None:
+        """Some of the query log was read; rules wait while it is `behind`, which is told where it is slow."""
+        if behind:
+            since = one.behind_since = now.mono if one.behind_since is None else one.behind_since
+            if now.mono - since > lookups.SLOW and self._docket.rules.active:
+                one.behind_since = float("inf")  # told once
+                text = (
+                    "the names looked up before this start are still being read: rules by name wait for them"
+                )
+                self._docket.warn(f"{one.name}: {text}, and so does --answer")
+        elif one.behind_since is not None:
+            one.behind_since = None
+            self._docket.names_known(one.name, now)
 
     def _next_slice(self) -> float | None:
         """At once, while there is history to be read."""
@@ -243,6 +267,7 @@ class Fleet:
             self._docket.warn(f"{one.name}: terok-shield's reader has ended: we read the packet log now")
         if isinstance(message, Event) and message.kind == "pending":
             self._read_names(one, now)
+            self._read_log(one, now)  # a quarantine that blocked it is told there
         self._take(one, message, now)
 
     def _take(self, one: Watched, message: object, now: Now) -> None:

@@ -20,6 +20,9 @@ TAIL = 256 * 1024
 SLICE = 32 * 1024
 """Bytes of history parsed in one round: half a millisecond, 5 ms where every name is a new one."""
 
+SLOW = 1.0
+"""Seconds of reading the history, after which it is told that rules wait for it."""
+
 CHUNKS = 32
 """Reads in one round, of 64 KiB each: the keys get their turn however fast the log grows."""
 

@@ -48,6 +48,9 @@ class Watched:
         self.book: NameBook | None = None
         self.log: ShieldLog | None = None
         self.state = ""
+        self.behind_since: float | None = (
+            None  # since when there are names that have not been read (monotonic)
+        )
         self.blocked_before = 0
         self.taken_over = 0
         self.ended = False
