@@ -14,13 +14,19 @@ V4_MAPPED = b"\0" * 10 + b"\xff\xff"  # ::ffff:0:0/96, RFC 4291 section 2.5.5.2
 
 _HOST_LOOPBACK = "this machine's own loopback: allowing opens every service on 127.0.0.1"
 _METADATA = "a cloud's metadata service: allowing opens this machine's own credentials"
+_BEHIND_NAT64 = "it leads to %s behind NAT64: %s"
+_PRIVATE = "a private address"
 _SPECIAL = {
     "169.254.1.2": _HOST_LOOPBACK,  # pasta
     "10.0.2.2": _HOST_LOOPBACK,  # slirp4netns
     "fd00::2": _HOST_LOOPBACK,  # slirp4netns
-    "169.254.169.254": _METADATA,
-    "fd00:ec2::254": _METADATA,
+    "169.254.169.254": _METADATA,  # of most clouds
+    "fd00:ec2::254": _METADATA,  # Amazon, IPv6
+    "168.63.129.16": _METADATA,  # Azure
+    "100.100.100.200": _METADATA,  # Alibaba
+    "192.0.0.192": _METADATA,  # Oracle
 }
+NAT64 = b"\0\x64\xff\x9b" + b"\0" * 8  # 64:ff9b::/96, RFC 6052 section 2.1
 
 # IANA "Assigned Internet Protocol Numbers"; the kernel's names are in linux/in.h.
 PROTOCOLS = {
@@ -164,8 +170,23 @@ def is_floor(address: str) -> bool:
 
 
 def special(address: str) -> str | None:
-    """What it opens to allow the host's own loopback or a metadata service; None for others."""
-    return _SPECIAL.get(address)
+    """What it opens to allow the host's own loopback or a metadata service; None for others.
+
+    An IPv6 address that a NAT64 leads to one of them, or to a private one, is special, too.
+    """
+    inner = behind_nat64(address)
+    if inner is None:
+        return _SPECIAL.get(address)
+    what = _SPECIAL.get(inner, _PRIVATE if is_floor(inner) else None)
+    return None if what is None else _BEHIND_NAT64 % (inner, what)
+
+
+def behind_nat64(address: str) -> str | None:
+    """The IPv4 address that an address in 64:ff9b::/96 stands for; None for any other."""
+    if not address.startswith("64:ff9b::"):
+        return None
+    raw = packed(address)
+    return unpacked(raw[12:]) if raw is not None and raw.startswith(NAT64) else None
 
 
 def is_undecidable(address: str) -> bool:
@@ -199,8 +220,9 @@ def service(port: int | None, proto: int | None) -> str | None:
 def is_name(text: str) -> bool:
     """Whether a host name may be shown as one: nothing in it can be taken for anything else.
 
-    Labels of letters, digits, inner hyphens and underscores, the last one alphabetic or an
-    international one (`xn--`), at most 253 characters (RFC 1035 section 2.3.4 less the root).
+    Labels of letters, digits, inner hyphens and underscores, the last one without underscores and no
+    number, not a hexadecimal one either, so that nothing reads it as an address (`api.k8s` is a name,
+    `198.51.100.70` and `1.0x7f` are none); at most 253 characters (RFC 1035 section 2.3.4 less the root).
     """
     if not text.isascii() or len(text) > 253:
         return False
@@ -212,7 +234,7 @@ def is_name(text: str) -> bool:
         return False
     labels = text.split(".")
     last = labels[-1]
-    if not (last.isalpha() or (last[:4].lower() == "xn--" and "_" not in last)):
+    if "_" in last or last.isdigit() or (last[:2].lower() == "0x" and HEX_DIGITS.issuperset(last[2:])):
         return False
     return max(map(len, labels)) < 64
 

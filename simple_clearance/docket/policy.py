@@ -1,6 +1,6 @@
 """The policy file: rules that decide without asking.  Pure.
 
-A rule is a line `ACTION TARGET [port N[-M]] [tcp|udp]`; the first that matches wins.  The awkward
+A rule is a line `ACTION TARGET [port N[-M]] [tcp|udp|icmp]`; the first that matches wins.  The awkward
 fact: a name is known from the container's own look-ups, which can be forged, so a rule on a name
 never opens the blocked address.  It runs `allow NAME`, which the host resolves, and the caller
 comes back with `after` when that did not help.
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 ACTIONS = ("allow", "deny", "skip", "ask")
 TARGETS = "a target is example.com, *.example.com, 203.0.113.9, 203.0.113.0/24 or *"
-SYNTAX = "ACTION TARGET [port N[-M]] [tcp|udp]"
+SYNTAX = "ACTION TARGET [port N[-M]] [tcp|udp|icmp]"
+PROTOCOLS = {"tcp": (6,), "udp": (17,), "icmp": (1, 58)}
+"""What each word stands for: `icmp` is ICMPv6, too."""
+
 LARGEST = 1 << 20
 """Bytes of a policy file; more is somebody's mistake."""
 
@@ -73,7 +76,7 @@ class Rule:
     about; none of them for `*`.
     """
 
-    __slots__ = ("action", "index", "name", "network", "ports", "proto", "suffix", "text")
+    __slots__ = ("action", "index", "name", "network", "ports", "protos", "suffix", "text")
 
     def __init__(self, index: int, text: str, action: str) -> None:
         self.index = index
@@ -83,7 +86,7 @@ class Rule:
         self.suffix = ""
         self.network: Network | None = None
         self.ports: tuple[int, int] | None = None
-        self.proto: int | None = None
+        self.protos: tuple[int, ...] = ()
 
     def __repr__(self) -> str:
         return "Rule(%d, %r)" % (self.index, self.text)
@@ -107,7 +110,7 @@ class Rule:
 
     def covers(self, port: int | None, proto: int | None) -> bool:
         """What is unknown is covered only by a rule that doesn't name it."""
-        if self.proto is not None and proto != self.proto:
+        if self.protos and proto not in self.protos:
             return False
         return self.ports is None or (port is not None and self.ports[0] <= port <= self.ports[1])
 
@@ -206,8 +209,13 @@ class Policy:
 def _guarded_range(dest: str, address: Network, private: bool) -> Network | None:
     """The range that a rule must lie in to allow this address; None where any rule may.
 
-    The host's loopback and a metadata service are ranges of one address.
+    The host's loopback and a metadata service are ranges of one address; what lies behind a NAT64 has the
+    range that stands there for its own.
     """
+    inner = addresses.behind_nat64(dest)
+    if inner is not None:
+        found = _guarded_range(inner, Network(inner), False)
+        return None if found is None else Network(dest, 96 + found.length)
     if addresses.special(dest) is not None:
         return address
     if not private and not addresses.is_floor(dest):
@@ -327,8 +335,8 @@ def _conditions(rule: Rule, words: list[str]) -> None:
             if not words:
                 raise _Mistake("no port after `port`", "port 443 or port 8000-8080")
             rule.ports = _ports(words.pop(0))
-        elif word in ("tcp", "udp") and rule.proto is None:
-            rule.proto = addresses.proto_number(word)
+        elif word in PROTOCOLS and not rule.protos:
+            rule.protos = PROTOCOLS[word]
         else:
             raise _Mistake("not understood: %s" % printable(word, 40), SYNTAX)
 
@@ -348,7 +356,9 @@ def _consistent(rule: Rule, word: str) -> None:
     """What terok-shield can't do, or what nobody can have meant."""
     if rule.action == "deny" and rule.named:
         raise _Mistake("deny takes an address or a network, not a name", "skip %s" % printable(word, 80))
-    if rule.action == "deny" and (rule.ports is not None or rule.proto is not None):
+    if rule.ports is not None and rule.protos == PROTOCOLS["icmp"]:
+        raise _Mistake("icmp has no ports", "icmp, without a port")
+    if rule.action == "deny" and (rule.ports is not None or rule.protos):
         raise _Mistake(
             "terok-shield denies whole addresses, not ports", "skip, with the same words behind it"
         )

@@ -159,9 +159,35 @@ def test_multicast_and_broadcast_are_nobodys_decision(text, expected):
 def test_the_hosts_loopback_and_metadata_services_say_what_allowing_opens():
     for loopback in ("169.254.1.2", "10.0.2.2", "fd00::2"):
         assert "every service on 127.0.0.1" in addresses.special(loopback)
-    for metadata in ("169.254.169.254", "fd00:ec2::254"):
+    for metadata in METADATA:
         assert "metadata" in addresses.special(metadata)
     assert addresses.special("198.51.100.1") is None
+
+
+METADATA = ["169.254.169.254", "fd00:ec2::254", "168.63.129.16", "100.100.100.200", "192.0.0.192"]
+
+
+@pytest.mark.parametrize(
+    "text, inner, words",
+    [
+        ("64:ff9b::a9fe:a9fe", "169.254.169.254", "metadata"),
+        ("64:ff9b::a83f:8110", "168.63.129.16", "metadata"),
+        ("64:ff9b::a9fe:102", "169.254.1.2", "every service on 127.0.0.1"),
+        ("64:ff9b::a01:203", "10.1.2.3", "a private address"),
+        ("64:ff9b::c0a8:1", "192.168.0.1", "a private address"),
+        ("64:ff9b::c633:6401", "198.51.100.1", ""),
+        ("64:ff9b::808", "0.0.8.8", ""),
+        ("64:ff9b:1::a01:203", None, ""),
+        ("64:ff9b::1:a01:203", None, ""),
+        ("2001:db8::a01:203", None, ""),
+        ("10.1.2.3", None, ""),
+    ],
+)
+def test_what_a_nat64_leads_to_is_known_by_the_address_behind_it(text, inner, words):
+    assert addresses.canonical(text) == text
+    assert addresses.behind_nat64(text) == inner
+    found = addresses.special(text)
+    assert (found is not None and words in found and inner in found) if words else found is None
 
 
 def test_ports_and_protocols_have_their_usual_names():
@@ -181,7 +207,8 @@ def test_ports_and_protocols_have_their_usual_names():
     "text",
     [
         "example.com", "www.example.com", "WWW.Example.COM", "xn--bcher-kva.example", "a.b.c.d.example",
-        "router", "example.xn--p1ai", "3.example", "a--b.example", "%s.example" % ("a" * 63),
+        "router", "example.xn--p1ai", "example.c0m", "api.k8s",
+        "db.lan1", "db.1lan", "a.0xyz", "3.example", "a--b.example", "%s.example" % ("a" * 63),
         "a." * 125 + "com",
     ],
 )  # fmt: skip
@@ -199,8 +226,9 @@ def test_an_underscore_may_be_shown_but_not_be_a_target(text):
 @pytest.mark.parametrize(
     "text",
     [
+        "a.0x7f", "a.0X7F", "0x7f", "a.0x", "1.2.3.0xff",
         "", ".", "example.com.", ".example.com", "a..example", "-h", "--help", "-a.example", "a-.example",
-        "@1.example", "a b.example", "198.51.100.7", "198.51.100", "2001:db8::1", "example.c0m", "example.1",
+        "@1.example", "a b.example", "198.51.100.7", "198.51.100", "2001:db8::1", "example.1",
         "cached github.com", "a/b.example", "a%2e.example", "*.example.com", "a\x1b[2J.example",
         "a\n.example", "b\u00fccher.example", "\u0430.example", "%s.example" % ("a" * 64), "a." * 126 + "com",
         "xn--", "example.xn--a_b", "q\"uote's`$(id).odd.example", "<name unprintable>", "example.com:443",

@@ -448,7 +448,7 @@ def agreeable(data):
             rule = decision.rule
             assert decision.action in policy.ACTIONS
             assert not decision.name or (decision.action == "allow" and is_target_name(decision.name))
-            assert not (rule.action == "deny" and (rule.named or rule.ports or rule.proto))
+            assert not (rule.action == "deny" and (rule.named or rule.ports or rule.protos))
             if rule.action == "allow":
                 assert bool(decision.name) == rule.named
                 assert rule.named or rule.network is not None, "never everything"

@@ -352,7 +352,11 @@ def test_skip_as_the_answer_closes_everything_and_runs_nothing():
 
 
 @pytest.mark.parametrize(
-    "dest", ["10.1.2.3", "169.254.1.2", "169.254.169.254", "10.0.2.2", "fd00::2", "fd00:ec2::254"]
+    "dest",
+    [
+        *("10.1.2.3", "169.254.1.2", "169.254.169.254", "10.0.2.2", "fd00::2", "fd00:ec2::254"),
+        *("168.63.129.16", "100.100.100.200", "192.0.0.192", "64:ff9b::a9fe:a9fe", "64:ff9b::a00:1"),
+    ],
 )
 def test_the_answer_allows_no_private_address(dest):
     bench = bench_with(answer="allow")
@@ -481,3 +485,47 @@ def test_what_a_rule_has_queued_is_run_first_and_once_when_the_operator_wants_it
     assert [job.target for job in bench.docket.jobs()] == ["198.51.100.1", "www.example.com"]
     assert bench.answer("allow", "r1", name="www.example.com")
     assert bench.run(opened=["203.0.113.9"]) == ["allow c1 www.example.com", "deny c1 198.51.100.1"]
+
+
+@pytest.mark.parametrize(
+    "dest, wider, inside",
+    [
+        ("168.63.129.16", "168.0.0.0/6", "168.63.129.16"),
+        ("168.63.129.16", "168.63.129.16/31", "168.63.129.16/32"),
+        ("100.100.100.200", "100.64.0.0/10", "100.100.100.200"),
+        ("192.0.0.192", "192.0.0.0/24", "192.0.0.192"),
+        ("169.254.169.254", "169.254.0.0/16", "169.254.169.254"),
+        ("fd00:ec2::254", "fd00::/8", "fd00:ec2::254"),
+        ("64:ff9b::a9fe:a9fe", "64:ff9b::/96", "64:ff9b::a9fe:a9fe"),
+        ("64:ff9b::a01:203", "64:ff9b::/96", "64:ff9b::a00:0/104"),
+        ("64:ff9b::c0a8:1", "64:ff9b::c000:0/104", "64:ff9b::c0a8:0/112"),
+    ],
+)
+def test_a_guarded_address_is_allowed_only_by_a_rule_inside_its_range(dest, wider, inside):
+    bench = bench_with("allow www.example.com\nallow " + wider, answer="allow")
+    bench.blocked(dest, names=["www.example.com"])
+    assert bench.run() == [] and bench.ids() == ["r1"]
+    set_rules(bench, "allow " + inside)
+    assert bench.run() == ["allow c1 " + dest]
+
+
+def test_what_lies_behind_a_nat64_and_is_not_guarded_is_allowed_as_any_other():
+    bench = bench_with("allow 64:ff9b::/96")
+    bench.blocked("64:ff9b::c633:6401")
+    assert bench.run() == ["allow c1 64:ff9b::c633:6401"]
+
+
+def test_icmp_in_a_rule_is_icmpv6_too_and_nothing_else():
+    bench = bench_with("skip * icmp")
+    bench.blocked("203.0.113.1", None, proto=1)
+    bench.blocked("2001:db8::1", None, proto=58)
+    bench.blocked("203.0.113.1", 443, proto=6)
+    bench.blocked("203.0.113.1", None, proto=None)
+    assert bench.ids() == ["r3", "r4"]
+
+
+@pytest.mark.parametrize("dest", ["api.k8s", "db.lan1"])
+def test_a_rule_may_be_about_a_name_whose_last_label_has_digits(dest):
+    bench = bench_with("allow " + dest)
+    bench.blocked(names=[dest])
+    assert bench.run(opened=["203.0.113.10"]) == ["allow c1 " + dest]
