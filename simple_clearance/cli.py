@@ -332,7 +332,12 @@ def _parser() -> argparse.ArgumentParser:
         help="a verdict that takes longer is told as unknown; 30 unless given",
     )
     add("--policy", metavar="FILE", help="rules that decide without asking")
-    add("--answer", choices=["allow", "deny", "skip"], default="", help="the answer to whatever is left open")
+    add(
+        "--answer",
+        choices=["allow", "deny", "skip", "none"],
+        default="",
+        help="the answer to whatever is left open; none leaves it open and asks nobody",
+    )
     add("--json", action="store_true", help="no prompts: events on stdout, answers on stdin")
     add("--for", metavar="SECONDS", dest="duration", type=seconds, help="end after that time")
     add("--count", metavar="N", type=number, help="end after N applied verdicts")

@@ -242,7 +242,7 @@ class Docket:
         if not requests or len(requests) != len(ids):
             return False
         if action in SET_ASIDE:
-            self._set_aside(action, requests, now)
+            self._set_aside(action, requests, by, None, now)
         elif name:
             self._queue(Job(requests[0].container, action, name, ids, by, named=True), now)
         else:
@@ -316,7 +316,7 @@ class Docket:
         known = [name.name for name in self.names(request)]
         choice = self.rules.decide(request, known, not self._behind(request.container))
         if choice.action == "skip":
-            self._set_aside("skip", [request], now)
+            self._set_aside("skip", [request], choice.by, choice.rule, now)
         elif not choice.action:
             request.undecided, request.undecided_by = names, self.rules.policy
         elif choice.action != "wait" and self.rules.has_room(
@@ -400,7 +400,7 @@ class Docket:
                 request.rests_until = now.mono + ASK_AGAIN
         for request in helped:
             why = "applied" if request.id in job.ids else "covered"
-            self._move(request, "dry-run" if outcome.result == DRY_RUN else why, now)
+            self._move(request, "dry-run" if outcome.result == DRY_RUN else why, now, job.by, job.rule)
         for request in missed:
             self._release(request, now)
         if job.undoes is not None:
@@ -410,7 +410,7 @@ class Docket:
         self._answers.add(
             Answer(
                 job.container, job.action, job.target, keys, outcome.result, now.wall,
-                named=job.named, opened=outcome.opened,
+                named=job.named, opened=outcome.opened, by=job.by, rule=job.rule,
             )
         )  # fmt: skip
 
@@ -559,24 +559,29 @@ class Docket:
         if event.kind == "denied":
             self._proof.denied(container, event, now)
 
-    def _set_aside(self, action: str, requests: list[Request], now: Now) -> None:
+    def _set_aside(self, action: str, requests: list[Request], by: str, rule: Rule | None, now: Now) -> None:
         cause = SET_ASIDE[action]
         for request in requests:
             self.counts[cause] += 1
-            self._move(request, cause, now)
+            self._move(request, cause, now, by, rule)
         first = requests[0]
         keys = tuple(request.key for request in requests[:KEYS])
-        self._answers.add(Answer(first.container, action, first.dest, keys, "", now.wall))
+        self._answers.add(Answer(first.container, action, first.dest, keys, "", now.wall, by=by, rule=rule))
 
-    def _move(self, request: Request, cause: str, now: Now) -> None:
-        """To its next state, by the table of `states`; one that is closed by that is told as it."""
+    def _move(
+        self, request: Request, cause: str, now: Now, by: str | None = None, rule: Rule | None = None
+    ) -> None:
+        """To its next state, by the table of `states`; one that is closed by that is told as it.
+
+        `by` is who decided it, if anybody, `rule` which rule.
+        """
         waited = request.state == OPEN
         self._register.move(request, cause, now)
         if request.state not in STILL_OPEN:
             self._later.closed(request)
             if not self._register.any_at(request.container, request.dest):
                 self._names.forget(request.container, request.dest)
-            self._tell("closed", id=request.id, why=cause)
+            self._tell("closed", id=request.id, by=by, rule=rule.text if rule else None, why=cause)
         if waited != (request.state == OPEN):
             self.moved(request)
 

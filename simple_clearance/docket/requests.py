@@ -98,11 +98,12 @@ class Request:
 class Answer:
     """A line of the session's history: what was answered, when, and what came of it.
 
-    `undone` says whether its opposite was applied, or is on its way.
+    `by` says who answered, `rule` which rule of a policy; `undone` whether its opposite was
+    applied, or is on its way.
     """
 
     __slots__ = (
-        "action", "container", "keys", "named", "opened", "result", "target", "undone", "wall",
+        "action", "by", "container", "keys", "named", "opened", "result", "rule", "target", "undone", "wall",
     )  # fmt: skip
 
     def __init__(
@@ -116,6 +117,8 @@ class Answer:
         *,
         named: bool = False,
         opened: tuple[str, ...] = (),
+        by: str = "",
+        rule: Rule | None = None,
     ) -> None:
         self.container = container
         self.action = action
@@ -125,6 +128,8 @@ class Answer:
         self.wall = wall
         self.named = named
         self.opened = opened
+        self.by = by
+        self.rule = rule
         self.undone = False
 
     def __repr__(self) -> str:

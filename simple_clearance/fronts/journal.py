@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..base.text import printable
 from ..prompt.questions import service_text
-from ..prompt.sentences import CLOSED, SENTENCES, Sentence, verdict
+from ..prompt.sentences import CLOSED, SENTENCES, Sentence, decided_by, verdict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +35,10 @@ class Journal:
             container, dest, service, names = known
             if record["why"] in CLOSED:  # else its verdict has been told
                 about = (container, "%s %s" % (dest, service))
-                return plain(Sentence(about, CLOSED[record["why"]], said=names))
+                text = CLOSED[record["why"]]
+                if record["why"] == "skipped":
+                    text += decided_by(record["by"], record["rule"])
+                return plain(Sentence(about, text, said=names))
         elif kind == "verdict":
             return _verdict(record, known)
         elif kind in SENTENCES:

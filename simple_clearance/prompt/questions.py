@@ -11,7 +11,7 @@ from ..base import addresses
 from ..base.text import ELLIPSIS, clip_right, count, printable
 from ..docket import states
 from .layout import columns, folded
-from .sentences import FLOOR, REASONS
+from .sentences import FLOOR, REASONS, decided_by
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -251,4 +251,7 @@ def history_row(answer: Answer, digit: int, width: int, clock: Clock) -> str:
         where = clip_right(answer.container, 8) + " " if width >= 38 else ""
         start = "%d %s%s " % (digit, where, answer.action)
     end = "  " + how if how and width >= 38 else ""
-    return start + printable(answer.target, max(8, width - len(start) - len(end))) + end
+    row = start + printable(answer.target, max(8, width - len(start) - len(end))) + end
+    decided = decided_by(answer.by, answer.rule.text if answer.rule else None)
+    room = width - len(row) - 1
+    return row + " " + clip_right(decided, room) if decided and room > 12 else row

@@ -81,6 +81,13 @@ LABEL = re.compile(r"[A-Za-z0-9_@/.+-]{1,24}")
 """What stands in a line of ours can't imitate one: a label with blanks or brackets might."""
 
 
+def decided_by(by: str | None, rule: str | None) -> str:
+    """` by ...` where something has decided by itself, else ""."""
+    if by == "policy":
+        return " by `%s`" % printable(rule or "", 200)
+    return " by --answer" if by == "answer" else ""
+
+
 class Sentence:
     """`about` is the container, or it and an address; `text` what is said of it, `notes` more of that.
 

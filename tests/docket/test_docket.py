@@ -185,7 +185,9 @@ def test_skip_covers_what_it_names_and_no_more(bench):
     bench.blocked(port=443)
     bench.blocked(port=80)
     assert bench.answer("skip", "r1")
-    assert bench.take("closed") == [{"type": "closed", "id": "r1", "why": "skipped"}]
+    assert bench.take("closed") == [
+        {"type": "closed", "id": "r1", "by": "operator", "rule": None, "why": "skipped"}
+    ]
     assert bench.ids() == ["r2"]
 
 
@@ -260,7 +262,7 @@ def test_the_verdict_record_has_all_of_it(bench):
         "seconds": 0.3,
     }
     assert {key: verdict[key] for key in wanted} == wanted
-    assert closed == {"type": "closed", "id": "r1", "why": "applied"}
+    assert closed == {"type": "closed", "id": "r1", "by": "script", "rule": None, "why": "applied"}
 
 
 @pytest.mark.parametrize("result, reason", [("failed", "no-address"), ("unknown", "ended")])
@@ -315,7 +317,9 @@ def test_an_outcome_after_the_deadline_makes_good_what_was_unknown(bench):
     assert bench.docket.summary()["unknown"] == 1
     bench.finish(job)
     assert bench.docket.summary()["unknown"] == 0
-    assert bench.take("closed") == [{"type": "closed", "id": "r1", "why": "applied"}]
+    assert bench.take("closed") == [
+        {"type": "closed", "id": "r1", "by": "operator", "rule": None, "why": "applied"}
+    ]
 
 
 def test_the_same_verdict_twice_is_run_once(bench):
@@ -404,7 +408,7 @@ def test_a_floor_request_is_told_and_closed_at_once(bench):
     bench.blocked("10.1.2.3", private=True)
     pending, closed = bench.take()
     assert pending["floor"] and pending["class"] == "private"
-    assert closed == {"type": "closed", "id": "r1", "why": "floor"}
+    assert closed == {"type": "closed", "id": "r1", "by": None, "rule": None, "why": "floor"}
     bench.mono += 3600
     bench.blocked("10.1.2.3", private=True)
     assert bench.take() == [] and bench.docket.open_count() == 0
@@ -436,7 +440,7 @@ def test_the_end_closes_what_is_open_and_counts_it(bench):
     bench.answer("skip", "r2")
     bench.take()
     bench.docket.close_all(bench.now)
-    assert bench.take() == [{"type": "closed", "id": "r1", "why": "stopped"}]
+    assert bench.take() == [{"type": "closed", "id": "r1", "by": None, "rule": None, "why": "stopped"}]
     assert bench.docket.summary()["open"] == 1
 
 

@@ -529,3 +529,52 @@ def test_a_rule_may_be_about_a_name_whose_last_label_has_digits(dest):
     bench = bench_with("allow " + dest)
     bench.blocked(names=[dest])
     assert bench.run(opened=["203.0.113.10"]) == ["allow c1 " + dest]
+
+
+def test_who_and_which_rule_has_closed_a_request_stands_in_its_record_and_in_the_history():
+    bench = bench_with("skip *.example.net\nallow 203.0.113.0/24 port 443\ndeny 203.0.113.9", answer="skip")
+    bench.blocked("203.0.113.1", names=["www.example.net"])
+    bench.blocked("203.0.113.2", 80)
+    bench.blocked("203.0.113.2")
+    bench.blocked("203.0.113.9", 80)
+    bench.blocked("10.0.0.1", private=True)
+    bench.run()
+    closed = {record["id"]: (record["why"], record["by"], record["rule"]) for record in bench.take("closed")}
+    allow = "allow 203.0.113.0/24 port 443"
+    assert closed == {
+        "r1": ("skipped", "policy", "skip *.example.net"),
+        "r2": ("skipped", "answer", None),
+        "r3": ("applied", "policy", allow),
+        "r4": ("skipped", "answer", None),
+        "r5": ("floor", None, None),
+    }
+    told = [(answer.action, answer.by, answer.rule and answer.rule.text) for answer in bench.docket.history]
+    assert told == [
+        ("skip", "policy", "skip *.example.net"),
+        ("skip", "answer", None),
+        ("skip", "answer", None),
+        ("allow", "policy", allow),
+    ]
+
+
+def test_an_operators_answer_is_closed_by_the_operator():
+    bench = bench_with()
+    for last in range(3):
+        bench.blocked(f"203.0.113.{last}")
+    bench.answer("skip", "r1")
+    bench.answer("mute", "r2", by="script")
+    bench.answer("deny", "r3")
+    bench.run()
+    assert [(one["why"], one["by"]) for one in bench.take("closed")] == [
+        ("skipped", "operator"),
+        ("muted", "script"),
+        ("applied", "operator"),
+    ]
+
+
+def test_none_as_the_answer_leaves_open_what_the_rules_do():
+    bench = bench_with("deny 203.0.113.9", answer="none")
+    bench.blocked("203.0.113.9")
+    bench.blocked("203.0.113.10")
+    assert bench.run() == ["deny c1 203.0.113.9"]
+    assert bench.docket.summary()["open"] == 1

@@ -473,7 +473,7 @@ def verdict(**more):
     return record
 
 
-CLOSED = {"type": "closed", "id": "r1", "why": "applied"}
+CLOSED = {"type": "closed", "id": "r1", "by": "operator", "rule": None, "why": "applied"}
 
 
 @pytest.mark.parametrize(
@@ -511,6 +511,14 @@ CLOSED = {"type": "closed", "id": "r1", "why": "applied"}
             ],
         ),
         ([pending(), {**CLOSED, "why": "skipped"}], ["c1: 198.51.100.0 tcp 443 https: skipped"]),
+        (
+            [pending(), {**CLOSED, "why": "skipped", "by": "policy", "rule": "skip *.example.net"}],
+            ["c1: 198.51.100.0 tcp 443 https: skipped by `skip *.example.net`"],
+        ),
+        (
+            [pending(), {**CLOSED, "why": "skipped", "by": "answer"}],
+            ["c1: 198.51.100.0 tcp 443 https: skipped by --answer"],
+        ),
         (
             [
                 pending(),

@@ -234,11 +234,12 @@ def ci_job(place, *connections, until='"type":"closed"', make=0, rules="allow 19
 
 
 def test_a_ci_job_passes_when_everything_was_answered(place):
-    assert ci_job(place, "192.0.2.1", "198.51.100.1") == (0, "")
-    assert sorted(place.host.targets()) == ["allow 192.0.2.1", "deny 198.51.100.1"]
-    assert re.search(
-        "^stopped: 1 allowed, 1 denied.*; exit code 0$", place.read("clearance.txt"), re.MULTILINE
-    )
+    rules = "allow 192.0.2.0/24\nskip 198.51.100.0/24\n"
+    assert ci_job(place, "192.0.2.1", "198.51.100.1", rules=rules) == (0, "")
+    assert place.host.targets() == ["allow 192.0.2.1"]
+    text = place.read("clearance.txt")
+    assert "c1: 198.51.100.1 tcp 443 https: skipped by `skip 198.51.100.0/24`\n" in text
+    assert re.search("^stopped: 1 allowed, 1 skipped.*; exit code 0$", text, re.MULTILINE)
 
 
 @pytest.mark.thorough
@@ -246,9 +247,17 @@ def test_a_ci_job_fails_as_its_tests_do(place):
     assert ci_job(place, "192.0.2.1", make=2) == (2, "")
 
 
-def test_a_ci_job_fails_when_something_was_left(place):
+def test_a_ci_job_fails_when_no_rule_decides_something_and_says_what(place):
+    code, said = ci_job(place, "192.0.2.1", "198.51.100.1", until='"type":"pending"')
+    assert code == 1
+    assert "clearance: exit code 5\n" in said and "c1: 198.51.100.1 tcp 443 https: left open\n" in said
+    assert place.host.targets() == ["allow 192.0.2.1"], "and nothing is denied"
+
+
+@pytest.mark.thorough
+def test_a_ci_job_fails_when_a_verdict_has_failed(place):
     place.host.control("terok-shield", targets={"198.51.100.1": {"mode": "fail"}})
-    code, said = ci_job(place, "198.51.100.1", until='"result":"failed"')
+    code, said = ci_job(place, "198.51.100.1", until='"result":"failed"', rules="allow 198.51.100.0/24\n")
     assert code == 1
     assert "clearance: exit code 5\n" in said and "198.51.100.1" in said and "FAILED" in said
 
