@@ -154,7 +154,7 @@ def leaving_all_of_them(number):
 @pytest.mark.parametrize("what", [allowing_all, going_on_behind_all_of_them, leaving_all_of_them])
 def test_a_flood_answered_at_once_costs_no_more_than_its_size(what):
     """Work that grows with its square, and whoever is inside freezes the prompt."""
-    assert grows_evenly(what, 1500)
+    assert grows_evenly(what, 800)
 
 
 def test_a_name_learnt_for_thousands_of_requests_is_told_little_by_little_and_to_all():
