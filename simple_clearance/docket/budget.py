@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Any, Callable, Mapping
 
 LIMITS = {
-    "requests": 20_000,  # remembered; beyond it the one closed first is forgotten, else the new one is lost
+    "requests": 20_000,  # remembered; then a closed one is forgotten (`states`), else the new one is lost
     "answers": 2_000,  # of the history
     "addresses": 4_096,  # whose verdict is held against the packets
     "targets": 4_096,  # whose last word is known
@@ -25,6 +25,7 @@ SHARED_BY = 20
 """Containers that share a bound; more of them get as much each as if they were so many."""
 
 TOLD = {
+    "muted": "no room for more destinations: those muted first are asked again when they are tried",
     "answers": "more than %d answers: the history shows the latest, --log has all",
     "addresses": "verdicts on more than %d addresses: whether the oldest worked is not told any more",
     "targets": "verdicts on more than %d targets: the oldest are not repeated at the end, --log has all",

@@ -22,7 +22,7 @@ from .register import Register
 from .requests import Answer, Request
 from .rules import Rules
 from .shields import Shields
-from .states import ANSWERED, DECIDING, LATE, OPEN, QUEUED, SKIPPED, STILL_OPEN
+from .states import ANSWERED, DECIDING, LATE, OPEN, QUEUED, REQUEST, SKIPPED, STILL_OPEN
 from .verdict import APPLIED, DRY_RUN, UNKNOWN, Outcome
 
 TYPE_CHECKING = False
@@ -71,7 +71,7 @@ class Docket:
         self.tally = Tally(budget, self._tell)
         self._answers = Answers(budget, self._tell)
         self._proof = Proof(self._tell, budget)
-        self._register = Register(budget)
+        self._register = Register(budget, self._tell)
         self._jobs = Jobs()
         self._names = Names(names)
         self._behind = behind
@@ -191,7 +191,7 @@ class Docket:
         if before is None or before.text != heard.text:
             self.renamed(container, dest)
         if before is None or before.all != heard.all:
-            self._later.named(container, dest, before is None or before.set != heard.set)
+            self._later.renamed(container, dest, before is None or before.set != heard.set)
             self._tell_names(now)
 
     def lost(self, container: str, count: int, where: str) -> None:
@@ -250,18 +250,18 @@ class Docket:
                 self._queue(Job(request.container, action, request.dest, [request.id], by), now)
         return True
 
-    def undo(self, answer: Answer, by: str, now: Now) -> bool:
+    def undo(self, answer: Answer, by: str, now: Now) -> Job | None:
         """Queues the opposite of an applied verdict, as there is no neutral un-allow.
 
-        False, and nothing has changed, when its container has ended.
+        None, and nothing has changed, when its container has ended.
         """
         if answer.container in self._stopped:
-            return False
+            return None
         answer.undone = True
         action = OPPOSITE[answer.action]
         job = Job(answer.container, action, answer.target, (), by, named=answer.named, undoes=answer)
         self._queue(job, now)
-        return True
+        return job
 
     def last_verdict(self) -> Answer | None:
         """The verdict that `undo` would be about: the last one applied that was not undone since."""
@@ -272,7 +272,7 @@ class Docket:
         for key in answer.keys if answer.container not in self._stopped else ():
             request = self._register.get(key)
             if request is not None:
-                if request.state not in STILL_OPEN:
+                if "asked again" in REQUEST[request.state]:
                     request.tried, request.by_hand = None, True
                     self._open(request, "asked again", now)
                 return request
@@ -354,7 +354,7 @@ class Docket:
         self._tell("stopped", container=container)
         for job in self.jobs(container):
             if job.state == QUEUED:
-                why = "the session ended before it was started"
+                why = "the container ended before it was started"
                 self.finish(job, Outcome("failed", "not-started", why), now)
         self._abandon([one for one in self.waiting() if one.container == container], now)
 
@@ -383,6 +383,8 @@ class Docket:
         """What became of a verdict: told, its requests closed or open again, its effect under watch."""
         asked = [request for request in map(self.request, job.ids) if request is not None]
         helped = self._helped(job, outcome, asked)
+        if late:  # what was answered anew meanwhile waits for that
+            helped = [request for request in helped if request.state == OPEN]
         ids = {request.id for request in helped}
         missed = [request for request in asked if request.id not in ids]
         if outcome.result in (APPLIED, DRY_RUN):
@@ -538,7 +540,7 @@ class Docket:
         self.consider(request, now)
 
     def _tell_names(self, now: Now) -> None:
-        for request in self._later.tell_named(now):
+        for request in self._later.tell_renamed(now):
             self.consider(request, now)
 
     def _let_out_unasked(self, container: str, event: Event, now: Now) -> None:

@@ -134,9 +134,11 @@ class Jobs:
         for other in aimed:
             if other.is_same(job) and other.state != LATE and job.undoes is None and other.undoes is None:
                 other.ids.update(job.ids)
+                other.rule = other.rule or job.rule
                 if other in queue.automatic and not job.automatic:
                     del queue.automatic[other]
                     queue.own[other] = None
+                    other.by = job.by
                     other.by = job.by
                 return other
         aimed.append(job)

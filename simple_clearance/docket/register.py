@@ -1,18 +1,19 @@
 """The register: every request that is remembered, and where to find it.  Pure.
 
 It moves them from state to state, by the table of `states`, and keeps the indices together: by what a
-request is, by its id while it is open, by its address while that has an open one.  Beyond its budget a
-container's request that was closed first is forgotten.
+request is, by its id while it is open, by its address while that has an open one.  Beyond its budget one
+of a container's closed requests is forgotten, of those that matter least the one closed first.
 """
 
 from __future__ import annotations
 
 from ..base.index import Index
-from .states import MUTED, OPEN, REQUEST, STILL_OPEN
+from .budget import TOLD
+from .states import FORGOTTEN_FIRST, MUTED, OPEN, REQUEST, STILL_OPEN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterable
+    from typing import Callable, Iterable
 
     from ..base.moment import Now
     from .budget import Budget
@@ -27,14 +28,16 @@ class Register:
     or since a verdict on it did not help, comes first.
     """
 
-    def __init__(self, budget: Budget) -> None:
+    def __init__(self, budget: Budget, tell: Callable[..., None]) -> None:
         self.open: dict[str, Request] = {}
         self.waiting: dict[str, Request] = {}
         self._budget = budget
+        self._tell = tell
         self._next = 1
         self._requests: dict[Key, Request] = {}
+        self._unmuted: set[str] = set()  # containers of which a muted request had to be forgotten
         self._number: dict[str, int] = {}  # of them, by container
-        self._closed: dict[str, dict[Key, None]] = {}  # by container, the one closed first at the front
+        self._closed: dict[tuple[str, str], dict[Key, None]] = {}  # by container and state, in that order
         self._at: dict[str, Index] = {}  # by container: the open requests under each address
 
     def get(self, key: Key) -> Request | None:
@@ -53,7 +56,7 @@ class Register:
         return dest in self._at.get(container, ())
 
     def add(self, request: Request) -> bool:
-        """Remembers a new request; False when there is no room and every other is open or muted."""
+        """Remembers a new request; False when there is no room and every other is open."""
         container = request.container
         full = self._number.get(container, 0) >= self._budget.limit("requests")
         if full and not self._forget(container):
@@ -65,6 +68,8 @@ class Register:
     def move(self, request: Request, cause: str, now: Now) -> None:
         """To the next state, by what happened to it; KeyError where that can't be (a fault of ours)."""
         before = request.state
+        if before not in STILL_OPEN:
+            self._closed.get((request.container, before), {}).pop(request.key, None)
         request.state = after = REQUEST[before][cause]
         request.changed = now.mono
         if before == OPEN:
@@ -80,23 +85,25 @@ class Register:
         """Under an id that was never used."""
         request.id = "r%d" % self._next
         self._next += 1
-        self._closed.get(request.container, {}).pop(request.key, None)
         self.open[request.id] = request
         self._at.setdefault(request.container, Index()).add(request.dest, request)
 
     def _close(self, request: Request) -> None:
         del self.open[request.id]
         self._at[request.container].remove(request.dest, request)
-        if request.state != MUTED:
-            self._closed.setdefault(request.container, {})[request.key] = None
+        self._closed.setdefault((request.container, request.state), {})[request.key] = None
 
     def _forget(self, container: str) -> bool:
-        """Makes room by forgetting this container's request that was closed first."""
-        closed = self._closed.get(container, {})
-        key = next(iter(closed), None)
-        if key is None:
-            return False
-        del closed[key]
-        del self._requests[key]
-        self._number[container] -= 1
-        return True
+        """Makes room by forgetting one of this container's closed requests."""
+        for state in FORGOTTEN_FIRST:
+            closed = self._closed.get((container, state))
+            if closed:
+                key = next(iter(closed))
+                del closed[key]
+                del self._requests[key]
+                self._number[container] -= 1
+                if state == MUTED and container not in self._unmuted:
+                    self._unmuted.add(container)
+                    self._tell("error", message=container + ": " + TOLD["muted"])
+                return True
+        return False

@@ -24,6 +24,9 @@ LEFT = "left"  # nobody has answered it, and nobody can any more
 
 STILL_OPEN = (OPEN, DECIDING)
 
+FORGOTTEN_FIRST = (FLOOR, LEFT, ANSWERED, SKIPPED, MUTED)
+"""Closed states, in the order in which room is made: an operator's answers outlast all else."""
+
 REQUEST: Table = {
     NEW: {
         "blocked": OPEN,

@@ -61,7 +61,15 @@ def _blocked(fields: dict[str, Any]) -> Event:
     if port is not None and (type(port) is not int or not 0 <= port <= 0xFFFF):
         raise BadLine("port is not a port")
     proto = _proto(_text(fields.get("proto")))
-    return Event("pending", plain, port, proto, private=False, ts=_text(fields.get("ts")), late=LATE)
+    return Event(
+        "pending",
+        plain,
+        port,
+        proto,
+        private=addresses.is_floor(plain),
+        ts=_text(fields.get("ts")),
+        late=LATE,
+    )
 
 
 def _proto(name: str) -> int | None:

@@ -139,11 +139,11 @@ class View:
         action = "deny" if undo.action == "allow" else "allow"
 
         def carry_out() -> None:
-            if not self.prompt.docket.undo(undo, "operator", self.prompt.now):
+            job = self.prompt.docket.undo(undo, "operator", self.prompt.now)
+            if job is None:
                 self.prompt.grumble("not undone: %s has ended" % printable(undo.container, 30))
                 self.prompt.back()
                 return
-            job = self.prompt.docket.jobs(undo.container)[-1]
             where = self.prompt.where(undo.container)
             text = notices.job_text(
                 action, undo.target, "operator", undo.named, True, room=self.width - len(where)

@@ -7,6 +7,7 @@ from stage import Bench, name, tables
 from support import grows_evenly
 
 from simple_clearance.docket.budget import LIMITS, Budget
+from simple_clearance.docket.later import PER_SECOND
 from simple_clearance.docket.policy import parse
 from simple_clearance.formats import auditline
 
@@ -780,7 +781,7 @@ def test_the_table_has_an_end_and_what_goes_beyond_is_told_as_lost(forgetful):
     assert forgetful.take("lost") == [], "told once"
 
 
-def test_what_was_closed_first_is_forgotten_first_and_a_muted_one_never(forgetful):
+def test_what_was_closed_first_is_forgotten_first_and_a_muted_one_after_that(forgetful):
     for last in (1, 2, 3):
         forgetful.blocked(f"203.0.113.{last}")
     for number in range(FEW - 3):
@@ -895,3 +896,61 @@ def test_automatic_verdicts_have_a_limit_of_their_own():
     assert len(bench.docket.jobs()) == 64
     assert len(bench.ids()) == 136
     assert kinds(bench.take("error")) == ["error"], "told once"
+
+
+def test_a_flood_that_was_not_asked_pushes_out_nothing_that_was_answered(forgetful):
+    for last in (1, 2):
+        forgetful.blocked(f"203.0.113.{last}")
+    forgetful.answer("skip", "r1")
+    forgetful.answer("mute", "r2")
+    for number in range(2 * FEW):
+        forgetful.blocked("10.0.%d.%d" % divmod(number, 256), private=True)
+    kept = {request.dest for request in forgetful.docket.all_requests()}
+    assert kept >= {"203.0.113.1", "203.0.113.2"} and forgetful.take("lost") == []
+
+
+def test_muted_ones_make_room_last_which_is_told_once(forgetful):
+    for number in range(FEW):
+        forgetful.blocked(numbered(number))
+    forgetful.answer("mute", *forgetful.ids())
+    forgetful.take()
+    for last in (1, 2, 3):
+        forgetful.blocked(f"203.0.113.{last}")
+    assert [record["type"] for record in forgetful.take()].count("error") == 1
+    assert [forgetful.docket.request(one).dest for one in forgetful.ids()] == [
+        f"203.0.113.{last}" for last in (1, 2, 3)
+    ]
+
+
+def test_a_late_allow_leaves_what_was_denied_meanwhile_to_its_deny(bench):
+    bench.blocked("203.0.113.1")
+    bench.answer("allow", "r1")
+    (job,) = bench.start()
+    bench.docket.overdue(job, bench.now)
+    assert bench.answer("deny", "r1")
+    bench.take()
+    bench.finish(job)
+    assert [record["type"] for record in bench.take()] == ["verdict"]
+    assert bench.run("failed") == ["deny c1 203.0.113.1"] and bench.ids() == ["r1"]
+
+
+def test_containers_take_turns_in_being_told_of_names_and_tries():
+    bench = Bench(report_again=True)
+    bench.docket.add_container("c2", 18, {})
+    for port in range(1, 1001):
+        bench.blocked("203.0.113.1", port)
+    bench.blocked("203.0.113.2", container="c2")
+    bench.mono += 5
+    bench.take()
+    bench.learn("203.0.113.1", "evil.example")
+    for port in range(1, 1001):
+        bench.blocked("203.0.113.1", port)
+    bench.learn("203.0.113.2", "www.example.com", container="c2")
+    bench.blocked("203.0.113.2", container="c2")
+    told = []
+    for _ in range(4):
+        bench.mono += 0.05
+        bench.docket.tick(bench.now)
+        told += bench.take("names", "again")
+    assert {record["type"] for record in told if record["id"] == "r1001"} == {"names", "again"}
+    assert len(told) <= 2 * 1.5 * PER_SECOND

@@ -166,3 +166,8 @@ def holds(data):
     elif found is not None:
         assert isinstance(found, ShieldState)
         assert found.state in ("up", "down", "disengaged", "quarantine")
+
+
+@pytest.mark.parametrize("dest, private", [("10.1.2.3", True), ("fe80::1", True), ("203.0.113.9", False)])
+def test_an_address_that_the_floor_refuses_is_private_whoever_logged_it(dest, private):
+    assert parse(line(dest=dest)).private is private

@@ -17,7 +17,7 @@ from support import eventually, grows_evenly, thorough
 from terminal_driver import state
 
 from simple_clearance.base.happenings import Watching
-from simple_clearance.docket.later import NAMES_PER_SECOND
+from simple_clearance.docket.later import PER_SECOND
 from simple_clearance.docket.names import NAMES_TOLD
 from simple_clearance.prompt import layout, notices
 
@@ -166,13 +166,13 @@ def test_a_name_learnt_for_thousands_of_requests_is_told_little_by_little_and_to
     for number in range(200):
         known.append(name(f"n{number}.evil.example"))
         bench.learn(ADDRESS, *known[-64:])
-    assert len(bench.take("names")) <= NAMES_PER_SECOND
+    assert len(bench.take("names")) <= PER_SECOND
     told = {}
     while bench.docket.deadline() is not None:
         bench.mono = max(bench.docket.deadline(), bench.mono + 0.25)
         bench.docket.tick(bench.now)
         records = bench.take("names")
-        assert len(records) <= NAMES_PER_SECOND
+        assert len(records) <= PER_SECOND
         told.update((record["id"], record) for record in records)
     last = [one.name for one in known[-64:]][:NAMES_TOLD]
     late = [record for record in told.values() if record["names"] == last]
