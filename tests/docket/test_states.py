@@ -31,9 +31,9 @@ def test_walks_take_every_way_that_the_tables_have():
     taken = set()
 
     class Watched(Docket):
-        def _move(self, request, cause, now):
+        def _move(self, request, cause, *more):
             taken.add(("request", request.state, cause))
-            super()._move(request, cause, now)
+            super()._move(request, cause, *more)
 
         def begin(self, job, now):
             taken.add(("verdict", job.state, "begins"))
