@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 LIMITS = {
     "requests": 20_000,  # remembered; then a closed one is forgotten (`states`), else the new one is lost
-    "answers": 2_000,  # of the history
+    "answers": 2_000,  # of the history, those of rules and the others
     "addresses": 4_096,  # whose verdict is held against the packets
     "targets": 4_096,  # whose last word is known
     "failures": 4_096,  # addresses and names whose verdict came to nothing

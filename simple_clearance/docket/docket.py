@@ -14,7 +14,7 @@ from __future__ import annotations
 from ..base import addresses
 from .budget import Budget
 from .history import OPPOSITE, Answers, Tally
-from .jobs import Job, Jobs
+from .jobs import AUTOMATIC, Job, Jobs
 from .later import Later
 from .names import Names, names_told
 from .proof import ASK_AGAIN, Proof
@@ -264,8 +264,18 @@ class Docket:
         return job
 
     def last_verdict(self) -> Answer | None:
-        """The verdict that `undo` would be about: the last one applied that was not undone since."""
-        return self.tally.to_undo(reversed(self.history), self._stopped)
+        """The verdict that `undo` would be about: the last one that stands.
+
+        One of a rule only where there is no other: how many of those there are, and when, is up to
+        whoever is inside.
+        """
+        stand = [
+            answer
+            for answer in reversed(self.history)
+            if answer.container not in self._stopped and self.tally.stands(answer)
+        ]
+        own = (answer for answer in stand if answer.by not in AUTOMATIC)
+        return next(own, stand[0] if stand else None)
 
     def ask_again(self, answer: Answer, now: Now) -> Request | None:
         """Opens an answered request once more, under a new id."""

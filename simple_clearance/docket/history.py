@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .budget import TOLD, Kept
+from .jobs import AUTOMATIC
 from .verdict import APPLIED
 
 TYPE_CHECKING = False
@@ -21,29 +22,31 @@ OPPOSITE = {"allow": "deny", "deny": "allow"}
 class Answers:
     """What was answered, the oldest first: `all`.
 
-    Beyond a container's budget its oldest half is forgotten.
+    Beyond a container's budget the oldest half is forgotten: of what rules have decided, or of the
+    others, so that no flood of the first pushes out what a person has done.
     """
 
     def __init__(self, budget: Budget, tell: Callable[..., None]) -> None:
         self.all: list[Answer] = []
         self._budget = budget
         self._tell = tell
-        self._number: dict[str, int] = {}  # of them, by container
+        self._number: dict[tuple[str, bool], int] = {}  # of them, by container and whether rules did it
         self._overfull: set[str] = set()
 
     def add(self, answer: Answer) -> None:
         container, limit = answer.container, self._budget.limit("answers")
+        kind = (container, answer.by in AUTOMATIC)
         self.all.append(answer)
-        self._number[container] = self._number.get(container, 0) + 1
-        if self._number[container] <= limit:
+        self._number[kind] = self._number.get(kind, 0) + 1
+        if self._number[kind] <= limit:
             return
         if container not in self._overfull:
             self._overfull.add(container)
             self._tell("error", message=container + ": " + TOLD["answers"] % limit)
         # half of them at once, since each time takes a while
-        self._number[container] = limit // 2
-        oldest = [one for one in self.all if one.container == container][: limit + 1 - limit // 2]
-        forgotten = set(map(id, oldest))
+        self._number[kind] = limit // 2
+        those = [one for one in self.all if (one.container, one.by in AUTOMATIC) == kind]
+        forgotten = set(map(id, those[: limit + 1 - limit // 2]))
         self.all = [one for one in self.all if id(one) not in forgotten]
 
 
@@ -96,11 +99,8 @@ class Tally:
         left = {result: number + bad.count(result) for result, number in self._forgotten.items()}
         return {**self.counts, **left}
 
-    def to_undo(self, answers: Iterable[Answer], stopped: Collection[str]) -> Answer | None:
-        """The first of these verdicts that stands: applied, not taken back since, by whatever."""
-        for answer in answers:
-            if answer.container in stopped or answer.undone or answer.result != APPLIED:
-                continue
-            if self.last_word(answer.container, answer.target) != OPPOSITE[answer.action]:
-                return answer
-        return None
+    def stands(self, answer: Answer) -> bool:
+        """Whether it is a verdict that was applied, and not taken back since, by whatever."""
+        if answer.undone or answer.result != APPLIED:
+            return False
+        return self.last_word(answer.container, answer.target) != OPPOSITE[answer.action]

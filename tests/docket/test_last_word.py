@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 from stage import Bench, Stage
 
+from simple_clearance.docket.budget import Budget
+from simple_clearance.docket.policy import parse
+
 DEST = "203.0.113.10"
 
 
@@ -84,3 +87,30 @@ def test_nothing_is_undone_for_a_container_that_has_ended():
     assert stage.commands == [f"allow c2 {DEST}"]
     assert not answer.undone and not stage.docket.jobs()
     assert "not undone: c2 has ended" in stage.text
+
+
+def test_u_is_about_ones_own_last_verdict_whatever_rules_have_decided_since():
+    bench = Bench()
+    bench.blocked("203.0.113.1")
+    bench.answer("allow", "r1")
+    bench.run()
+    bench.docket.set_policy(parse(b"allow 198.51.100.0/24", "rules"), bench.now)
+    bench.blocked("198.51.100.1")
+    assert bench.run() == ["allow c1 198.51.100.1"]
+    assert bench.docket.last_verdict().target == "203.0.113.1"
+    bench.docket.undo(bench.docket.last_verdict(), "operator", bench.now)
+    bench.run()
+    assert bench.docket.last_verdict().target == "198.51.100.1", "only a rule's are left"
+
+
+def test_no_flood_that_rules_decide_pushes_out_what_a_person_has_answered():
+    bench = Bench(budget=Budget({"answers": 10}))
+    bench.blocked("203.0.113.1")
+    bench.answer("allow", "r1")
+    bench.run()
+    bench.docket.set_policy(parse(b"skip *", "rules"), bench.now)
+    for last in range(100):
+        bench.blocked(f"198.51.100.{last}")
+    assert [answer.target for answer in bench.docket.history if answer.by == "operator"] == ["203.0.113.1"]
+    assert len(bench.docket.history) <= 11
+    assert bench.docket.last_verdict().target == "203.0.113.1"
