@@ -80,15 +80,15 @@ class Docket:
         self._stopped: set[str] = set()  # containers that have ended
         self._left = 0  # requests closed unanswered
         self._records: list[Record] = []
-        self._no_room = 0  # packets for which the table had none, not told yet
+        self._no_room: dict[str, int] = {}  # packets for which the table had none, not told yet
 
     # What comes out
 
     def take(self) -> list[Record]:
         """The records since the last call, oldest first."""
-        if self._no_room:
-            self._tell("lost", count=self._no_room, where="table")
-            self._no_room = 0
+        for container, number in self._no_room.items():
+            self._tell("lost", container=container, count=number, where="table")
+        self._no_room.clear()
         records, self._records = self._records, []
         return records
 
@@ -467,8 +467,19 @@ class Docket:
             dests = job.undoes.opened
         self.tally.was_applied(job, _places(job, asked).union((job.container, dest) for dest in dests))
         self._proof.applied(job, dests, now)
+        if job.named and job.action == "allow":
+            self._tell_guarded(job, outcome.opened)
         for request in missed:
             request.failure = "elsewhere"
+
+    def _tell_guarded(self, job: Job, opened: Sequence[str]) -> None:
+        """A name may lead where nobody would have allowed an address without a second thought."""
+        for dest in opened:
+            shut = addresses.is_floor(dest) and self.shields.floor(job.container)
+            what = addresses.special(dest) or ("a private address" if addresses.is_floor(dest) else None)
+            if what is not None and not shut:
+                opened = f"{job.container}: allowing {job.target} has opened {dest}"
+                self.warn(f"{opened}, {what}: undo it unless that was meant")
 
     def _release(self, request: Request, now: Now) -> None:
         """A verdict did not help: it waits again, unless another one is on its way."""
@@ -523,7 +534,7 @@ class Docket:
         if self._register.add(request):
             self._open(request, "blocked", now)
         else:
-            self._no_room += event.count
+            self._no_room[container] = self._no_room.get(container, 0) + event.count
             self.counts["lost"] += event.count
 
     def _open(self, request: Request, cause: str, now: Now) -> None:

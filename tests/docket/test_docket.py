@@ -772,7 +772,9 @@ def test_the_table_has_an_end_and_what_goes_beyond_is_told_as_lost(forgetful):
         forgetful.blocked(numbered(number), count=2)
     records = forgetful.take()
     assert len([r for r in records if r["type"] == "pending"]) == FEW
-    assert [r for r in records if r["type"] == "lost"] == [{"type": "lost", "count": 20, "where": "table"}]
+    assert [r for r in records if r["type"] == "lost"] == [
+        {"type": "lost", "container": "c1", "count": 20, "where": "table"}
+    ]
     assert forgetful.docket.summary()["lost"] == 20
     forgetful.answer("skip", "r7")
     last = numbered(FEW + 9)
@@ -954,3 +956,23 @@ def test_containers_take_turns_in_being_told_of_names_and_tries():
         told += bench.take("names", "again")
     assert {record["type"] for record in told if record["id"] == "r1001"} == {"names", "again"}
     assert len(told) <= 2 * 1.5 * PER_SECOND
+
+
+@pytest.mark.parametrize(
+    "dest, version, told",
+    [
+        ("10.0.2.2", 14, True),
+        ("10.0.2.2", 18, False),  # under the floor, which stands above every allow
+        ("192.168.1.1", 14, True),
+        ("168.63.129.16", 18, True),
+        ("203.0.113.9", 14, False),
+    ],
+)
+def test_a_name_that_has_opened_what_nothing_allows_by_the_way_is_told(dest, version, told):
+    bench = Bench()
+    bench.docket.add_container("c1", version, {})
+    bench.blocked("203.0.113.1", names=["www.example.com"])
+    bench.answer("allow", "r1", name="www.example.com")
+    bench.run(opened=["203.0.113.1", dest])
+    errors = [record["message"] for record in bench.take("error")]
+    assert bool(errors) is told and all(dest in text and "www.example.com" in text for text in errors)

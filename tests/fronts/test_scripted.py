@@ -669,7 +669,7 @@ def test_an_unattended_session_that_skips_ends_with_0(quiet, host):
     line = b""
     while b"skipped" not in line:
         line += os.read(it.child.stdout.fileno(), 1000)
-    assert b"c1: 198.51.100.1 tcp 443 https: skipped\n" in line
+    assert b"c1: 198.51.100.1 tcp 443 https: skipped by --answer\n" in line
     it.child.send_signal(signal.SIGTERM)
     assert it.lines() == ["stopped: 1 skipped; exit code 0"]
     assert it.child.returncode == 0 and targets(host) == []
