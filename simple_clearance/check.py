@@ -13,7 +13,7 @@ import signal
 from .base import jsonlines, timestamps
 from .base.errors import CANNOT_START, HUB_ACTIVE, OK, Refused
 from .base.text import count, printable
-from .containers import forgotten, podman, statedir
+from .containers import forgotten, network, podman, statedir
 from .docket.policy import MISTAKES
 from .hub.hub import Hub
 from .sources import bridge, watched
@@ -159,7 +159,7 @@ class Check:
 
     def _namespace(self) -> str:
         if self._found is not None:
-            self._watched.pidfd, self._watched.namespace = podman.open_namespace(self._found)
+            self._watched.pidfd, self._watched.namespace = network.open_namespace(self._found)
             text = "that of pid %d" % self._found.pid
         else:
             text = self._options.netns or "not needed: another reader is given"

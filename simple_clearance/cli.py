@@ -175,7 +175,8 @@ def _reader(argv: list[str]) -> int:
 
     try:
         if netns is None:
-            from .containers.podman import inspect, open_namespace
+            from .containers.network import open_namespace
+            from .containers.podman import inspect
 
             found = inspect(words[1])
             pidfd, namespace = open_namespace(found)

@@ -87,6 +87,10 @@ class Container:
         it: dict[str, Any] = copy.deepcopy(_TEMPLATE)
         it["Id"], it["Name"] = self.id, self.name
         it["State"].update(Pid=self.pid, ConmonPid=parent_of(self.pid))
+        if self.lab is not None and self.lab.user:  # with a user namespace of its own, as keep-id has
+            it["HostConfig"].update(
+                UsernsMode="private", IDMappings={"UidMap": ["0:1:1"], "GidMap": ["0:1:1"]}
+            )
         it["Config"]["Hostname"] = self.sid
         it["Config"]["Annotations"].update(
             {

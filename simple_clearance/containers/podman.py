@@ -1,22 +1,18 @@
 """What podman knows of a container, and which of it to believe.
 
-Owns the one `podman inspect` at the start and the way to the container's network namespace;
-which state directory to believe is in `statedir`.
+Owns the one `podman inspect` at the start; which state directory to believe is in `statedir`,
+which network namespace in `network`.
 
-The awkward facts: an image's own annotations stand among the launcher's, so whoever built the
-image may have written any of them; and a pid from `inspect` may belong to another process by
-the time its namespace is opened.
+The awkward fact: an image's own annotations stand among the launcher's, so whoever built the
+image may have written any of them.
 """
 
 from __future__ import annotations
-
-import os
 
 from ..base.errors import CANNOT_START, Refused
 from ..base.ids import LONG_ID, SHORT_ID, is_hex, is_name
 from ..base.text import bounded_labels, clip_right, printable
 from ..system import children
-from ..system.pidfd import has_ended, pidfd_open
 from .statedir import ANNOTATION, believable, check_given, quoted
 
 TYPE_CHECKING = False
@@ -30,10 +26,14 @@ class Container:
     """One container as `podman inspect` told it; text in it is podman's or the image's own words.
 
     `id` is 64 hex digits; `pid` and `conmon_pid` are 0 when it doesn't run; `annotations` maps
-    text to text, nothing in it checked; `started_at` is podman's RFC 3339 text.
+    text to text, nothing in it checked; `started_at` is podman's RFC 3339 text.  `own_users`: podman
+    made it a user namespace of its own; `sandbox` is the file that podman keeps its network
+    namespace in, "" where it names none.
     """
 
-    __slots__ = ("annotations", "conmon_pid", "id", "name", "pid", "running", "started_at")
+    __slots__ = (
+        "annotations", "conmon_pid", "id", "name", "own_users", "pid", "running", "sandbox", "started_at",
+    )  # fmt: skip
 
     def __init__(self, found: dict[str, Any]) -> None:
         """`found` is one object of podman's list; raises LookupError, TypeError or ValueError for others."""
@@ -44,6 +44,9 @@ class Container:
         self.pid: int = _checked(int, state["Pid"]) if self.running else 0
         self.conmon_pid: int = _checked(int, state.get("ConmonPid", 0)) if self.running else 0
         self.started_at: str = _checked(str, state.get("StartedAt", ""))
+        self.own_users = bool((found.get("HostConfig") or {}).get("IDMappings"))
+        network = found.get("NetworkSettings") or {}
+        self.sandbox: str = _checked(str, network.get("SandboxKey") or "")
         self.annotations: dict[str, str] = {
             key: value for key, value in annotations.items() if isinstance(value, str)
         }
@@ -177,47 +180,3 @@ def check_running(container: Container) -> None:
     """Raise Refused unless it runs."""
     if not container.running or container.pid <= 0:
         raise Refused(CANNOT_START, "%s is not running" % container.name, "podman start %s" % container.name)
-
-
-def open_namespace(container: Container) -> tuple[int, int]:
-    """(pidfd of the container's first process, its network namespace), both close-on-exec and the caller's.
-
-    The pidfd is opened first, and its process must be conmon's child and still alive once the
-    namespace is open: else the pid has passed to another process since `inspect`.
-    """
-    check_running(container)
-    try:
-        pidfd = pidfd_open(container.pid)
-    except ProcessLookupError:
-        raise _ended(container) from None
-    except OSError as error:
-        reason = "pidfd_open: %s" % error.strerror
-        raise Refused(CANNOT_START, reason, "Linux 5.3 or later is needed") from None
-    try:
-        if container.conmon_pid and _parent(container.pid) != container.conmon_pid:
-            raise _ended(container)
-        namespace = os.open("/proc/%d/ns/net" % container.pid, os.O_RDONLY | os.O_CLOEXEC)
-        if has_ended(pidfd):
-            os.close(namespace)
-            raise _ended(container)
-        return pidfd, namespace
-    except OSError as error:
-        os.close(pidfd)
-        if not isinstance(error, PermissionError):  # /proc without it: the process is gone
-            raise _ended(container) from None
-        reason = "open /proc/%d/ns/net: %s" % (container.pid, error.strerror)
-        raise Refused(CANNOT_START, reason, "run this as the user who started %s" % container.name) from None
-    except Refused:
-        os.close(pidfd)
-        raise
-
-
-def _parent(pid: int) -> int:
-    """The parent's pid, from proc_pid_stat(5); the second field, the name, may hold any byte but NUL."""
-    with open("/proc/%d/stat" % pid, "rb") as file:
-        return int(file.read().rpartition(b")")[2].split()[1])
-
-
-def _ended(container: Container) -> Refused:
-    reason = "%s has stopped: pid %d is no longer its process" % (container.name, container.pid)
-    return Refused(CANNOT_START, reason, "podman start %s" % container.name)

@@ -12,13 +12,12 @@ import os
 
 from ..base.errors import CANNOT_START, Refused
 from ..base.text import printable
+from ..system import namespaces
 from ..system.pidfd import libc_call
 
 # linux/sched.h
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWNET = 0x40000000
-# linux/nsfs.h: _IO(0xb7, 0x1), the user namespace that owns this one
-NS_GET_USERNS = 0xB701
 # linux/capability.h
 _LINUX_CAPABILITY_VERSION_3 = 0x20080522
 
@@ -57,10 +56,8 @@ def enter(netns: int) -> None:
     except OSError as problem:
         if problem.errno != errno.EPERM:
             raise _refusal("join the network namespace", problem) from problem
-    import fcntl
-
     try:
-        owner = fcntl.ioctl(netns, NS_GET_USERNS)
+        owner = namespaces.owner(netns)
     except OSError as problem:
         raise _refusal("find the user namespace that owns it", problem) from problem
     try:

@@ -11,7 +11,7 @@ import os
 from ..base import ids
 from ..base.errors import CANNOT_START, Refused
 from ..base.text import printable
-from ..containers import podman, statedir
+from ..containers import network, podman, statedir
 from ..hub.hub import Hub
 from ..system.pidfd import has_ended, pidfd_open
 
@@ -130,7 +130,7 @@ def _fill(watched: Watched, options: Options, uid: int) -> None:
         watched.first = found.pid
         podman.check_running(found)
         watched.state_dir = podman.state_directory(found, watched.state_dir or None, uid)
-        watched.pidfd, watched.namespace = podman.open_namespace(found)
+        watched.pidfd, watched.namespace = network.open_namespace(found)
     except Refused:
         if needs_podman:
             raise

@@ -6,10 +6,9 @@ holds a pidfd of it, and asks once more after having got that.
 
 from __future__ import annotations
 
-import fcntl
 import os
 
-NS_GET_PARENT = 0xB702  # linux/nsfs.h: _IO(0xb7, 0x2)
+from . import namespaces
 
 
 def words(pid: int) -> list[bytes]:
@@ -61,7 +60,7 @@ def lives_inside(pid: int, first: int) -> bool:
         while not os.path.samestat(os.fstat(opened[-1]), ours):
             if os.path.samestat(os.fstat(opened[-1]), containers):
                 return True
-            opened.append(fcntl.ioctl(opened[-1], NS_GET_PARENT))
+            opened.append(namespaces.parent(opened[-1]))
     except OSError:
         pass  # one has ended, is another user's, or the next parent is not below us
     finally:

@@ -6,12 +6,9 @@ import json
 import os
 import pathlib
 import random
-import subprocess
-import sys
 import time
 
 import pytest
-from needs import need
 from support import eventually
 
 from simple_clearance.base.errors import Refused
@@ -321,76 +318,3 @@ else [ "$*" = "inspect --format json -- web db" ] && cat %s; fi"""
 def test_where_that_can_not_be_told_the_list_is_empty(script, fake):
     assert podman.shielded(fake(script)) == []
     assert podman.shielded("/nonexistent/podman") == []
-
-
-# --- the way into the namespace
-
-
-@pytest.fixture
-def process():
-    """A process of ours that stands where a container's first one stands."""
-    child = subprocess.Popen(["sleep", "600"], stdin=subprocess.DEVNULL)
-    yield child
-    child.kill()
-    child.wait()
-
-
-def made(pid, conmon_pid):
-    return podman.parse(changed(State__Pid=pid, State__ConmonPid=conmon_pid), "c1")
-
-
-def test_the_namespace_is_that_of_conmons_child(process):
-    pidfd, namespace = podman.open_namespace(made(process.pid, os.getpid()))
-    try:
-        assert os.fstat(namespace).st_ino == os.stat("/proc/%d/ns/net" % process.pid).st_ino
-        assert not os.get_inheritable(pidfd)
-        assert not os.get_inheritable(namespace)
-    finally:
-        os.close(pidfd)
-        os.close(namespace)
-
-
-def test_a_pid_that_passed_to_another_process_is_refused(process):
-    error = refusal(podman.open_namespace, made(process.pid, 1))
-    assert "is no longer its process" in error.message
-
-
-def test_a_process_that_has_ended_is_refused(process):
-    process.kill()
-    eventually(lambda: gone(process.pid))
-    refusal(podman.open_namespace, made(process.pid, os.getpid()))  # a zombie
-    process.wait()
-    refusal(podman.open_namespace, made(process.pid, os.getpid()))  # not even that
-
-
-def test_the_parent_is_found_whatever_the_process_calls_itself():
-    rename = "import ctypes, sys; ctypes.CDLL(None).prctl(15, b') S 1 (x', 0, 0, 0)"  # PR_SET_NAME
-    argv = [sys.executable, "-c", rename + "; print(flush=True); sys.stdin.read()"]
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
-        child.stdout.readline()
-        for fd in podman.open_namespace(made(child.pid, os.getpid())):
-            os.close(fd)
-        child.stdin.close()
-
-
-def test_another_users_container_is_refused_with_who_may(process):
-    need("root")
-    c = made(process.pid, os.getpid())
-    ends = os.pipe()
-    child = os.fork()
-    if not child:
-        try:
-            os.setgroups([])
-            os.setresgid(65534, 65534, 65534)
-            os.setresuid(65534, 65534, 65534)
-            podman.open_namespace(c)
-        except Refused as error:
-            os.write(ends[1], repr(error).encode())
-        finally:
-            os._exit(0)
-    os.close(ends[1])
-    said = os.read(ends[0], 4096).decode()
-    os.close(ends[0])
-    os.waitpid(child, 0)
-    assert "ns/net: Permission denied" in said
-    assert "run this as the user who started c1" in said

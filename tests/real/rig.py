@@ -254,12 +254,38 @@ class Rig:
         self.as_op(argv + [image, "sleep", "infinity"], check=True)
         return name
 
-    def shielded(self, name: str, *options: str, image: str = IMAGE, profile: str = PROFILE) -> str:
-        """A shielded container that sleeps; `options` are podman's."""
+    def shielded(
+        self,
+        name: str,
+        *options: str,
+        image: str = IMAGE,
+        profile: str = PROFILE,
+        runs: tuple[str, ...] = ("sleep", "infinity"),
+    ) -> str:
+        """A shielded container that sleeps, unless it `runs` something else; `options` are podman's."""
+        argv = ["podman", "run", "-d", "-v", "/usr:/usr:ro", *self.prepared(name, profile), *options]
+        self._ids[name] = self.as_op([*argv, image, *runs], check=True).stdout.strip()
+        return name
+
+    def prepared(self, name: str, profile: str = PROFILE) -> list[str]:
+        """The options that make a container a shielded one of this name."""
         prepare = ["terok-shield", "--state-dir", self.root, "prepare", name, "--profiles", profile]
-        flags = self.as_op(prepare, check=True).stdout
-        argv = ["podman", "run", "-d", "-v", "/usr:/usr:ro", *shlex.split(flags), *options]
-        self._ids[name] = self.as_op(argv + [image, "sleep", "infinity"], check=True).stdout.strip()
+        return shlex.split(self.as_op(prepare, check=True).stdout)
+
+    def in_pod(self, name: str, *options: str, runs: tuple[str, ...] = ("sleep", "infinity")) -> str:
+        """A shielded container in a pod of its own, for which `options` are."""
+        argv = ["podman", "import", "-q", "--change", 'ENTRYPOINT ["/usr/bin/sleep","infinity"]']
+        self.as_op([*argv, self.folder + "/image.tar", "localhost/pause"], check=True)
+        flags, network = self.prepared(name), []
+        for option in ("--network", "--add-host"):  # a pod's are those of all in it
+            while option in flags:
+                at = flags.index(option)
+                network += flags[at : at + 2]
+                del flags[at : at + 2]
+        argv = ["podman", "pod", "create", "--name", name + "-pod", "--infra-image", "localhost/pause"]
+        self.as_op([*argv, "-v", "/usr:/usr:ro", *network, *options], check=True)
+        argv = ["podman", "run", "-d", "--pod", name + "-pod", *flags, IMAGE, *runs]
+        self._ids[name] = self.as_op(argv, check=True).stdout.strip()
         return name
 
     def shared(self, *options: str) -> str:
