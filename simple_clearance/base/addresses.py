@@ -79,6 +79,12 @@ def canonical(value: object) -> str | None:
     return None if address is None else unpacked(address)
 
 
+def disguised(value: object) -> str | None:
+    """The one spelling of an IPv4 address in 16 bytes, `::ffff:102:304`; None for anything else."""
+    address = _packed6(value) if isinstance(value, str) and ":" in value else None
+    return unpacked(address) if address is not None and address.startswith(V4_MAPPED) else None
+
+
 def packed(value: object) -> bytes | None:
     """The 4 or 16 bytes of an address in network order; None where `canonical` is."""
     if not isinstance(value, str):

@@ -3,7 +3,8 @@
 The awkward fact: the sender may put anything between these headers and the ports (options,
 extension and routing headers, fragments), and of all that only the first bytes were copied.
 The address is the one in the header itself, which is what the rules matched; a port that may
-belong to something else is None rather than a guess.
+belong to something else is None rather than a guess.  A raw packet's first bytes need not even be
+those of its family, which the kernel tells apart: the rules went by that.
 """
 
 from __future__ import annotations
@@ -12,9 +13,14 @@ from struct import Struct
 
 from ..base.addresses import WITH_PORTS
 
+# linux/socket.h
+AF_INET, AF_INET6 = 2, 10
 # linux/in.h, linux/in6.h
 IPPROTO_HOPOPTS, IPPROTO_ROUTING, IPPROTO_FRAGMENT, IPPROTO_AH = 0, 43, 44, 51
 IPPROTO_ICMPV6, IPPROTO_DSTOPTS = 58, 60
+IPPROTO_TCP = 6
+# linux/tcp.h: where the flags are in its header
+TCP_FLAGS, TCP_SYN, TCP_ACK = 13, 0x02, 0x10
 # linux/ip.h
 IPOPT_END, IPOPT_NOOP, IPOPT_LSRR, IPOPT_SSRR = 0, 1, 131, 137
 
@@ -32,19 +38,20 @@ class Malformed(ValueError):
     """Bytes that contradict their own lengths."""
 
 
-def destination(data: bytes, start: int, end: int) -> tuple[bytes, int | None, int | None, bool]:
+def destination(data: bytes, start: int, end: int, family: int) -> tuple[bytes, int | None, int | None, bool]:
     """Of the packet at `start`, of which `end - start` bytes came: address, protocol, port, undecidable.
 
     Protocol and port are None where they are not known.  Undecidable is what nobody can allow
-    or deny: multicast and broadcast, neighbour and listener discovery, and IPv4 addresses in
-    IPv6 packets (`::ffff:0:0/96`, which no rule of the shield's means).  Raises Malformed.
+    or deny: multicast and broadcast, neighbour and listener discovery, IPv4 addresses in IPv6
+    packets (`::ffff:0:0/96`, which no rule of the shield's means), and what is no try to connect:
+    the rest of an old TCP connection.  Raises Malformed, also for another version than `family`'s.
     """
     version = data[start] >> 4 if start < end else 0
-    if version == 4:
+    if (family, version) == (AF_INET, 4):
         return _ipv4(data, start, end)
-    if version == 6:
+    if (family, version) == (AF_INET6, 6):
         return _ipv6(data, start, end)
-    raise Malformed("IP version %d" % version)
+    raise Malformed("IP version %d of family %d" % (version, family))
 
 
 def _ipv4(data: bytes, start: int, end: int) -> tuple[bytes, int | None, int | None, bool]:
@@ -55,7 +62,8 @@ def _ipv4(data: bytes, start: int, end: int) -> tuple[bytes, int | None, int | N
     fragment_offset = _BE16.unpack_from(data, start + 6)[0] & 0x1FFF
     sure = fragment_offset == 0 and not _source_routed(data[start + 20 : start + size])
     port = _port(data, start + size, end, proto) if sure else None
-    return dest, proto, port, 224 <= dest[0] < 240 or dest == BROADCAST
+    late = sure and _is_late(data, start + size, end, proto)
+    return dest, proto, port, late or 224 <= dest[0] < 240 or dest == BROADCAST
 
 
 def _source_routed(options: bytes) -> bool:
@@ -80,7 +88,8 @@ def _ipv6(data: bytes, start: int, end: int) -> tuple[bytes, int | None, int | N
     proto, at, sure = _upper_layer(data, data[start + 6], start + 40, end)
     chatter = proto == IPPROTO_ICMPV6 and sure and at < end and data[at] in ND_MLD
     port = _port(data, at, end, proto) if sure else None
-    return dest, proto, port, dest[0] == 0xFF or chatter or dest.startswith(V4_MAPPED)
+    late = sure and _is_late(data, at, end, proto)
+    return dest, proto, port, late or dest[0] == 0xFF or chatter or dest.startswith(V4_MAPPED)
 
 
 def _upper_layer(data: bytes, header: int, at: int, end: int) -> tuple[int | None, int, bool]:
@@ -112,3 +121,10 @@ def _port(data: bytes, at: int, end: int, proto: int | None) -> int | None:
     if proto in WITH_PORTS and end - at >= 4:
         return int(_BE16.unpack_from(data, at + 2)[0])
     return None
+
+
+def _is_late(data: bytes, at: int, end: int, proto: int | None) -> bool:
+    """Whether this TCP segment begins nothing: the FIN or RST of a connection that is forgotten by now."""
+    if proto != IPPROTO_TCP or end - at <= TCP_FLAGS:
+        return False
+    return data[at + TCP_FLAGS] & (TCP_SYN | TCP_ACK) != TCP_SYN

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from struct import Struct
 
-from .ipheader import Malformed, destination
+from .ipheader import IPPROTO_TCP, TCP_FLAGS, Malformed, destination
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -233,7 +233,7 @@ def _take(batch: Batch, data: bytes, start: int, end: int) -> None:
     found = _attributes(data, start, end)
     if NFULA_SEQ in found:
         batch.numbered(_number(data, found[NFULA_SEQ]))
-    packet = _packet(data, found)
+    packet = _packet(data, found, data[start + _NLMSGHDR.size])
     if packet is not None:
         batch.add((packet.kind, packet.proto, packet.port, packet.uid), {packet.dest: 1})
 
@@ -260,8 +260,8 @@ def _number(data: bytes, span: tuple[int, int]) -> int:
     return int(_BE32.unpack_from(data, start)[0])
 
 
-def _packet(data: bytes, found: Spans) -> Packet | None:
-    """The packet that these attributes describe; None under a prefix that is not the shield's."""
+def _packet(data: bytes, found: Spans, family: int) -> Packet | None:
+    """The packet of that family that these attributes describe; None under a foreign prefix."""
     if NFULA_PREFIX not in found:
         return None
     start, end = found[NFULA_PREFIX]
@@ -272,7 +272,7 @@ def _packet(data: bytes, found: Spans) -> Packet | None:
         raise Malformed("no payload")
     uid = _number(data, found[NFULA_UID]) if NFULA_UID in found else None
     start, end = found[NFULA_PAYLOAD]
-    dest, proto, port, undecidable = destination(data, start, end)
+    dest, proto, port, undecidable = destination(data, start, end, family)
     if undecidable and kind in ("blocked", "private"):
         kind = MULTICAST
     return Packet(kind, dest, proto, port, uid)
@@ -341,7 +341,7 @@ def _model(data: bytes, at: int, length: int) -> tuple[Spans, Packet | None]:
     """What the first message says, if it is a plain packet: numbered, a known port, no extra headers."""
     try:
         found = _attributes(data, at, at + length)
-        packet = _packet(data, found)
+        packet = _packet(data, found, data[at + _NLMSGHDR.size])
         _number(data, found.get(NFULA_SEQ, (0, 0)))
     except Malformed:
         return {}, None
@@ -354,13 +354,16 @@ def _model(data: bytes, at: int, length: int) -> tuple[Spans, Packet | None]:
 
 def _decisive(at: int, found: Spans, packet: Packet) -> list[int]:
     """Where all the bytes are that decide how a message is read, its destination and number apart."""
-    offsets = [*range(at, at + 6)]  # nlmsg_len, nlmsg_type
+    offsets = [*range(at, at + 6), at + _NLMSGHDR.size]  # nlmsg_len, nlmsg_type, nfgen_family
     for start, _ in found.values():
         offsets += range(start - _NLATTR.size, start)
     for kind in (NFULA_PREFIX, NFULA_UID):
         if kind in found:
             offsets += range(*found[kind])
-    ip = found[NFULA_PAYLOAD][0]
+    ip, end = found[NFULA_PAYLOAD]
+    flags = ip + (20 if len(packet.dest) == 4 else 40) + TCP_FLAGS
+    if packet.proto == IPPROTO_TCP and flags < end:
+        offsets.append(flags)
     if len(packet.dest) == 4:  # version and header length, fragment offset, protocol, port
         return [*offsets, ip, ip + 6, ip + 7, ip + 9, ip + 22, ip + 23]
     return [*offsets, ip, ip + 6, ip + 42, ip + 43]

@@ -36,8 +36,10 @@ def attribute(kind, value, length=None):
     return struct.pack("=HH", length, kind) + value + bytes(-len(value) % 4)
 
 
-def message(payload, prefix=BLOCKED, uid=1000, number=0, extra=b"", length=None, kind=0x400):
-    body = struct.pack(">BBH", 2, 0, 100) + attribute(1, b"\x08\0\x03\0")
+def message(payload, prefix=BLOCKED, uid=1000, number=0, extra=b"", length=None, kind=0x400, family=0):
+    """One packet; `family` is that of its first byte unless it is said."""
+    family = family or {4: socket.AF_INET, 6: socket.AF_INET6}.get(payload[0] >> 4 if payload else 4, 2)
+    body = struct.pack(">BBH", family, 0, 100) + attribute(1, b"\x08\0\x03\0")
     if prefix is not None:
         body += attribute(10, prefix + b"\0")
     body += attribute(5, b"\0\0\0\x02")
@@ -350,15 +352,59 @@ def test_a_uid_and_a_number_may_be_missing():
     assert batch.last is None
 
 
-@given(st.binary(max_size=200))
-def test_any_bytes_are_a_header_or_malformed(data):
+@given(st.binary(max_size=200), st.sampled_from([socket.AF_INET, socket.AF_INET6, 0, 7]))
+def test_any_bytes_are_a_header_or_malformed(data, family):
     try:
-        dest, proto, port, _ = destination(data, 0, len(data))
+        dest, proto, port, _ = destination(data, 0, len(data), family)
     except Malformed:
         return
-    assert len(dest) in (4, 16)
+    assert len(dest) == {socket.AF_INET: 4, socket.AF_INET6: 16}[family]
     assert proto is None or 0 <= proto <= 255
     assert port is None or (proto is not None and 0 <= port <= 65535)
+
+
+@pytest.mark.parametrize(
+    "payload, family",
+    [
+        pytest.param(ipv4(), socket.AF_INET6, id="IPv4 in IPv6"),
+        pytest.param(ipv6(), socket.AF_INET, id="IPv6 in IPv4"),
+        pytest.param(b"\x00" + ipv4()[1:], socket.AF_INET, id="no version at all"),
+        pytest.param(ipv4(), 7, id="a bridge's"),  # linux/socket.h: AF_BRIDGE
+    ],
+)
+@pytest.mark.parametrize("prefix", nflog.KINDS)
+@pytest.mark.parametrize("times", [1, 100])
+def test_a_version_that_is_not_its_familys_is_never_believed(payload, family, prefix, times):
+    batch = nflog.parse(message(payload, prefix, family=family) * times)
+    assert (batch.logged, batch.broken, batch.groups) == (times, times, {})
+
+
+def tcp(flags, cut=None):
+    return struct.pack(">HHIIBBHHH", 40000, 443, 1, 0, 80, flags, 0, 0, 0)[:cut]
+
+
+@pytest.mark.parametrize(
+    "payload", [lambda rest: ipv4(proto=6, rest=rest), lambda rest: ipv6("2001:db8::7", 6, rest)]
+)
+@pytest.mark.parametrize(
+    "rest, kind",
+    [
+        pytest.param(tcp(0x02), "blocked", id="SYN"),
+        pytest.param(tcp(0xC2), "blocked", id="SYN with ECN"),
+        pytest.param(tcp(0x10), nflog.MULTICAST, id="ACK"),
+        pytest.param(tcp(0x11), nflog.MULTICAST, id="FIN"),
+        pytest.param(tcp(0x04), nflog.MULTICAST, id="RST"),
+        pytest.param(tcp(0x12), nflog.MULTICAST, id="an answer"),
+        pytest.param(tcp(0x00), nflog.MULTICAST, id="nothing"),
+        pytest.param(tcp(0x10, cut=13), "blocked", id="cut before the flags"),
+        pytest.param(tcp(0x02, cut=14), "blocked", id="cut behind them"),
+    ],
+)
+def test_what_begins_no_connection_is_not_asked(payload, rest, kind):
+    data = message(payload(rest)) * 20
+    assert [key[0] for key in nflog.parse(data).groups] == [kind]
+    data = message(payload(tcp(0x02))) * 20 + data + message(payload(tcp(0x02))) * 20
+    assert nflog.parse(data) == walked(data)
 
 
 # --- numbers

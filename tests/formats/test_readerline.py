@@ -173,6 +173,13 @@ def test_without_a_class_the_range_tells_what_is_private():
     assert parse(line(**{"class": "private"})).private
 
 
+@pytest.mark.parametrize("kind", ["pending", "allowed", "denied", "bypass", "multicast"])
+@pytest.mark.parametrize("dest", ["::ffff:1.2.3.4", "::FFFF:102:304"])
+def test_an_ipv4_address_written_as_ipv6_is_counted_like_multicast(kind, dest):
+    event = parse(line(type=kind, dest=dest))
+    assert (event.kind, event.dest, event.count) == ("multicast", "::ffff:102:304", 1)
+
+
 def test_an_address_is_spelled_in_one_way_whatever_the_reader_wrote():
     assert parse(line(dest="2001:DB8:0:0:0:0:0:1")).dest == "2001:db8::1"
 
@@ -187,7 +194,6 @@ def test_an_address_is_spelled_in_one_way_whatever_the_reader_wrote():
         "-h",
         "evil.example",
         "1.2.3.4 5.6.7.8",
-        "::ffff:1.2.3.4",
         "198.51.100.0\n",
         "fe80::1%eth0",
         "1" * 100_000,

@@ -101,6 +101,49 @@ def test_multicast_is_told_apart(lab, reader):
     assert reader.expect(dest="ff02::fb")["type"] == "multicast"
 
 
+RAW = """
+import socket, struct
+def raw(dest, packet):
+    family = socket.AF_INET6 if ":" in dest else socket.AF_INET
+    with socket.socket(family, socket.SOCK_RAW, 255) as s:  # IPPROTO_RAW: with the header
+        try: s.sendto(packet, (dest, 0))
+        except PermissionError: pass  # nft's reject
+def ipv4(dest, proto, rest, version=4):
+    head = struct.pack(">BBHHHBBH", version << 4 | 5, 0, 20 + len(rest), 7, 0, 64, proto, 0)
+    return head + socket.inet_aton("127.0.0.1") + socket.inet_aton(dest) + rest
+def ipv6(dest, proto, rest, version=6):
+    head = struct.pack(">IHBB", version << 28, len(rest), proto, 64)
+    return head + socket.inet_pton(socket.AF_INET6, "::1") + socket.inet_pton(socket.AF_INET6, dest) + rest
+def tcp(flags):
+    return struct.pack(">HHIIBBHHH", 40000, 443, 1, 1, 80, flags, 0, 0, 0)
+"""
+
+
+def test_a_packet_whose_version_is_not_its_familys_is_counted_and_never_believed(lab, reader):
+    """In the bytes of this IPv6 packet an IPv4 header would have another destination, a forged one."""
+    lab.python(RAW + "raw('2001:db8::31', ipv4('198.51.100.66', 17, bytes(40))[:24] + bytes(32))")
+    lab.python(RAW + "p = ipv6('2001:db8::31', 17, bytes(8), 4); raw('2001:db8::31', p)")
+    lab.connect("198.51.100.32", 443)
+    reader.expect(dest="198.51.100.32")
+    reader.expect(type="lost", where="reader", count=2)
+    assert {line["dest"] for line in reader.lines} <= {"::1"}  # the shield's own refusals to the sender
+
+
+def test_the_end_of_an_old_connection_is_no_try_to_connect(lab, reader):
+    lab.python(RAW + "for f in (0x11, 0x14, 0x04): raw('198.51.100.33', ipv4('198.51.100.33', 6, tcp(f)))")
+    lab.python(RAW + "raw('2001:db8::33', ipv6('2001:db8::33', 6, tcp(0x11)))")
+    for dest in ("198.51.100.33", "2001:db8::33"):
+        assert reader.expect(dest=dest)["type"] == "multicast"
+    lab.python(RAW + "raw('198.51.100.33', ipv4('198.51.100.33', 6, tcp(2)))")
+    assert reader.expect(dest="198.51.100.33", type="pending")["port"] == 443
+
+
+def test_an_ipv4_address_in_an_ipv6_packet_is_counted(lab, reader):
+    lab.run(["ip", "-6", "route", "add", "local", "::ffff:198.51.100.0/120", "dev", "lo"])
+    lab.python(RAW + "raw('::ffff:198.51.100.34', ipv6('::ffff:198.51.100.34', 17, bytes(8)))")
+    assert reader.expect(dest="::ffff:c633:6422")["type"] == "multicast"
+
+
 def test_a_ping_has_no_port(lab, reader):
     lab.python(
         "import socket\ns = socket.socket(socket.AF_INET, socket.SOCK_RAW, 1)\n"

@@ -348,7 +348,6 @@ HOSTILE = [
     pending(dest="198.51.100.9\0"),
     pending(dest="0.0.0.0/0"),
     pending(dest="::/0"),
-    pending(dest="::ffff:198.51.100.9"),
     pending(dest="fe80::1%eth0"),
     pending(dest="198.51.100.009"),
     pending(dest="[2001:db8::1]"),
