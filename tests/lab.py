@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -108,7 +109,8 @@ def ruleset(rules: int = 18) -> str:
     return "\n".join(lines) + "\n"
 
 
-# In two steps: a network made before its owner's ids are mapped shows its files to nobody.
+# In two steps: a network made before its owner's ids are mapped shows its files to nobody.  The one
+# inside has a parent of that user's, as conmon is.
 _OWN = r"""
 import ctypes, os, sys
 
@@ -116,8 +118,14 @@ def unshare(kind):
     if ctypes.CDLL(None, use_errno=True).unshare(kind):
         sys.exit("unshare: " + os.strerror(ctypes.get_errno()))
 
+inside = os.fork()
+if inside:
+    for fd in (0, 1):
+        os.close(fd)
+    os.waitpid(inside, 0)
+    os._exit(0)
 unshare(0x10000000)  # CLONE_NEWUSER
-print("made", flush=True)
+print(os.getpid(), flush=True)
 sys.stdin.buffer.raw.readline()  # not a byte more
 unshare(0x40000000)  # CLONE_NEWNET
 """
@@ -255,7 +263,7 @@ class Lab:
             env=dict(os.environ, PATH=os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/sbin:/sbin"),
             cwd="/",
         )
-        self.pid = self._agent.pid
+        self.pid = self._agent.pid if not self.user else int(self._agent.stdout.readline())  # type: ignore
         self.netns = "/proc/%d/ns/net" % self.pid
         try:
             if self.user:
@@ -266,8 +274,8 @@ class Lab:
             raise
 
     def _map_ids(self, many: bool) -> None:
-        stdin, stdout = self._agent.stdin, self._agent.stdout
-        assert stdin is not None and stdout is not None and stdout.readline() == b"made\n"
+        stdin = self._agent.stdin
+        assert stdin is not None
         if not many:
             write("/proc/%d/setgroups" % self.pid, "deny")
         for kind, own in (("uid", self.user), ("gid", self.user if os.getuid() == 0 else os.getgid())):
@@ -385,7 +393,8 @@ class Lab:
 
     def end(self) -> None:
         """End the process inside, as a container's end does."""
-        self._agent.kill()
+        if self._agent.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
         self._agent.wait()
 
     def close(self) -> None:
