@@ -344,6 +344,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--count", metavar="N", type=number, help="end after N applied verdicts")
     add("--log", metavar="FILE", help="append every event, decision and outcome as JSON lines")
     add("--save-profile", metavar="FILE", help="append what was allowed, as a terok-shield profile")
+    add("--save-policy", metavar="FILE", help="append what was answered, as rules for --policy")
     add("--replay", metavar="FILE", help="take the events of a recording; implies --dry-run")
     add("--dry-run", action="store_true", help="decide and report, run no verdict command")
     add("--bell", action="store_true", help="ring on a new question")

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .docket.jobs import Job
     from .fronts.interactive import Front
     from .fronts.logfile import Log, Profile
+    from .fronts.savedpolicy import SavedPolicy
     from .sources.policyfile import PolicyFile
 
 SIGNALS = (
@@ -88,6 +89,7 @@ class Session:
         self._policy: PolicyFile | None = None
         self._log: Log | None = None
         self._profile: Profile | None = None
+        self._saved: SavedPolicy | None = None
         self._until: float | None = None
         self._patience: float | None = None
         self._ending: int | None = None
@@ -108,6 +110,8 @@ class Session:
             ignore = self._options.ignore_hub
             with hub.Hub(None, None, self._environ, os.getuid(), ignore, trace=self._trace) as early:
                 Guard(Loop(), {"": early}, self._hub_appeared).check()
+        if self._options.save_policy is not None:
+            self._save_policy(self._options.save_policy)  # may be the same file, which begins with nothing
         if self._options.policy is not None:
             self._load_policy(self._options.policy)
         term = self._terminal()
@@ -168,6 +172,11 @@ class Session:
                     term.restore()  # while no signal can end us before that
 
     # Starting
+
+    def _save_policy(self, path: str) -> None:
+        from .fronts.savedpolicy import SavedPolicy
+
+        self._saved = SavedPolicy(path, self._docket.warn)
 
     def _load_policy(self, path: str) -> None:
         from .sources.policyfile import PolicyFile
@@ -292,6 +301,8 @@ class Session:
             self._log.record(record, now)
         if self._profile is not None and record["type"] == "verdict":
             self._profile.record(record, self._docket.shields.versions.get(record["container"]))
+        if self._saved is not None:
+            self._saved.record(record, now)
         if self._front is not None:
             self._front.record(record, now)
 
@@ -391,11 +402,18 @@ class Session:
         front.close()
         self._drain(now)  # what it lost
         summary = protocol.summary(self._docket.summary(), self._exit_code(), self._docket.tally.dry)
+        rules = self._docket.rules.decided() if self._options.replay else []
+        if rules:
+            summary["rules"] = [{"rule": rule or None, "requests": number} for rule, number in rules]
         if self._log is not None:
             self._log.record(summary, now)
             summary["exit"] = self._exit_code()  # that may have been what could not be written
         if self._fleet.listening() or self._options.json:
             front.summary(summary, self._commands())
+            if rules:
+                from .prompt.sentences import by_rule  # every front has imported it
+
+                front.tell(by_rule(rules))
         else:
             front.tell(["stopped before anything was watched"])
         while front.busy and not self._hurry:
@@ -422,7 +440,8 @@ class Session:
         if self._ending:
             return self._ending
         counts = self._docket.summary()
-        unwritten = any(part.failed for part in (self._front, self._log, self._profile) if part is not None)
+        parts = (self._front, self._log, self._profile, self._saved)
+        unwritten = any(part.failed for part in parts if part is not None)
         return INCOMPLETE if unwritten or any(counts[key] for key in INCOMPLETE_IF) else OK
 
     def _close(self) -> None:

@@ -14,8 +14,8 @@ class Options:
 
     __slots__ = (
         "answer", "bell", "containers", "count", "debug", "dry_run", "duration", "ignore_hub", "json",
-        "log", "netns", "policy", "reader", "replay", "role", "sandbox", "save_profile", "shield",
-        "state_dir", "take_over", "text", "verdict_timeout",
+        "log", "netns", "policy", "reader", "replay", "role", "sandbox", "save_policy", "save_profile",
+        "shield", "state_dir", "take_over", "text", "verdict_timeout",
     )  # fmt: skip
 
     def __init__(self, containers: list[str]) -> None:
@@ -35,6 +35,7 @@ class Options:
         self.duration: float | None = None
         self.count: int | None = None
         self.log: str | None = None
+        self.save_policy: str | None = None
         self.save_profile: str | None = None
         self.replay: str | None = None
         self.dry_run = False

@@ -604,6 +604,7 @@ class Docket:
             self._later.closed(request)
             if not self._register.any_at(request.container, request.dest):
                 self._names.forget(request.container, request.dest)
+            self.rules.count(rule)
             self._tell("closed", id=request.id, by=by, rule=rule.text if rule else None, why=cause)
         if waited != (request.state == OPEN):
             self.moved(request)

@@ -184,6 +184,15 @@ class Policy:
         """Whether a rule allows the address, on whatever port."""
         return any(decision.action == "allow" for decision in self._about(dest, private, names))
 
+    def settles(self, target: str) -> bool:
+        """Whether a rule decides this address or name on every port, so that none behind it ever does."""
+        if addresses.canonical(target) is not None:
+            rules = [decision.rule for decision in self._about(target, False, ())]
+        else:
+            everything = [rule for rule in self.rules if not rule.named and rule.network is None]
+            rules = [*everything, *(rule for rule in self.rules if rule.matched_name([target]))]
+        return any(rule.ports is None and not rule.protos for rule in rules)
+
     def _about(self, dest: str, private: bool, names: Sequence[str]) -> Iterator[Decision]:
         """What the rules on an address decide, on the ports that each is for."""
         address = Network(dest)

@@ -55,10 +55,22 @@ class Rules:
         self._tell = tell
         self._full: dict[str, bool] = {}
         self._warned: dict[str, None] = {}
+        self._counts: dict[Rule | None, int] = {}
 
     @property
     def active(self) -> bool:
         return self.policy is not None or self.answer != ""
+
+    def count(self, rule: Rule | None) -> None:
+        """A request was closed, by this rule or by none."""
+        self._counts[rule] = self._counts.get(rule, 0) + 1
+
+    def decided(self) -> list[tuple[str, int]]:
+        """How many requests each rule in force has closed, in their order, and "", none of them."""
+        if self.policy is None:
+            return []
+        ours = [(rule.text, self._counts.get(rule, 0)) for rule in self.policy.rules]
+        return [*ours, ("", sum(self._counts.values()) - sum(number for _, number in ours))]
 
     def replace(self, policy: Policy) -> None:
         """The file has changed."""

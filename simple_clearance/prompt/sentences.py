@@ -202,6 +202,16 @@ def _summary(record: Record) -> Sentence:
     return Sentence((), "stopped: %s; exit code %d" % (told, record["exit"]))
 
 
+def by_rule(rules: Sequence[tuple[str, int]]) -> list[str]:
+    """How many requests each rule decided, after a replay; "" stands for none of them."""
+    lines = ["%6d  %s" % (number, printable(rule, 200)) for rule, number in rules if rule and number]
+    idle = sum(1 for rule, number in rules if rule and not number)
+    lines += ["%6d  no rule" % number for rule, number in rules if not rule]
+    if idle:
+        lines.append("%s decided nothing" % count(idle, "rule"))
+    return ["requests decided by each rule:", *lines] if rules else []
+
+
 SENTENCES: dict[str, Callable[[Record], Sentence]] = {
     "verdict": verdict,
     "passed": lambda record: Sentence(

@@ -116,7 +116,7 @@ def key_counts(t, painted):
 def test_every_recipe_is_run_here():
     assert sorted(RECIPES) == [
         *("a CI job", "a coprocess", "a session in a script", "a systemd unit", "a tmux pane"),
-        *("another machine", "watching the log"),
+        *("another machine", "answer once and keep it", "watching the log"),
     ]
     assert SECTION.count("<!-- recipe: ") == len(RECIPES)
 
@@ -175,6 +175,37 @@ def test_a_session_in_a_script_that_can_not_start_ends_the_script(place, termina
     t = terminal(place.argv("a session in a script"), env=place.env, cwd=place.folder)
     t.expect("rules:1: allow * would open everything")
     assert t.wait() == 1
+
+
+# --- answer once and keep it
+
+
+def test_answer_once_and_keep_it(place, terminal):
+    argv = place.argv("answer once and keep it")
+    t = terminal(argv, env=place.env, cwd=place.folder)
+    t.expect("watching c1")
+    place.c1.looks_up("www.example.org", "198.51.100.1")
+    place.lab.connect("198.51.100.1", 443)
+    t.expect("www.example.org")
+    key_counts(t, t.expect("i l ? q"))
+    t.send("m")
+    t.expect("m not in this session")
+    place.lab.connect("203.0.113.1", 443)
+    t.expect("203.0.113.1")
+    key_counts(t, t.expect("i l ? q"))
+    t.send("a")
+    eventually(lambda: place.lab.set_contains("allow", "203.0.113.1"), what="it is allowed")
+    t.expect("done in")
+    t.send("q")
+    assert t.wait() == 0
+    kept = [line.partition("#")[0].strip() for line in place.read("rules").splitlines()]
+    assert kept == ["skip www.example.org", "allow 203.0.113.1"]
+    t = terminal([*argv], env=place.env, cwd=place.folder)
+    t.expect("watching c1")
+    place.lab.connect("198.51.100.1", 443)
+    place.lab.connect("203.0.113.2", 443)
+    t.expect("203.0.113.2")
+    assert "198.51.100.1" not in t.text(), "the file decides it"
 
 
 # --- a coprocess

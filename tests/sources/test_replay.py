@@ -636,6 +636,33 @@ def test_a_replay_with_an_answer_tells_what_would_be_decided_and_decides_nothing
     assert done.returncode == 0 and host.calls() == []
 
 
+def test_a_replay_with_a_policy_ends_with_how_many_requests_each_rule_decided(tool, tmp_path):
+    rules = tmp_path / "rules"
+    rules.write_text("skip *.example.net\nallow 198.51.100.0/29\ndeny 203.0.113.0/24\nask 198.51.100.9\n")
+    path = written(
+        *(tmp_path / "log", SESSION, ours(1), ours(2), ours(3, names=["www.example.net"])),
+        *(ours(8), ours(9), ours(4, **{"class": "private", "dest": "10.1.2.3"})),
+    )
+    counts = [("skip *.example.net", 1), ("allow 198.51.100.0/29", 2), ("deny 203.0.113.0/24", 0)]
+    counts += [("ask 198.51.100.9", 0), (None, 3)]
+    records = outcome(tool("--replay", path, "--policy", str(rules), "--json", "c1"))
+    assert [(one["rule"], one["requests"]) for one in records[-1]["rules"]] == counts
+    done = tool("--replay", path, "--policy", str(rules), "--answer", "none", "c1")
+    assert done.stdout.decode().splitlines()[-6:] == [
+        "stopped: 2 decided in a dry run, 1 skipped, 2 left open; exit code 5",
+        "requests decided by each rule:",
+        "     1  skip *.example.net",
+        "     2  allow 198.51.100.0/29",
+        "     3  no rule",
+        "2 rules decided nothing",
+    ]
+
+
+def test_a_replay_without_a_policy_tells_of_no_rules(tool, tmp_path):
+    done = tool("--replay", written(tmp_path / "log", SESSION, ours(1)), "--answer", "skip", "c1")
+    assert done.stdout.decode().splitlines()[-1].startswith("stopped: 1 skipped")
+
+
 def test_what_it_writes_can_be_replayed_again(tool, tmp_path):
     path = written(tmp_path / "log", theirs(1), theirs(2), theirs(1, type="again", of="pending", count=4))
     first = tool("--replay", path, "--json", "c1", "--log", str(tmp_path / "second"))

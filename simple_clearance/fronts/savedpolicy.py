@@ -1,0 +1,156 @@
+"""`--save-policy FILE`: what the operator answered, as rules of a policy file, for later sessions.
+
+The awkward facts: the file may be open in an editor, which replaces it or writes it anew at any moment;
+so nothing is kept open, and what stands there is read before each rule is added.  And half a rule may be
+another rule (`allow 203.0.113.1` of `allow 203.0.113.10`): so a line is written as a comment, and becomes a
+rule by its first byte once all of it is there.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from ..base import addresses, timestamps
+from ..base.errors import CANNOT_START, Refused
+from ..base.happenings import Name
+from ..base.text import printable
+from ..docket import names, policy
+from ..docket.verdict import APPLIED
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable
+
+    from ..base.moment import Now
+    from ..docket.docket import Record
+
+OPERATORS = ("operator", "script")
+"""Whose answers are kept; those of rules stand in a file already."""
+
+
+class SavedPolicy:
+    """Adds rules to the file at `path`; one that an undo or another answer takes back becomes a comment.
+
+    `failed` says what went wrong first, and `report` has been called with it; "" while all is well.
+    Refused (3) when it can't be written.
+    """
+
+    def __init__(self, path: str, report: Callable[[str], None]) -> None:
+        self.failed = ""
+        self._path = path
+        self._name = printable(path, 200)
+        self._report = report
+        self._open: dict[str, tuple[str, str, str]] = {}  # id -> container, address, name or ""
+        self._ours: dict[str, bytes] = {}  # target -> the line that was added for it
+        try:
+            os.close(self._opened(os.O_CREAT))
+        except (OSError, ValueError) as error:  # a path may hold a NUL
+            problem = (isinstance(error, OSError) and error.strerror) or str(error)
+            raise Refused(
+                CANNOT_START,
+                "--save-policy %s: %s" % (self._name, problem),
+                "name a file that this user can write to, in a folder that exists",
+            ) from None
+
+    def __repr__(self) -> str:
+        return "SavedPolicy(%s, %d rules)" % (self._name, len(self._ours))
+
+    def record(self, record: Record, now: Now) -> None:
+        """Takes note of any record of the session."""
+        kind = record["type"]
+        if kind == "pending":
+            guarded = record["class"] == "private" or addresses.special(record["dest"]) is not None
+            name = "" if guarded else _shown(record)
+            self._open[record["id"]] = record["container"], record["dest"], name
+        elif kind == "names" and self._open.get(record["id"], ("", "", ""))[2]:
+            self._open[record["id"]] = (*self._open[record["id"]][:2], _shown(record))
+        elif kind == "closed":
+            container, dest, name = self._open.pop(record["id"], ("", "", ""))
+            if record["why"] == "muted" and record["by"] in OPERATORS and dest:
+                self._answered("skip", name or dest, container, now)
+        elif kind == "verdict" and record["result"] == APPLIED and record["by"] in OPERATORS:
+            target = record["target"]
+            if record["undo"]:
+                self._safely(self._take_back, target)
+            elif record["action"] == "allow" or addresses.canonical(target):
+                self._answered(record["action"], target, record["container"], now)
+
+    def _answered(self, action: str, target: str, container: str, now: Now) -> None:
+        rule = "%s %s" % (action, target)
+        ours = self._ours.get(target, b"").split(b" #")[0].rstrip()
+        if ours != rule.encode("ascii"):
+            self._safely(self._take_back, target)
+            self._safely(self._add, target, "%s   # %s %s\n" % (rule, timestamps.stamp(now.wall), container))
+
+    def _safely(self, step: Callable[..., None], *arguments: str) -> None:
+        try:
+            step(*arguments)
+        except OSError as error:
+            if not self.failed:
+                problem = error.strerror or str(error)
+                self.failed = "--save-policy %s: %s: not every answer is kept" % (self._name, problem)
+                self._report(self.failed)
+
+    def _add(self, target: str, line: str) -> None:
+        """Adds a rule, unless those that stand there decide the same target already."""
+        fd = self._opened(os.O_CREAT | os.O_APPEND)
+        try:
+            data = _content(fd)
+            rules, _ = policy.read(data, self._name)
+            if rules.settles(target):
+                return
+            rule = line.encode("ascii")
+            text = (b"" if data.endswith(b"\n") or not data else b"\n") + b"#" + rule[1:]
+            if os.write(fd, text) < len(text):
+                os.write(fd, b"\n")  # what is there stays a comment
+                raise OSError(errno.ENOSPC, "it could not be written whole")
+            self._set_byte(os.lseek(fd, 0, os.SEEK_CUR) - len(rule), b"#" + rule[1:], rule[:1])
+            self._ours[target] = rule
+        finally:
+            os.close(fd)
+
+    def _take_back(self, target: str) -> None:
+        """The rule that was added for a target becomes a comment, wherever it stands by now."""
+        rule = self._ours.pop(target, None)
+        if rule is None:
+            return
+        fd = self._opened(0)
+        try:
+            at = (b"\n" + _content(fd)).find(b"\n" + rule)
+        finally:
+            os.close(fd)
+        if at >= 0:  # else somebody has taken it out
+            self._set_byte(at, rule, b"#")
+
+    def _set_byte(self, at: int, line: bytes, byte: bytes) -> None:
+        """The first byte of the line that stands there; not through a descriptor that appends."""
+        fd = self._opened(0)
+        try:
+            if os.pread(fd, len(line), at) != line:
+                raise OSError(errno.ESTALE, "it was changed meanwhile")
+            os.pwrite(fd, byte, at)
+        finally:
+            os.close(fd)
+
+    def _opened(self, flags: int) -> int:
+        flags |= os.O_RDWR | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+        fd = os.open(self._path, flags, 0o644)
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise OSError(errno.EINVAL, "it is not a file")
+        return fd
+
+
+def _content(fd: int) -> bytes:
+    data = os.pread(fd, policy.LARGEST + 1, 0)
+    if len(data) > policy.LARGEST:
+        raise OSError(errno.EFBIG, "it is larger than a policy")
+    return data
+
+
+def _shown(record: Record) -> str:
+    """The name that a request with these names is shown under, "" for none."""
+    shown = names.shown([Name(name, "", "") for name in record["names"]])
+    return shown.name if shown is not None else ""
