@@ -314,11 +314,11 @@ class Walk:
             assert undoable.result == "applied" and not undoable.undone
         in_force = docket.rules.policy.rules if docket.rules.policy else ()
         for request in docket.waiting():
-            decided = self.first_rule(request, request.tried)
-            if request.tried not in in_force and decided:
+            decided = self.first_rule(request, request.after_rule)
+            if request.after_rule not in in_force and decided:
                 afresh = self.first_rule(request, None)
                 assert decided.rule is afresh.rule, "a changed file starts from its first rule"
-            known = docket._names.all(request.container, request.dest)
+            known = docket._names.fingerprint(request.container, request.dest)
             if request.undecided == known and request.undecided_by is docket.rules.policy:
                 assert not decided or decided.action == "ask" or request.by_hand, (request, decided)
 
@@ -329,7 +329,7 @@ class Walk:
             return None
         names = [one.name for one in self.docket.names(request)]
         found = policy.matching(request.dest, request.port, request.proto, request.private, names, after)
-        allowed = request.allowed_by is policy
+        allowed = request.allowed_in is policy
         return next((one for one in found if one.action != "deny" or not allowed), None)
 
     def account(self):

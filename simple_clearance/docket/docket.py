@@ -190,8 +190,8 @@ class Docket:
         before, heard = self._names.hear(container, dest)
         if before is None or before.text != heard.text:
             self.renamed(container, dest)
-        if before is None or before.all != heard.all:
-            self._later.renamed(container, dest, before is None or before.set != heard.set)
+        if before is None or before.fingerprint != heard.fingerprint:
+            self._later.renamed(container, dest, before is None or before.members != heard.members)
             self._tell_names(now)
 
     def lost(self, container: str, count: int, where: str) -> None:
@@ -227,7 +227,7 @@ class Docket:
         self.rules.replace(policy)
         self._withdraw(self._jobs.automatic(), now)
         for request in self.waiting():
-            request.tried, request.by_hand, request.rests_until = None, False, 0.0
+            request.after_rule, request.by_hand, request.rests_until = None, False, 0.0
             self.consider(request, now)
 
     # Answers
@@ -283,7 +283,7 @@ class Docket:
             request = self._register.get(key)
             if request is not None:
                 if "asked again" in REQUEST[request.state]:
-                    request.tried, request.by_hand = None, True
+                    request.after_rule, request.by_hand = None, True
                     self._open(request, "asked again", now)
                 return request
         return None
@@ -320,7 +320,7 @@ class Docket:
             return  # a rule whose verdict has failed gets another chance after a minute
         if request.in_doubt or not self.shields.up(request.container):
             return
-        names = self._names.all(request.container, request.dest)
+        names = self._names.fingerprint(request.container, request.dest)
         if request.undecided == names and request.undecided_by is self.rules.policy:
             return  # the same rules, and no name is new
         known = [name.name for name in self.names(request)]
@@ -493,7 +493,7 @@ class Docket:
         for request_id in job.ids:
             request = self.awaiting(request_id)
             if request is not None:
-                request.tried, request.undecided, request.rests_until = rule, None, 0.0
+                request.after_rule, request.undecided, request.rests_until = rule, None, 0.0
                 self.consider(request, now)
 
     # Events
@@ -522,14 +522,14 @@ class Docket:
         elif request.state in (SKIPPED, ANSWERED) and (
             now.mono - request.changed >= ASK_AGAIN or (request.state == ANSWERED and tried is not None)
         ):
-            request.tried, request.by_hand = tried, False
+            request.after_rule, request.by_hand = tried, False
             self._open(request, "tried again", now)
 
     def _new(self, container: str, event: Event, now: Now, tried: Rule | None, sure: bool) -> None:
         request = Request(container, event, now)
         request.count = event.count
         request.floor = event.private and bool(self.shields.floor(container))
-        request.tried = tried
+        request.after_rule = tried
         request.in_doubt = not sure
         if self._register.add(request):
             self._open(request, "blocked", now)

@@ -21,16 +21,16 @@ NAMES_TOLD = 8
 class Heard:
     """What was heard of an address: `shown` is the name its requests are shown under.
 
-    `set` stands for the names, whichever was looked up last; `all` for both, which is what rules go by:
-    another number, other names.
+    Two numbers stand for the rest: `members` for which names there are, `fingerprint` also for which
+    was looked up last, which is what rules go by.
     """
 
-    __slots__ = ("all", "set", "shown")
+    __slots__ = ("fingerprint", "members", "shown")
 
     def __init__(self, names: Sequence[Name]) -> None:
         self.shown = shown(names)
-        self.set = hash(frozenset(name.name for name in names))
-        self.all = hash((names[0].name if names else "", self.set))
+        self.members = hash(frozenset(name.name for name in names))
+        self.fingerprint = hash((names[0].name if names else "", self.members))
 
     @property
     def text(self) -> str:
@@ -49,10 +49,10 @@ class Names:
         heard = self._heard.get((container, dest))
         return heard.shown if heard is not None else shown(self.lookup(container, dest))
 
-    def all(self, container: str, dest: str) -> int:
+    def fingerprint(self, container: str, dest: str) -> int:
         """Stands for the names that were heard of an address, and which is the latest."""
         heard = self._heard.get((container, dest))
-        return heard.all if heard is not None else 0
+        return heard.fingerprint if heard is not None else 0
 
     def listen(self, container: str, dest: str) -> None:
         """Something waits for this address from now on."""

@@ -23,17 +23,17 @@ class Request:
     """One request.  `first` and `last` are wall-clock seconds, `touched` and `changed` monotonic.
 
     `failure` is what the last verdict on it came to when it did not help, and until `rests_until` no
-    rule decides it then; `tried` is the policy's rule whose verdict did not lead to it, None before any;
-    `allowed_by` the policy of which an `allow` rule has matched it; `in_doubt` says that it was blocked
+    rule decides it then; `after_rule` is the policy's rule whose verdict did not lead to it, None before any;
+    `allowed_in` the policy of which an `allow` rule has matched it; `in_doubt` says that it was blocked
     last while its shield was not up, so that nobody knows what the shield does else; `by_hand` that the
     operator wants to be asked, whatever the rules say; `undecided_by` the policy that left it open,
     knowing the names that `undecided` stands for.
     """
 
     __slots__ = (
-        "allowed_by", "by_hand", "changed", "container", "count", "dest", "failure", "first", "floor", "id",
+        "after_rule", "allowed_in", "by_hand", "changed", "container", "count", "dest", "failure", "first", "floor", "id",
         "in_doubt", "key", "last", "port", "private", "proto", "reader_id", "rests_until", "state", "told",
-        "told_at", "touched", "tried", "uid", "undecided", "undecided_by",
+        "told_at", "touched", "uid", "undecided", "undecided_by",
     )  # fmt: skip
 
     def __init__(self, container: str, event: Event, now: Now) -> None:
@@ -54,8 +54,8 @@ class Request:
         self.state = NEW
         self.failure = ""
         self.rests_until = 0.0
-        self.tried: Rule | None = None
-        self.allowed_by: Policy | None = None
+        self.after_rule: Rule | None = None
+        self.allowed_in: Policy | None = None
         self.by_hand = False
         self.undecided: int | None = None
         self.undecided_by: Policy | None = None

@@ -105,11 +105,11 @@ class Rules:
         if self.policy is None:
             return None
         for found in self.policy.matching(
-            request.dest, request.port, request.proto, request.private, names, request.tried
+            request.dest, request.port, request.proto, request.private, names, request.after_rule
         ):
             if found.action == "allow":
-                request.allowed_by = self.policy
-            if found.action != "deny" or request.allowed_by is not self.policy:
+                request.allowed_in = self.policy
+            if found.action != "deny" or request.allowed_in is not self.policy:
                 return None if found.action == "ask" else found
         return None
 
@@ -118,7 +118,7 @@ class Rules:
         policy = self.policy
         if policy is None:
             return False
-        return request.allowed_by is policy or policy.allows(request.dest, request.private, names)
+        return request.allowed_in is policy or policy.allows(request.dest, request.private, names)
 
     def has_room(self, job: Job, jobs: Sequence[Job]) -> bool:
         """Whether one more may wait beside `jobs`, those of its container; told once when not."""
