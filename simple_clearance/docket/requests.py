@@ -20,20 +20,21 @@ if TYPE_CHECKING:
 
 
 class Request:
-    """One request.  `first` and `last` are wall-clock seconds, `touched` and `changed` monotonic.
+    """One request.  `first` and `last` are wall-clock seconds; `touched`, `changed` and the like monotonic.
 
-    `failure` is what the last verdict on it came to when it did not help, and until `rests_until` no
-    rule decides it then; `after_rule` is the policy's rule whose verdict did not lead to it, None before any;
-    `allowed_in` the policy of which an `allow` rule has matched it; `in_doubt` says that it was blocked
-    last while its shield was not up, so that nobody knows what the shield does else; `by_hand` that the
-    operator wants to be asked, whatever the rules say; `undecided_by` the policy that left it open,
-    knowing the names that `undecided` stands for.
+    - `failure`: what the last verdict on it came to, when it did not help; no rule decides before `rests_until`
+    - `after_rule`: the rule whose verdict did not lead to it, so that those after it have their turn
+    - `allowed_in`: the policy of which an `allow` rule has matched it: nothing denies it by itself then
+    - `in_doubt`: it was blocked last while its shield was not up, so nobody knows what the shield does else
+    - `by_hand`: the operator wants to be asked, whatever the rules say
+    - `undecided_by`: the policy that left it open, knowing the names that `undecided` stands for
+    - `told`, `told_at`: the count that was told last, and when
     """
 
     __slots__ = (
-        "after_rule", "allowed_in", "by_hand", "changed", "container", "count", "dest", "failure", "first", "floor", "id",
-        "in_doubt", "key", "last", "port", "private", "proto", "reader_id", "rests_until", "state", "told",
-        "told_at", "touched", "uid", "undecided", "undecided_by",
+        "after_rule", "allowed_in", "by_hand", "changed", "container", "count", "dest", "failure", "first",
+        "floor", "id", "in_doubt", "key", "last", "port", "private", "proto", "reader_id", "rests_until",
+        "state", "told", "told_at", "touched", "uid", "undecided", "undecided_by",
     )  # fmt: skip
 
     def __init__(self, container: str, event: Event, now: Now) -> None:
