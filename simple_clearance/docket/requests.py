@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 class Request:
     """One request.  `first` and `last` are wall-clock seconds; `touched`, `changed` and the like monotonic.
 
-    - `failure`: what the last verdict on it came to, when it did not help; no rule decides before `rests_until`
+    - `failure`: what the last verdict on it came to, when it did not help
+    - `rests_until`: when rules have their next turn, after such a failure
     - `after_rule`: the rule whose verdict did not lead to it, so that those after it have their turn
     - `allowed_in`: the policy of which an `allow` rule has matched it: nothing denies it by itself then
     - `in_doubt`: it was blocked last while its shield was not up, so nobody knows what the shield does else
