@@ -98,6 +98,28 @@ def test_a_name_rule_never_opens_an_address_that_the_host_does_not_resolve_it_to
     os.unlink(path)
 
 
+def test_a_quarantine_makes_no_rule_deny_what_was_in_use(rig, desk, fresh):
+    path = rig.home + "/rules"
+    with open(path, "w") as file:
+        file.write("deny 203.0.113.0/24\n")
+    assert rig.conn(fresh, "open.example") == "203.0.113.10 connected"
+    script = desk.script("--policy", path, fresh)
+    rig.posture(fresh, "quarantine")
+    script.until("shield", state="quarantine")
+    assert rig.conn(fresh, "203.0.113.10", patience=1) == "203.0.113.10 timeout"
+    asked = script.until("pending", dest="203.0.113.10")
+    rig.posture(fresh, "up")
+    script.until("shield", state="up")
+    eventually(lambda: rig.conn(fresh, "open.example") == "203.0.113.10 connected", what="it is open again")
+    eventually(
+        lambda: rig.conn(fresh, "open.example") and script.seen("closed", id=asked["id"], why="covered"),
+        what="that is told",
+    )
+    assert script.finish()[0] == 0
+    assert script.of("verdict") == [] and not any(one["action"] == "denied" for one in rig.audit(fresh))
+    os.unlink(path)
+
+
 @pytest.mark.newest
 def test_nobody_needs_to_be_there(rig, desk, c):
     log = rig.home + "/unattended.log"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -12,6 +14,7 @@ import endtoend
 import pytest
 import scripting
 from lab import Lab
+from needs import need, which
 from support import PATIENCE, comes_to_rest, eventually
 
 from simple_clearance.sources.policyfile import SETTLES, PolicyFile
@@ -46,6 +49,7 @@ def live(host, lab, pyz):
         started[-1].until("session")
         return started[-1]
 
+    start.pyz = pyz
     yield start
     for each in started:
         each.close()
@@ -123,6 +127,204 @@ def test_blocked_again_after_a_name_was_allowed_no_deny_has_its_turn(live, host,
     it.until("pending", 2)
     it.ends(5)
     assert host.targets() == ["allow www.example.com"]
+
+
+# --- real packets: what decides by itself does nothing that nobody meant
+
+
+def stopped(it, code):
+    """Under `--answer` stdin is not read: a signal ends it."""
+    it.signal(signal.SIGTERM)
+    return it.ends(code)
+
+
+def let_out(it, lab, dest):
+    """It is, and that closes its request: not at once, as a packet may be told late."""
+
+    def told():
+        assert lab.connect(dest, 443) == "connected"
+        return not it.silent(0.1)
+
+    eventually(told, what="it is told")
+    assert it.until("closed")["why"] == "covered"
+
+
+class NameServer:
+    """A real dnsmasq in the lab that logs where a container's does; the names of `zone` come from another."""
+
+    def __init__(self, lab, folder, log, **zone):
+        need("dnsmasq")
+        lab.nft("insert", "rule", "inet", "terok_shield", "output", "ip", "daddr", "127.0.0.1", "accept")
+        self.lab, self.folder, self.log = lab, folder, log
+        self.upstream = self._start(
+            "5354",
+            "--no-daemon",
+            *("--address=/%s/%s" % (name.replace("_", "."), zone[name]) for name in zone),
+        )
+        self.process = None
+
+    def _start(self, port, *options):
+        argv = [
+            *self.lab.enter(), which("dnsmasq"), "--keep-in-foreground", "--conf-file=/dev/null",
+            "--no-resolv", "--no-hosts", "--bind-interfaces", "--listen-address=127.0.0.1", "--user=root",
+            "--port=" + port, "--pid-file=%s" % (self.folder / port), *options,
+        ]  # fmt: skip
+        return subprocess.Popen(argv, stderr=subprocess.DEVNULL)
+
+    def start(self, *options):
+        """Anew, as after a verdict by name."""
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait()
+        more = ("--server=127.0.0.1#5354", "--cache-size=0", "--log-queries", "--log-facility=" + self.log)
+        self.process = self._start("5353", *more, *options)
+
+    def look_up(self, name):
+        """Somebody inside does; the address."""
+        code = """
+import socket, struct
+question = b"".join(bytes([len(label)]) + label.encode() for label in %r.split(".")) + b"\\0\\0\\1\\0\\1"
+asked = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+asked.settimeout(0.2)
+asked.connect(("127.0.0.1", 5353))
+result = ""
+for _ in range(50):
+    try:
+        asked.send(struct.pack("!6H", 7, 0x100, 1, 0, 0, 0) + question)
+        result = socket.inet_ntoa(asked.recv(512)[-4:])
+        break
+    except OSError:
+        import time
+        time.sleep(0.1)
+"""
+        return self.lab.python(code % name)
+
+    def close(self):
+        for process in (self.process, self.upstream):
+            if process is not None:
+                process.terminate()
+                process.wait()
+
+
+@pytest.fixture
+def name_server(lab, host, tmp_path):
+    started = []
+
+    def start(**zone):
+        log = os.path.join(host.containers["c1"].state_dir, "dnsmasq.log")
+        started.append(NameServer(lab, tmp_path, log, **zone))
+        started[-1].start()
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.close()
+
+
+def test_where_the_host_resolves_a_name_elsewhere_the_containers_next_look_up_opens_it(
+    live, host, lab, policy, name_server
+):
+    """A recorded deny would keep it shut for good."""
+    host.control("terok-shield", names={"api.example.com": ["198.51.100.46"]})
+    it = live("--policy", policy("allow api.example.com\n"), "--answer", "deny")
+    server = name_server(api_example_com="198.51.100.45")
+    assert server.look_up("api.example.com") == "198.51.100.45"
+    lab.listen(443)
+    assert lab.connect("198.51.100.45", 443) == "EHOSTUNREACH"
+    assert it.until("verdict")["elsewhere"] == ["r1"]
+    server.start("--nftset=/api.example.com/4#inet#terok_shield#" + lab.set_name("allow"))
+    assert server.look_up("api.example.com") == "198.51.100.45"
+    let_out(it, lab, "198.51.100.45")
+    stopped(it, 0)
+    assert host.targets() == ["allow api.example.com"]
+
+
+@pytest.mark.parametrize("how", [{"mode": "fail"}, {"mode": "hang"}])
+def test_an_allow_that_failed_or_has_no_outcome_is_followed_by_no_deny(live, host, lab, policy, how):
+    host.control("terok-shield", **how)
+    rules = policy("allow api.example.com\ndeny 198.51.100.0/24\n")
+    it = live("--policy", rules, "--answer", "deny", "--verdict-timeout", "0.5")
+    host.containers["c1"].looks_up("api.example.com", "198.51.100.45")
+    lab.connect("198.51.100.45", 443)
+    assert it.until("verdict")["result"] == ("failed" if how["mode"] == "fail" else "unknown")
+    lab.connect("198.51.100.45", 443)
+    it.until("again")
+    stopped(it, 5)
+    assert {target.split()[0] for target in host.targets()} == {"allow"}
+
+
+def test_none_as_the_answer_leaves_what_the_shields_own_profile_opens_again(live, host, lab):
+    it = live("--answer", "none")
+    lab.connect("203.0.113.10", 443)
+    it.until("pending")
+    lab.add("provider", "203.0.113.10")  # as a look-up does
+    lab.listen(443)
+    let_out(it, lab, "203.0.113.10")
+    stopped(it, 0)
+    assert host.targets() == []
+
+
+def test_what_was_in_use_is_not_denied_because_of_a_quarantine(live, host, lab, policy):
+    it = live("--policy", policy("allow 203.0.113.10 port 80\n"), "--answer", "deny")
+    lab.listen(443)
+    lab.add("allow", "203.0.113.99")
+    assert lab.connect("203.0.113.99", 443) == "connected"
+    lab.remove("allow", "203.0.113.99")
+    host.containers["c1"].shield("quarantine")
+    it.until("shield", state="quarantine")
+    lab.connect("203.0.113.99", 443)
+    it.until("pending", dest="203.0.113.99")
+    lab.add("allow", "203.0.113.99")
+    host.containers["c1"].shield("up")
+    it.until("shield", state="up")
+    let_out(it, lab, "203.0.113.99")
+    stopped(it, 0)
+    assert host.targets() == []
+
+
+@pytest.mark.parametrize("answer", ["deny", "skip"])
+def test_a_rule_by_name_knows_the_names_that_stand_far_back_in_the_query_log(live, host, lab, policy, answer):
+    container = host.container("c1", lab)
+    container.looks_up("api.example.com", "203.0.113.10")
+    noise = "Nov 23 23:05:50 dnsmasq[7]: query[A] n%06d.example.org from 127.0.0.1\n"
+    container.append("dnsmasq.log", "".join(noise % number for number in range(45_000)))  # 3 MB
+    host.control("terok-shield", names={"api.example.com": ["203.0.113.10"]})
+    fed = [json.dumps({"type": "container_started", "container": "c1"})]
+    fed.append(
+        json.dumps({"type": "pending", "container": "c1", "dest": "203.0.113.10", "port": 443, "proto": 6})
+    )
+    feed = shlex.join(["sh", "-c", "echo '%s'; echo '%s'; exec cat" % tuple(fed)])
+    rules = policy("allow api.example.com\n")
+    it = scripting.Script(
+        host, live.pyz, "--json", "--reader", feed, "--policy", rules, "--answer", answer, reader=False
+    )
+    assert it.until("verdict")["target"] == "api.example.com"
+    stopped(it, 0)
+    assert host.targets() == ["allow api.example.com"]
+
+
+def test_what_a_shared_address_was_looked_up_as_long_ago_skips_nothing(live, host, lab, policy):
+    it = live("--policy", policy("skip tracker.example.net\n"), "--answer", "none")
+    host.containers["c1"].looks_up("tracker.example.net", "203.0.113.10")
+    host.containers["c1"].looks_up("registry.example.org", "203.0.113.10")
+    lab.connect("203.0.113.10", 443)
+    assert it.until("pending")["names"] == ["registry.example.org", "tracker.example.net"]
+    host.containers["c1"].looks_up("tracker.example.net", "203.0.113.11")
+    lab.connect("203.0.113.11", 443)
+    closed = it.until("closed")
+    assert (closed["why"], closed["by"], closed["rule"]) == ("skipped", "policy", "skip tracker.example.net")
+    stopped(it, 5)
+
+
+def test_a_clouds_metadata_service_is_allowed_by_no_wider_rule(live, host, lab, policy):
+    for family, network in (("-4", "168.63.129.0/24"), ("-6", "64:ff9b::/96")):
+        lab.run(["ip", family, "route", "add", "local", network, "dev", "lo"])
+    it = live("--policy", policy("allow 168.0.0.0/6\nallow 64:ff9b::/96\n"), "--answer", "none")
+    for dest in ("168.63.129.16", "64:ff9b::a9fe:a9fe", "168.63.129.17"):
+        lab.connect(dest, 443)
+    assert it.until("verdict")["target"] == "168.63.129.17"
+    stopped(it, 5)
+    assert host.targets() == ["allow 168.63.129.17"]
 
 
 def test_a_network_rule_allows_the_blocked_address_on_all_ports(live, host, lab, policy):
