@@ -165,6 +165,7 @@ class Session:
                 self._greet(term)
                 self._round(clocks.now())  # what came along with the readers' first line
                 while not self._over():
+                    self._tell_the_end()
                     self._round(self._loop.wait())
                 return self._finish(clocks.now())
             finally:
@@ -254,6 +255,7 @@ class Session:
     def _round(self, now: Now) -> None:
         front = self._front
         assert front is not None
+        self._tell_the_end()
         self._runner.tick(now)
         self._docket.tick(now)
         self._fleet.read_history(now)
@@ -384,9 +386,15 @@ class Session:
             self._ending = code
 
     def _over(self) -> bool:
-        if self._ending is None:
-            return False
-        return self._hurry or not any(job.state == RUNNING for job in self._runner.running)
+        return self._ending is not None and (self._hurry or not self._waited_for())
+
+    def _waited_for(self) -> list[Job]:
+        return [job for job in self._runner.running if job.state == RUNNING]
+
+    def _tell_the_end(self) -> None:
+        """An end that waits for verdicts is told, and nobody is asked meanwhile."""
+        if self._ending is not None and self._front is not None:
+            self._front.stop(self._waited_for())
 
     def _finish(self, now: Now) -> int:
         """Accounts for everything, and says the last words."""

@@ -1,7 +1,8 @@
 """An operator who presses anything at any time, on a terminal that stalls, and what must hold.
 
 - no verdict, and no undo, without a key that arrived alone, after the wait, while the very
-  question (its ids, its address) stood on the screen whole
+  question (its ids, its address) stood on the screen whole, and that stood announced for half a
+  second in which nothing else was typed
 - each id is answered at most once, unless a verdict on it came to nothing in between
 - what a painted question means never changes: the answer is about the address painted last
 - everything painted is printable ASCII, line ends, a bell or colours, and no line is too wide
@@ -19,7 +20,7 @@ from docket_walk import Walk
 from stage import SGR, Stage
 
 from simple_clearance.prompt.groups import label_of
-from simple_clearance.prompt.keys import AFTER_CHANGE, AFTER_OWN_KEY, ALONE, QUIET
+from simple_clearance.prompt.keys import AFTER_CHANGE, AFTER_OWN_KEY, ALONE, ALONE_REPEAT, QUIET, TAKE_BACK
 from simple_clearance.prompt.lists import Counting, Listing
 from simple_clearance.prompt.views import Asking, Confirming
 
@@ -62,6 +63,7 @@ class PromptWalk(Walk):
         self.watcher = Watcher()
         self.answered = {}
         self.reads = 0
+        self.ran_at = -1e9  # when a verdict was carried out that had been announced
         self.stalled_since_read = False
         self.started_at = self.stage.mono
         self._answer, self._undo = self.docket.answer, self.docket.undo
@@ -84,7 +86,9 @@ class PromptWalk(Walk):
         open_before = {request.id for request in self.docket.waiting()}
         done = self._answer(action, ids, now, by, name=name)
         if done:
-            self.check_key(now, "\r\n" if isinstance(self.stage.prompt._view, Counting) else "aAdsmy")
+            self.ran_at = self.stage.mono
+            counting = isinstance(self.stage.prompt._view, Counting)
+            self.check_key(now, "\r\n" if counting else "adsmy", action in ("allow", "deny"))
             assert set(ids) <= open_before
             self.check_painted(action, ids, name)
             for one in ids:
@@ -93,13 +97,20 @@ class PromptWalk(Walk):
         return done
 
     def undo(self, answer, by, now):
-        self.check_key(now, "y")
+        self.check_key(now, "y", True)
+        self.ran_at = self.stage.mono
         assert "u undoes `" in self.painted()
         return self._undo(answer, by, now)
 
-    def check_key(self, now, keys):
+    def check_key(self, now, keys, verdict):
         at, data = self.watcher.reads[-1]
+        if self.stage.prompt.painter.dumb and data[1:] in (b"\r", b"\n", b"\r\n"):
+            data = data[:1]
         assert len(data) == 1 and chr(data[0]) in keys, data
+        if verdict:
+            assert now.mono - at >= ALONE + TAKE_BACK - NEARLY, "it might have been taken back"
+            told = self.painted()
+            assert any(how in told[-200:] for how in ("any key takes it back", "takes it b"))
         assert now.mono - at >= ALONE - NEARLY, "something might have followed"
         if len(self.watcher.reads) > 1:
             assert at - self.watcher.reads[-2][0] >= QUIET - NEARLY
@@ -107,6 +118,8 @@ class PromptWalk(Walk):
             assert b"\x1b" not in bytes_read or at - earlier >= 1.0 - NEARLY
         assert self.watcher.view is self.stage.prompt._view, "what stands there had not gone out whole"
         wait = AFTER_CHANGE if self.watcher.by_itself else AFTER_OWN_KEY
+        if not verdict:
+            wait -= ALONE_REPEAT - ALONE  # the same key once more, which was held back longer for it
         assert at - self.watcher.stood_since >= wait - NEARLY
 
     def check_painted(self, action, ids, name):
@@ -129,7 +142,7 @@ class PromptWalk(Walk):
         lead = self.ledger.pending[ids[0]]
         assert (heads[-1].group(1), heads[-1].group(2)) == (lead["container"], lead["dest"])
         if name:
-            assert f"y allow {name}   any other key: no" in self.painted()
+            assert f"A allow {name} - any key takes it back" in self.painted()
 
     def painted(self):
         """What has gone out, of the last of it; of a line that was rewritten, what it was last."""
@@ -143,7 +156,8 @@ class PromptWalk(Walk):
         before = len(self.stage.written)
         self.stage.flush()
         if len(self.stage.written) > before and prompt._view is not self.watcher.view:
-            quick = self.watcher.reads and self.stage.mono - self.watcher.reads[-1][0] < 0.3
+            acted = max(self.ran_at, self.watcher.reads[-1][0] if self.watcher.reads else 0.0)
+            quick = self.stage.mono - acted < 0.3
             self.watcher.view = prompt._view
             self.watcher.stood_since = self.stage.mono
             self.watcher.by_itself = not quick and not self.stalled_since_read
@@ -187,7 +201,7 @@ class PromptWalk(Walk):
         self.reads += 1
         self.stalled_since_read = self.stage.stalled
         self.stage.prompt.input(data, self.stage.now)
-        self.flush()
+        self.round()
 
     def do_key(self):
         """A person's key, with the pauses that make it count, or nearly."""
@@ -200,7 +214,7 @@ class PromptWalk(Walk):
                 number[len(view._typed)] if number.startswith(view._typed) and view._typed != number else "\n"
             )
         self.read(self.rng.choice(keys if self.rng.random() < 0.6 else KEYS).encode("latin-1"))
-        self.pass_time(self.rng.choice([0.0, 0.03, 0.05, *[0.13] * 6]))
+        self.pass_time(self.rng.choice([0.0, 0.03, 0.05, 0.13, 0.4, *[0.7] * 6]))
 
     def do_burst(self):
         if self.rng.random() < 0.5:

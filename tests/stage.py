@@ -18,6 +18,7 @@ from simple_clearance.base.happenings import Event, Name
 from simple_clearance.base.moment import Now
 from simple_clearance.docket.docket import Docket
 from simple_clearance.docket.verdict import Outcome
+from simple_clearance.prompt.keys import TAKE_BACK
 from simple_clearance.prompt.painter import UP, Painter
 from simple_clearance.prompt.prompt import Prompt
 
@@ -198,7 +199,13 @@ class Stage(Bench):
         """A key as a person presses it: alone, and with nothing before or after it."""
         self.wait(1.3)
         self.type(key)
-        self.wait(0.2)
+        self.settle()
+
+    def settle(self, seconds=0.2):
+        """Time passes, and what a key has announced is done."""
+        self.wait(seconds)
+        if self.prompt._keyboard.announced:
+            self.wait(TAKE_BACK)
 
     def resize(self, width, height):
         self.screen.resize(height, width)

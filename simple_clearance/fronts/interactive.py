@@ -6,6 +6,9 @@ the docket.  `ended` says that it wants the session to stop.
 
 from __future__ import annotations
 
+import signal
+
+from ..base.text import printable
 from ..prompt import layout, notices
 from ..prompt.painter import Painter
 from ..prompt.prompt import Prompt
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from ..base.happenings import Watching
     from ..base.moment import Now
     from ..docket.docket import Docket
+    from ..docket.jobs import Job
     from ..system.loop import Loop
 
     class Front(Protocol):
@@ -37,11 +41,16 @@ if TYPE_CHECKING:
         def tell(self, lines: list[str]) -> None: ...
         def record(self, record: dict[str, Any], now: Now) -> None: ...
         def refresh(self, now: Now) -> None: ...
+        def stop(self, waits_for: Sequence[Job]) -> None: ...
         def resize(self) -> None: ...
         def suspend(self) -> None: ...
         def resume(self) -> None: ...
         def close(self) -> None: ...
         def summary(self, summary: dict[str, Any], commands: list[str]) -> None: ...
+
+
+SIGNALS = {"\x03": signal.SIGINT, "\x1a": signal.SIGTSTP, "\x1c": signal.SIGQUIT}
+"""What a terminal makes of these keys, unless it was left raw or is not the controlling one."""
 
 
 class TerminalFront:
@@ -92,6 +101,12 @@ class TerminalFront:
         self.prompt.say(lines)
         self._write()
 
+    def stop(self, waits_for: Sequence[Job]) -> None:
+        """Asks nothing more, and says which verdicts are waited for."""
+        if waits_for:
+            self.prompt.stop([f"{job.action} {printable(job.target, 60)}" for job in waits_for])
+            self._write()
+
     def resize(self) -> None:
         self.prompt.resize(*self._term.size())
 
@@ -136,6 +151,9 @@ class TerminalFront:
                 # not the round's moment: others of this round may have taken long, and a key is to
                 # stand alone from when it was read
                 self.prompt.input(data, clocks.now(), self._loop.since)
+                interrupts, self.prompt.interrupts = self.prompt.interrupts, ""
+                for key in interrupts:
+                    signal.raise_signal(SIGNALS[key])
         self._write()
 
     def _write(self) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..base.happenings import Watching
     from ..base.moment import Now
     from ..docket.docket import Docket, Record
+    from ..docket.jobs import Job
     from ..system.loop import Loop
     from .protocol import Report
 
@@ -112,6 +113,9 @@ class PipedFront:
     def summary(self, summary: Record, commands: list[str]) -> None:
         """The last record."""
         self.record({**summary, "type": "summary"}, clocks.now())
+
+    def stop(self, waits_for: Sequence[Job]) -> None:
+        """Nobody waits for that at a pipe."""
 
     def resize(self) -> None:
         """There is no window."""

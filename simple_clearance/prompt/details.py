@@ -110,4 +110,9 @@ def help_lines(width: int) -> list[str]:
     lines.extend(
         folded("A key that decides counts only alone, once the question has stood for a moment.", width)
     )
+    lines.extend(
+        folded(
+            "A verdict is run half a second after its key: any key takes it back. ESC: no, and back.", width
+        )
+    )
     return lines

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..base.text import count
 from . import layout, questions
 from .groups import Group
+from .keys import ESCAPE
 from .view import EVERYWHERE, View
 
 TYPE_CHECKING = False
@@ -22,7 +23,7 @@ class Listing(View):
     it is painted anew, is no longer counted and can't be marked.
     """
 
-    working = EVERYWHERE + "123456789* \r\n"
+    working = EVERYWHERE + "123456789* \r\n" + ESCAPE
 
     def __init__(self, prompt: Desk) -> None:
         super().__init__(prompt)
@@ -94,7 +95,7 @@ class Listing(View):
 
     def press(self, key: str) -> None:
         prompt = self.prompt
-        if key == "l":
+        if key in ("l", ESCAPE):
             prompt.back()
         elif key.isdigit() or key in "* ":
             self._mark(key)
@@ -172,7 +173,7 @@ NOTHING_MARKED = "nothing marked waits any more"
 class Counting(View):
     """Allowing many: the number of addresses is typed, then Enter."""
 
-    working = "0123456789\x7f\x08"
+    working = "0123456789\x7f\x08" + ESCAPE
 
     def __init__(self, prompt: Desk, told: list[str], ids: list[str]) -> None:
         super().__init__(prompt)
@@ -199,11 +200,21 @@ class Counting(View):
         if key in "\r\n":
             self._confirm()
             return
+        if key == ESCAPE:
+            self.unknown(key)
+            return
         if key in "\x7f\x08":
             self._typed = self._typed[:-1]
         elif len(self._typed) < 6:
             self._typed += key
         prompt.painter.keys(self.key_lines())
+
+    def announcement(self, key: str) -> str:
+        return "  " + self._does if self._typed == str(len(self._requests)) else ""
+
+    @property
+    def _does(self) -> str:
+        return "a allow " + count(len(self._requests), "address", "addresses")
 
     def _confirm(self) -> None:
         prompt, docket = self.prompt, self.prompt.docket
@@ -222,7 +233,7 @@ class Counting(View):
 class History(View):
     """What was answered in this session, newest first."""
 
-    working = EVERYWHERE + "123456789 "
+    working = EVERYWHERE + "123456789 " + ESCAPE
 
     def __init__(self, prompt: Desk) -> None:
         super().__init__(prompt)
@@ -253,7 +264,7 @@ class History(View):
 
     def press(self, key: str) -> None:
         prompt = self.prompt
-        if key == "h":
+        if key in ("h", ESCAPE):
             prompt.back()
         elif key == " ":
             self._page = self._page + 1 if (self._page + 1) * self._size < len(self._answers) else 0

@@ -13,16 +13,16 @@ from ..base.moment import Now
 from ..base.text import count, printable
 from . import layout, notices
 from .groups import Groups
-from .keys import AFTER_CHANGE, AFTER_OWN_KEY, Keyboard, Press
+from .keys import INTERRUPTS, Keyboard, Press
 from .lists import History, Listing
 from .painter import Painter
 from .sentences import lost
-from .view import View
+from .view import View, key_name
 from .views import Asking, Idle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable
+    from typing import Any, Callable, Sequence
 
     from ..docket.docket import Docket
     from ..docket.jobs import Job
@@ -33,6 +33,8 @@ NOTICE_LINES = 8
 """Lines of one batch at most; what is beyond is counted."""
 OUTCOMES = 100
 """Outcomes of verdicts that wait to be told; no flood of other notices takes their place."""
+GRUMBLE_EVERY = 1.0
+"""Seconds between two words about keys that did nothing."""
 ANSWERED, STOPPED = "answered meanwhile", "the container has stopped"
 
 
@@ -54,9 +56,11 @@ class Prompt:
         self.clock = clock
         self.shield = shield
         self.quit = False
+        self.stopping = False
         self._bell = bell
-        self._keyboard = Keyboard()
-        self._ripe = 0.0  # when what was armed last has stood long enough
+        self.interrupts = ""  # Ctrl-C, Ctrl-Z and Ctrl-\ that came as keys
+        self._keyboard = Keyboard(whole_lines=painter.dumb)
+        self._announced = ""  # what is going to be done, unless a key takes it back
         self._unreadable = ""  # deciding keys that don't count, since the screen is too small
         self._view: View = Idle(self)
         self._own_key = False
@@ -67,12 +71,13 @@ class Prompt:
         self._unshown = 0
         self._notice_at = -1e9
         self._lost: dict[str, int] = {}
-        self._told_early = False
+        self._unsaid = ""  # why a key did nothing, where that has just been said of another
+        self._grumbled_at = -1e9
         self._pending_job: Job | None = None
         self._prefer = ""
         self._vanished = ANSWERED  # why, when the question does
         self.now = Now(0.0, 0.0)
-        self._arm(self.now.mono, False)
+        self._keyboard.arm(self.now.mono, False)
         self._view_keys()
 
     # The edge's side
@@ -87,31 +92,35 @@ class Prompt:
     def written(self, now: Now) -> None:
         """Everything painted so far has gone out whole."""
         self._drained = True
+        self._keyboard.told(now.mono)
         if self._fresh:
             self._fresh = False
-            self._arm(now.mono, self._own_key)
+            self._keyboard.arm(now.mono, self._own_key)
             self._own_key = False
 
     def deadline(self) -> float | None:
         """When `tick` wants to be called next (monotonic), or None."""
         times = [self._keyboard.deadline()]
-        if (self._notices or self._lost) and self._drained:
-            times.append(self._notice_at + NOTICE_EVERY)
+        if self._drained and not self._keyboard.announced:
+            if self._notices or self._lost:
+                times.append(self._notice_at + NOTICE_EVERY)
+            if self._unsaid:
+                times.append(self._grumbled_at + GRUMBLE_EVERY)
         return min((time for time in times if time is not None), default=None)
 
     def input(self, data: bytes, now: Now, since: float | None = None) -> None:
         """Bytes from the terminal, typed at `since` (monotonic) at the earliest."""
         self.now = now
-        typed = now.mono if since is None else since
-        hurried = not self._fresh and typed >= self._ripe
         for press in self._keyboard.feed(data, now.mono, since):
-            self._press(press, hurried)
+            self._press(press)
 
     def tick(self, now: Now) -> None:
         self.now = now
         press = self._keyboard.tick(now.mono)
         if press is not None:
             self._press(press)
+        if self._unsaid and now.mono >= self._grumbled_at + GRUMBLE_EVERY:
+            self.grumble(self._unsaid)
 
     def resize(self, width: int, height: int) -> None:
         if (width, height) != (self.painter.width, self.painter.height):
@@ -124,6 +133,7 @@ class Prompt:
 
         `unread` says that something was typed meanwhile, which counts for nothing.
         """
+        self._take_back()
         self.painter.commit()
         if unread:
             text = "what was typed while this was stopped: ignored"
@@ -133,8 +143,23 @@ class Prompt:
 
     def leave_line(self) -> None:
         """Ends the line that the cursor is on: others will write to the terminal."""
+        self._take_back()
         self.painter.commit()
         self._keyboard.disarm()
+
+    def stop(self, commands: Sequence[str]) -> None:
+        """The session waits for these verdicts, then ends: nothing is asked, only Ctrl-C is a key."""
+        if self.stopping:
+            return
+        self._take_back()
+        self.stopping = True
+        if not isinstance(self._view, Idle):
+            self.painter.erase()
+            self._leave()
+        others = len(commands) - 1
+        more = " and {}".format(count(others, "more verdict")) if others > 0 else ""
+        text = f"stopping: waits for `{commands[0]}`{more} (Ctrl-C leaves {'them' if more else 'it'})"
+        self.say(layout.folded(text, self.painter.width - 1, "", "  "))
 
     def end(self) -> None:
         """Nothing is asked any more."""
@@ -156,9 +181,14 @@ class Prompt:
         self._paint_keys()
 
     def grumble(self, text: str) -> None:
-        """Says that a key did nothing; on a terminal that takes no output, nobody reads it."""
-        if self._drained:
-            self.say(layout.folded(text, self.painter.width - 1))
+        """Says that a key did nothing, once a second; on a terminal that takes no output, nobody reads it."""
+        if not self._drained:
+            return
+        if self.now.mono < self._grumbled_at + GRUMBLE_EVERY or self._keyboard.announced:
+            self._unsaid = text
+            return
+        self._unsaid, self._grumbled_at = "", self.now.mono
+        self.say(layout.folded(text, self.painter.width - 1))
 
     # Records
 
@@ -218,9 +248,9 @@ class Prompt:
             self.painter.lines(layout.folded(text, self.painter.width - 1))
             self._leave()
             self._own_key = False
-        if now.mono - self._notice_at >= NOTICE_EVERY:
+        if now.mono - self._notice_at >= NOTICE_EVERY and not self._keyboard.announced:
             self._tell(now)
-        if isinstance(self._view, Idle):
+        if isinstance(self._view, Idle) and not self.stopping:
             self._ask_next(now)
 
     def show(self, view: View, own_key: bool) -> None:
@@ -230,7 +260,6 @@ class Prompt:
         self._view = view
         self.docket.set_painted(view.ids, self.now)
         self._own_key = own_key
-        self._told_early = False
         self._repaint()
 
     def back(self) -> None:
@@ -255,8 +284,7 @@ class Prompt:
         """A key has decided: `line` says so in the place of the line of keys."""
         self._leave()
         self._own_key = True
-        indent = "  " if line.startswith(" ") else ""
-        self.painter.keys(layout.folded(line.strip(), self.painter.width - 1, indent))
+        self.painter.keys(self._indented(line))
         if job is None:
             self.painter.commit()
         else:
@@ -267,7 +295,8 @@ class Prompt:
         self._view = Idle(self)
         self._view_keys()
         self._fresh = False
-        self._arm(self.now.mono, True)  # its only key decides nothing, and asks back
+        self._announced = self._unsaid = ""
+        self._keyboard.arm(self.now.mono, True)  # its only key decides nothing, and asks back
         self.docket.set_painted((), self.now)
 
     def _ask_next(self, now: Now) -> None:
@@ -286,6 +315,7 @@ class Prompt:
 
     def _repaint(self) -> None:
         """Paints the view whole; its keys count after a while."""
+        self._take_back()
         self._keyboard.disarm()
         self.painter.mark()
         lines = self._view.lines()
@@ -295,16 +325,12 @@ class Prompt:
         self._view_keys()
         self._fresh = not isinstance(self._view, Idle)
         if not self._fresh:
-            self._arm(self.now.mono, False)  # there is nothing to be read first
+            self._keyboard.arm(self.now.mono, False)  # there is nothing to be read first
 
     def _paint_keys(self) -> None:
         keys = self._view.key_lines()
         if keys:
             self.painter.keys(keys)
-
-    def _arm(self, mono: float, own_key: bool) -> None:
-        self._keyboard.arm(mono, own_key)
-        self._ripe = mono + (AFTER_OWN_KEY if own_key else AFTER_CHANGE)
 
     def _view_keys(self) -> None:
         self._unreadable = "" if self._view.is_readable() else self._view.deciding
@@ -338,25 +364,55 @@ class Prompt:
 
     # Keys
 
-    def _press(self, press: Press, hurried: bool = False) -> None:
-        """`hurried` tells why a key came early: right after another, not before the view had stood."""
-        if press.fate in ("works", "decides"):
-            if press.key == "\x0c":
-                self.repaint(own_key=True)
-            else:
-                self._view.press(press.key)
-        elif press.fate == "unknown" and press.key in self._unreadable:
+    def _press(self, press: Press) -> None:
+        key, fate = press.key, press.fate
+        if fate == "works" and key and key in INTERRUPTS:
+            self.interrupts += key
+        elif self.stopping:
+            return
+        elif fate == "works" and key == "\x0c":
+            self.repaint(own_key=True)
+        elif fate in ("works", "runs"):
+            self._announced = ""
+            self._view.press(key)
+        elif fate == "decides":
+            self._decide(key)
+        elif fate == "taken back":
+            self._take_back()
+        elif fate == "unknown" and key in self._unreadable:
             self.grumble("this window is too small to show what you would decide")
-        elif press.fate == "unknown":
-            self._view.unknown(press.key)
-        elif not self._told_early:
-            self._told_early = True
-            self.grumble(WHY_DROPPED["hurried" if hurried and press.fate == "early" else press.fate])
+        elif fate == "unknown":
+            self._view.unknown(key)
+        else:
+            self.grumble(WHY_DROPPED[fate].format(key_name(key)))
+
+    def _decide(self, key: str) -> None:
+        """A verdict is announced first, anything else done at once."""
+        announced = self._view.announcement(key)
+        if not announced:
+            self._view.press(key)
+            return
+        self._announced, how, width = announced, "any key takes it back", self.painter.width - 1
+        one = f"{announced} - {how}"
+        self._keyboard.announce(key)
+        self.painter.keys([one] if len(one) <= width else [*self._indented(announced), "  " + how])
+
+    def _take_back(self) -> None:
+        """What was announced is not done."""
+        announced, self._announced = self._announced, ""
+        if announced:
+            self._keyboard.take_back()
+            self.say(self._indented(announced + ": taken back"))
+
+    def _indented(self, line: str) -> list[str]:
+        """The line of an answer, in several where one has no room for it."""
+        return layout.folded(line.strip(), self.painter.width - 1, "  " if line.startswith(" ") else "")
 
 
 WHY_DROPPED = {
-    "early": "a key came before this had stood for a moment: ignored",
-    "hurried": "a key came right after another: ignored, press it again",
-    "crowded": "more than one key at once: ignored",
-    "sequence": "an arrow or Alt key: ignored",
+    "early": "{} came before this had stood for a moment: ignored, press it again",
+    "hurried": "{} came right after another key: ignored, press it again",
+    "escaped": "{} came right after an ESC: ignored, press it again",
+    "crowded": "more than one key at once: ignored, press one alone",
+    "sequence": "an arrow or Alt key: ignored, ? shows the keys",
 }

@@ -10,6 +10,7 @@ from __future__ import annotations
 from ..base import addresses
 from ..base.text import count, printable
 from . import details, layout, notices
+from .keys import ESCAPE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,6 +94,10 @@ class View:
         """Whether what is asked has been answered otherwise."""
         return False
 
+    def announcement(self, key: str) -> str:
+        """What a key that leads to a verdict will do; "" for every other key."""
+        return ""
+
     def press(self, key: str) -> None:
         prompt = self.prompt
         if key == "q":
@@ -128,7 +133,7 @@ class View:
         def leave() -> None:
             self.prompt.quit = True
 
-        self.prompt.show(Confirming(self.prompt, text, "q", "stop", "", leave, self.ids), True)
+        self.prompt.show(Confirming(self.prompt, text, "q", "stop", "", "", leave, self.ids), True)
 
     def _undo(self) -> None:
         answer = self.prompt.docket.last_verdict()
@@ -138,17 +143,18 @@ class View:
         undo = answer
         action = "deny" if undo.action == "allow" else "allow"
 
+        where = self.prompt.where(undo.container)
+        does = where + notices.job_text(
+            action, undo.target, "operator", undo.named, True, room=self.width - len(where)
+        )
+
         def carry_out() -> None:
             job = self.prompt.docket.undo(undo, "operator", self.prompt.now)
             if job is None:
                 self.prompt.grumble("not undone: %s has ended" % printable(undo.container, 30))
                 self.prompt.back()
                 return
-            where = self.prompt.where(undo.container)
-            text = notices.job_text(
-                action, undo.target, "operator", undo.named, True, room=self.width - len(where)
-            )
-            self.prompt.decided(f"{where}{text} ...", job)
+            self.prompt.decided(does + " ...", job)
 
         when, why = self.prompt.clock(undo.wall), UNDO[undo.action, undo.named]
         of = f" for {printable(undo.container, 30)}" if self.prompt.docket.several else ""
@@ -156,7 +162,8 @@ class View:
         shown = printable(undo.target, room if undo.named else 60)
         done = f"{undo.action} {shown}" if room > 8 else undo.action
         text = f"u undoes `{done}`{of} of {when}: {why}"
-        self.prompt.show(Confirming(self.prompt, text, "y", action, undo.target, carry_out, self.ids), True)
+        view = Confirming(self.prompt, text, "y", action, undo.target, does, carry_out, self.ids)
+        self.prompt.show(view, True)
 
 
 UNDO = {
@@ -171,15 +178,24 @@ UNDO = {
 }
 
 
+KEY_NAMES = {
+    **{"\r": "Enter", "\n": "Enter", " ": "space", "\t": "Tab"},
+    **{"\x7f": "Backspace", "\x04": "Ctrl-D", ESCAPE: "ESC"},
+}
+
+
 def key_name(key: str) -> str:
-    names = {"\r": "Enter", "\n": "Enter", " ": "space", "\t": "Tab", "\x7f": "Backspace", "\x04": "Ctrl-D"}
-    if key in names:
-        return names[key]
+    if key in KEY_NAMES:
+        return KEY_NAMES[key]
+    if key > "\x9f":
+        import unicodedata  # once a letter of another alphabet has come
+
+        return unicodedata.name(key, "") or "U+%04X" % ord(key)
     return "Ctrl-" + chr(ord(key) + 64) if len(key) == 1 and ord(key) < 32 else printable(key)
 
 
 class Confirming(View):
-    """A second thought: one key does it, any other is a no."""
+    """A second thought: one key does it, any other is a no.  `says`: how the verdict is announced."""
 
     def __init__(
         self,
@@ -188,12 +204,14 @@ class Confirming(View):
         key: str,
         verb: str,
         target: str,
+        says: str,
         action: Callable[[], None],
         ids: tuple[str, ...],
     ) -> None:
         super().__init__(prompt)
         self.ids = ids
-        self.working = "".join(other for other in EVERYWHERE if other != key)
+        self.working = ESCAPE + "".join(other for other in EVERYWHERE if other != key)
+        self._says = says
         self._key = key
         self._text = text
         self._verb = verb
@@ -225,6 +243,9 @@ class Confirming(View):
             does = f"{self._key} {self._verb} it"
         one = f"{does}   {other}"
         return [one] if len(one) <= self.width else [does, other]
+
+    def announcement(self, key: str) -> str:
+        return self._says if key == self._key else ""
 
     def vanished(self) -> bool:
         return bool(self.ids) and self.prompt.docket.awaiting(self.ids[0]) is None

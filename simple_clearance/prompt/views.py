@@ -74,11 +74,22 @@ class Asking(View):
         prompt.painter.lines(known)
         prompt.show(self, True)
 
+    def announcement(self, key: str) -> str:
+        lead = self.group.lead
+        if key == "d" or (key == "a" and not self.guarded):
+            return self._says("deny" if key == "d" else "allow", lead.dest)
+        return ""
+
+    def _says(self, action: str, target: str, named: bool = False) -> str:
+        where = self.prompt.where(self.group.lead.container)
+        return where + notices.job_text(action, target, "operator", named, room=self.width - len(where))
+
     def press(self, key: str) -> None:
         prompt, lead = self.prompt, self.group.lead
         if key == "a" and self.guarded:
             text = "! " + questions.warning(prompt.docket, lead)
-            prompt.show(Confirming(prompt, text, "y", "allow", lead.dest, self._allow, self.ids), True)
+            does = self._says("allow", lead.dest)
+            prompt.show(Confirming(prompt, text, "y", "allow", lead.dest, does, self._allow, self.ids), True)
         elif key == "a":
             self._verdict("allow", "")
         elif key == "d":
@@ -110,8 +121,9 @@ class Asking(View):
             "where the shield resolves live, also whatever it and its subdomains answer from now on"
         )
         name = self.name
+        does = self._says("allow", name, True)
         return Confirming(
-            self.prompt, text, "y", "allow", name, lambda: self._verdict("allow", name), self.ids
+            self.prompt, text, "y", "allow", name, does, lambda: self._verdict("allow", name), self.ids
         )
 
     def _waits(self, request_id: str) -> bool:
@@ -127,6 +139,4 @@ class Asking(View):
             return
         jobs = prompt.docket.jobs(self.group.lead.container)
         job = next(job for job in jobs if asked in job.ids and job.state != LATE)
-        where = prompt.where(job.container)
-        text = notices.job_text(action, job.target, "operator", job.named, room=self.width - len(where))
-        prompt.decided(f"{where}{text} ...", job)
+        prompt.decided(self._says(action, job.target, job.named) + " ...", job)

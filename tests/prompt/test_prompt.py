@@ -22,7 +22,7 @@ def counts(stage, key="m"):
     """Presses `key` now; whether it decided something."""
     before = len(stage.docket.history)
     stage.type(key)
-    stage.wait(0.15)
+    stage.settle(0.15)
     return len(stage.docket.history) > before
 
 
@@ -45,7 +45,7 @@ def test_a_question_that_the_operators_own_key_brought_up_stands_0_4_seconds(sta
     stage.key("s")  # brings up the second, 0.04 s later; then 0.2 s pass
     stage.wait(0.1)
     assert not counts(stage)
-    stage.wait(0.3)
+    stage.wait(0.4)
     assert counts(stage)
 
 
@@ -99,9 +99,9 @@ def test_a_key_that_decided_must_come_well_alone_the_next_time(stage, gap):
         stage.blocked(f"203.0.113.{last}")
     stage.wait(LONG)
     for step in range(100):
-        stage.type("d")
+        stage.type("s")
         stage.wait(0.5 if step == 0 else gap)
-    assert stage.commands == ["deny c1 203.0.113.0"]
+    assert stage.ids() == ["r2", "r3", "r4", "r5"]
 
 
 def test_a_key_held_down_decides_nothing_and_its_release_does_not_either(stage):
@@ -123,7 +123,7 @@ def test_keys_typed_all_around_the_moment_in_which_a_question_appears_decide_not
         stage.wait(0.03)
     stage.wait(0.1)
     assert stage.commands == [] and stage.ids() == ["r1"]
-    stage.wait(0.3)
+    stage.wait(0.4)
     assert counts(stage, "a")
 
 
@@ -148,7 +148,7 @@ def test_nothing_counts_while_the_question_has_not_gone_out_whole(stage):
     stage.flush()
     stage.wait(0.9)
     assert not counts(stage)
-    stage.wait(0.3)
+    stage.wait(0.4)
     assert counts(stage)
 
 
@@ -165,7 +165,7 @@ def test_a_second_question_is_not_asked_behind_a_stopped_screen(stage):
     stage.refresh()
     stage.wait(0.9)
     assert not counts(stage)
-    stage.wait(0.3)
+    stage.wait(0.4)
     assert counts(stage)
 
 
@@ -180,16 +180,19 @@ def test_a_rising_count_does_not_start_the_wait_again(stage):
     assert b"tries" not in stage.written[: len(before)]
 
 
-def test_early_keys_are_told_once_for_each_question(stage):
+def test_a_dropped_key_is_told_each_time_but_once_a_second_at_most(stage):
     stage.blocked()
     for _ in range(5):
         stage.type("a")
-        stage.wait(0.1)
-    assert stage.text.count("before this had stood for a moment") == 1
-    stage.key("s")
-    stage.blocked("203.0.113.11")
+        stage.wait(0.15)
+    assert stage.text.count("a came before this had stood for a moment: ignored, press it again") == 1
+    stage.wait(0.3)
+    assert stage.text.count("ignored, press it again") == 2, "not silently"
+    stage.wait(1)
     stage.type("d")
-    assert stage.text.count("before this had stood for a moment") == 2
+    stage.type("d")
+    stage.wait(3)
+    assert stage.text.count("more than one key at once: ignored, press one alone") == 1
     assert stage.commands == []
 
 
@@ -199,7 +202,7 @@ def test_arrows_and_pastes_change_nothing_and_say_so(stage, data):
     stage.wait(LONG)
     stage.type(data)
     stage.wait(3)
-    assert "ignored" in stage.text
+    assert "ignored" in stage.text or "is no key here" in stage.text
     assert stage.commands == [] and stage.ids() == ["r1"]
     assert stage.keys.startswith("allow: a address")
 
@@ -478,7 +481,7 @@ def test_a_notice_that_pushes_the_question_out_brings_it_back_and_the_wait_too()
     assert len(stage.shown) <= 8
     stage.wait(0.9)
     assert not counts(stage)
-    stage.wait(0.3)
+    stage.wait(0.4)
     assert counts(stage)
 
 
@@ -974,7 +977,7 @@ def test_another_size_paints_the_question_anew_and_waits_a_second(stage):
     assert stage.shown[-5].startswith("c1  tcp 443 https")
     stage.wait(0.9)
     assert not counts(stage)
-    stage.wait(0.3)
+    stage.wait(0.4)
     assert counts(stage)
 
 
@@ -1021,7 +1024,7 @@ def test_given_back_and_taken_again_the_question_is_painted_anew(stage):
     assert stage.text.count("c1  203.0.113.10") == 2
     stage.wait(0.9)
     assert not counts(stage)
-    stage.wait(0.3)
+    stage.wait(0.4)
     assert counts(stage)
 
 
@@ -1044,10 +1047,12 @@ def test_rules_decide_what_was_left_of_a_group_though_the_screen_is_stopped(stag
     stage.key("l")
     stage.key("l")  # painted anew, both in it
     stage.wait(LONG)
-    stage.stalled = True
-    fill(stage)
     stage.type("a")
     stage.wait(0.2)
+    stage.stalled = True
+    stage.prompt.say(["something that does not get out"])
+    stage.flush()
+    stage.wait(0.5)
     stage.docket.set_policy(parse(b"deny 203.0.113.2", "rules"), stage.now)
     stage.refresh()
     assert stage.commands == ["allow c1 203.0.113.1", "deny c1 203.0.113.2"]
@@ -1211,7 +1216,7 @@ def test_enter_right_after_the_number_is_told_to_have_come_right_after_it():
         stage.type(key)
         stage.wait(0.12)
     assert stage.commands == []
-    assert "a key came right after another: ignored, press it again" in said(stage)
+    assert "Enter came right after another key: ignored, press it again" in said(stage)
     assert "stood for a moment" not in said(stage)
     assert stage.keys == "  number: 12"
     stage.key("\r")

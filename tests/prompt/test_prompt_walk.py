@@ -7,9 +7,8 @@ from prompt_walk import walk
 
 
 def test_a_random_operator_keeps_every_promise(rounds):
-    for seed in range(rounds(40)):
-        one = walk(seed, 400)
-        assert len(one.ledger.verdicts) > 5, "the walk must also get somewhere"
+    verdicts = [len(walk(seed, 400).ledger.verdicts) for seed in range(rounds(40))]
+    assert sum(verdicts) > 10 * len(verdicts), "the walks must also get somewhere"
 
 
 @pytest.mark.parametrize("dumb, colour, height", [(True, False, 24), (False, True, 6)])

@@ -207,7 +207,7 @@ def test_the_rows_of_a_history_cut_no_address_for_a_containers_name(dest, shown)
     stage.blocked(dest, container=container)
     stage.key("d")
     stage.key("h")
-    assert painted(stage)[-2] == "     1  17:32:06  " + shown
+    assert painted(stage)[-2] == "     1  17:32:07  " + shown
 
 
 def test_a_list_says_what_is_not_known_of_one():
@@ -393,7 +393,7 @@ def test_undo_tells_what_it_really_does():
     stage.key("a")
     stage.key("u")
     assert painted(stage)[3:] == lines("""
-  u undoes `allow 203.0.113.10` of 17:32:06: there is no neutral un-allow, so
+  u undoes `allow 203.0.113.10` of 17:32:07: there is no neutral un-allow, so
     the address is denied; connections that stand are not cut
 y deny 203.0.113.10   any other key: no
 """)
