@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 NOTICE_EVERY = 2.0
 """Seconds between two batches of notices while a question stands."""
 NOTICE_LINES = 8
-"""Lines of one batch at most; what is beyond is counted."""
+"""Lines of one batch at most; what is beyond is counted.  After so many a question is painted anew."""
+RECOUNT_EVERY = 1.0
+"""Seconds between two looks at how many wait beside the question that stands."""
 OUTCOMES = 100
 """Outcomes of verdicts that wait to be told; no flood of other notices takes their place."""
 GRUMBLE_EVERY = 1.0
@@ -70,6 +72,9 @@ class Prompt:
         self._outcomes = 0  # how many of them, the first ones, tell what came of a verdict
         self._unshown = 0
         self._notice_at = -1e9
+        self._told_lines = 0  # since what stands was painted
+        self._counted = 0  # how many groups wait, by the line of keys
+        self._counted_at = -1e9
         self._lost: dict[str, int] = {}
         self._unsaid = ""  # why a key did nothing, where that has just been said of another
         self._grumbled_at = -1e9
@@ -104,6 +109,8 @@ class Prompt:
         if self._drained and not self._keyboard.announced:
             if self._notices or self._lost:
                 times.append(self._notice_at + NOTICE_EVERY)
+            if self._counts() != self._counted:
+                times.append(self._counted_at + RECOUNT_EVERY)
             if self._unsaid:
                 times.append(self._grumbled_at + GRUMBLE_EVERY)
         return min((time for time in times if time is not None), default=None)
@@ -172,13 +179,21 @@ class Prompt:
         """Tells something at once, in the place of the line of keys."""
         if isinstance(self._view, Idle):
             self.painter.commit()  # the line of a verdict that runs
-        elif self._view.is_readable() and not self.painter.fits(len(lines) + len(self._view.key_lines())):
+        elif self._is_pushed_out(len(lines)):
             self.painter.lines(lines)
             self._own_key = False
             self._repaint()
             return
+        self._told_lines += len(lines)
         self.painter.lines(lines)
         self._paint_keys()
+
+    def _is_pushed_out(self, more: int) -> bool:
+        """Whether so many lines are too many between what stands and its line of keys."""
+        if self._told_lines + more >= NOTICE_LINES:
+            return True
+        keys = len(self._view.key_lines())
+        return self._view.is_readable() and not self.painter.fits(more + keys)
 
     def grumble(self, text: str) -> None:
         """Says that a key did nothing, once a second; on a terminal that takes no output, nobody reads it."""
@@ -252,6 +267,23 @@ class Prompt:
             self._tell(now)
         if isinstance(self._view, Idle) and not self.stopping:
             self._ask_next(now)
+        elif self._counts() != self._counted and now.mono >= self._counted_at + RECOUNT_EVERY:
+            self._recount(now)
+
+    def _counts(self) -> int:
+        """How many groups wait, where the line of keys tells it and may be rewritten."""
+        if isinstance(self._view, Asking) and not self.painter.dumb:
+            return len(self.groups)
+        return self._counted
+
+    def _recount(self, now: Now) -> None:
+        """What waits beside the question that stands has become more, or less."""
+        if self._keyboard.announced:
+            return
+        if self._bell and self._counted == 1:
+            self.painter.bell()
+        self._counted_at = now.mono
+        self._paint_keys()
 
     def show(self, view: View, own_key: bool) -> None:
         """Puts a view on the screen."""
@@ -318,6 +350,7 @@ class Prompt:
         self._take_back()
         self._keyboard.disarm()
         self.painter.mark()
+        self._told_lines = 0
         lines = self._view.lines()
         if lines:
             self.painter.lines(lines)
@@ -329,6 +362,7 @@ class Prompt:
 
     def _paint_keys(self) -> None:
         keys = self._view.key_lines()
+        self._counted = len(self.groups)
         if keys:
             self.painter.keys(keys)
 

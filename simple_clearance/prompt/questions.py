@@ -146,7 +146,7 @@ def question(
     """A question without its line of keys; as many lines as `height` has room for, the first ones first."""
     request = group.lead
     lines = head(request.facts(), width, clock(request.first), place)
-    must, room = len(lines), height - len(key_line(False, False, width))
+    must, room = len(lines), height - len(key_line(request.dest, False, False, width))
     if must > room:  # what it is about goes before how often it was tried
         tries = folded(tries_text(request.count, request.uid), width)
         must -= len(tries) if lines[-len(tries) :] == tries else 0
@@ -163,18 +163,37 @@ def question(
     return lines[: max(must, room)]
 
 
-def key_line(guarded: bool, named: bool, width: int, hidden: bool = False) -> list[str]:
-    """The keys that count, in one line or two.
+ANSWERS = ("s not now  m this session  d deny", "s not now  m session  d deny", "s now  m session  d deny")
+"""The keys beside `a` and `A`, in fewer and fewer columns."""
+LOOKS = "i l ? q"
 
-    `named` says whether `A` does, `hidden` that it would in a larger window.
+
+def key_line(
+    dest: str, guarded: bool, named: bool, width: int, waiting: int = 0, hidden: bool = False
+) -> list[str]:
+    """The keys that count, in one line or two, and how many others wait.
+
+    `a` and `d` are about `dest`.  `named` says whether `A` is a key, `hidden` that it would be one in
+    a larger window.  How many lines there are hangs on nothing that may change meanwhile.
     """
-    left = "allow: a, then y" if guarded else "allow: a address%s" % ("  A name" if named else "")
-    if width >= 75:
-        return [columns(left + "   no: s not now  m this session  d deny", "i l ? q", width)]
+    which = dest if len(dest) + 16 <= width else "that address"
+    allows = f"allow {which}: a, then y" if guarded else f"a allow {which}{'  A name' if named else ''}"
+    waits = f"+{waiting} wait" if waiting else ""
+    if len(f"a allow {dest}  A name   {ANSWERS[-1]}  +9999 wait  {LOOKS}") <= width:
+        return [_keys(allows + "   ", waits, width)]
     if width >= 37:
-        left += "  A: window too small" if hidden else ""
-        return [left, columns("no: s now  m session  d deny", "i l ? q", width)]
-    return ["a %ss m d  i l ? q" % ("A " if named else "")]
+        small = allows + "  A: window too small"
+        return [small if hidden and len(small) <= width else allows, _keys("", waits, width)]
+    return ["a %ss m d  %s" % ("A " if named else "", LOOKS)]
+
+
+def _keys(start: str, waits: str, width: int) -> str:
+    """The line that ends with the keys that look, as much of it as there is room for."""
+    for end in (f"{waits}  {LOOKS}", f"{waits.partition(' ')[0]}  {LOOKS}", LOOKS):
+        for answers in ANSWERS:
+            if len(start) + len(answers) + 2 + len(end.lstrip()) <= width:
+                return columns(start + answers, end.lstrip(), width)
+    return columns(start + ANSWERS[-1], LOOKS, width)
 
 
 def floor_lines(record: dict[str, Any], width: int, when: str) -> list[str]:

@@ -46,7 +46,8 @@ class Asking(View):
 
     def key_lines(self) -> list[str]:
         self._fit()
-        return self._keys
+        dest, waiting = self.group.lead.dest, max(0, len(self.prompt.groups) - 1)
+        return questions.key_line(dest, self.guarded, self.named, self.width, waiting, self._hidden)
 
     def _fit(self) -> None:
         """A new size, or being painted anew after the list, may show the present counts."""
@@ -60,8 +61,7 @@ class Asking(View):
             # not where the name would be heard of only in the second thought, or not even there
             shown = self.name != "" and questions.shows_name(self._lines, self.name, self.width)
             self.named = shown and self._by_name().is_readable()
-            hidden = self.name != "" and not self.named
-            self._keys = questions.key_line(self.guarded, self.named, self.width, hidden)
+            self._hidden = self.name != "" and not self.named
 
     def vanished(self) -> bool:
         return not self._waits(self.ids[0])

@@ -204,7 +204,7 @@ def test_arrows_and_pastes_change_nothing_and_say_so(stage, data):
     stage.wait(3)
     assert "ignored" in stage.text or "is no key here" in stage.text
     assert stage.commands == [] and stage.ids() == ["r1"]
-    assert stage.keys.startswith("allow: a address")
+    assert stage.keys.startswith("a allow ")
 
 
 @pytest.mark.parametrize("key", ["\r", "\n", " ", "y", "n", "1", "\x04", "\x7f", "z", "\xe9"])
@@ -381,10 +381,188 @@ def test_a_notice_takes_the_place_of_the_line_of_keys_and_does_not_start_the_wai
     stage.blocked()
     stage.wait(0.9)
     fill(stage)
-    assert stage.keys.startswith("allow: a address")
-    assert stage.text.count("allow: a address") == 1, "rewritten, not repeated"
+    assert stage.keys.startswith("a allow ")
+    assert stage.text.count("m this session") == 1, "rewritten, not repeated"
     stage.wait(0.2)
     assert counts(stage)
+
+
+def test_the_line_of_keys_names_the_address_and_how_many_wait_beside_it(stage):
+    stage.blocked("203.0.113.1", names=["www.example.com"])
+    assert stage.keys.startswith("a allow 203.0.113.1  A name   s not now") and "wait" not in stage.keys
+    for last in range(2, 105):
+        stage.blocked(f"203.0.113.{last}")
+        stage.wait(0.05)
+    stage.wait(1)
+    assert stage.keys.startswith("a allow 203.0.113.1  A name ") and "  +103 wait  " in stage.keys
+    assert stage.text.count("i l ? q") == 1, "rewritten"
+    stage.answer("skip", *stage.ids()[1:])
+    stage.refresh()
+    stage.wait(1)
+    assert "wait" not in stage.keys
+    assert counts(stage), "nothing of it started the wait again"
+
+
+def test_the_number_that_waits_is_rewritten_once_a_second_at_most(stage):
+    stage.blocked()
+    for step in range(200):
+        stage.blocked(f"198.51.100.{step}")
+        stage.wait(0.05)
+    assert 9 <= stage.written.count(b"i l ? q") <= 12
+
+
+def test_after_eight_lines_of_notices_the_question_is_painted_anew_and_waits_its_second():
+    stage = Stage(80, 50)
+    stage.blocked()
+    stage.wait(3)
+    for number in range(3):  # of two lines each
+        stage.event("pending", f"10.0.0.{number}", 22, private=True)
+        stage.refresh()
+        stage.wait(2.1)
+    assert stage.text.count("c1  203.0.113.10") == 1
+    stage.event("pending", "10.0.0.9", 22, private=True)
+    stage.refresh()
+    assert stage.text.count("c1  203.0.113.10") == 2
+    assert stage.shown[-3].startswith("c1  203.0.113.10")
+    stage.wait(0.9)
+    assert not counts(stage)
+    stage.wait(0.4)
+    assert counts(stage)
+
+
+def test_no_notice_comes_between_an_announcement_and_its_verdict(stage):
+    stage.blocked()
+    stage.wait(3)
+    stage.type("a")
+    stage.wait(0.1)
+    fill(stage, 5)
+    assert stage.keys == "  a allow 203.0.113.10 - any key takes it back"
+    stage.wait(0.5)
+    assert stage.commands == ["allow c1 203.0.113.10"]
+    stage.wait(2)
+    assert "10.0.0.1" in stage.text
+
+
+# --- a verdict is announced, and any key takes it back
+
+
+def test_a_verdict_is_announced_and_run_half_a_second_later(stage):
+    stage.blocked()
+    stage.wait(3)
+    stage.type("a")
+    stage.wait(0.04)
+    assert stage.keys == "  a allow 203.0.113.10 - any key takes it back"
+    stage.wait(0.49)
+    assert stage.commands == []
+    stage.wait(0.02)
+    assert stage.commands == ["allow c1 203.0.113.10"]
+    assert "takes it back" not in stage.text
+
+
+@pytest.mark.parametrize("other", ["a", "d", "l", "q", "x", "\r", "\x1b", "\x1b[A", "\u0444"])
+def test_any_key_takes_an_announced_verdict_back_and_does_nothing_else(stage, other):
+    stage.blocked()
+    stage.wait(3)
+    stage.type("a")
+    stage.wait(0.3)
+    stage.type(other.encode())
+    stage.wait(3)
+    assert stage.commands == [] and not stage.prompt.quit
+    assert stage.shown[-2:-1] == ["  a allow 203.0.113.10: taken back"]
+    assert stage.keys.startswith("a allow 203.0.113.10   s not now")
+    stage.key("a")
+    assert stage.commands == ["allow c1 203.0.113.10"]
+
+
+@pytest.mark.parametrize("what", ["resize", "suspend", "vanish", "stop", "stall"])
+def test_whatever_else_happens_meanwhile_an_announced_verdict_does_not_run_unseen(stage, what):
+    stage.blocked()
+    stage.wait(3)
+    stage.type("d")
+    if what == "stall":
+        stage.stalled = True
+    stage.wait(0.2)
+    if what == "resize":
+        stage.resize(100, 30)
+    elif what == "suspend":
+        stage.prompt.leave_line()
+    elif what == "vanish":
+        stage.answer("mute", "r1")
+        stage.refresh()
+    elif what == "stop":
+        stage.prompt.stop(["allow 203.0.113.99"])
+    stage.wait(5)
+    assert stage.commands == []
+    assert what in ("vanish", "stall") or "  d deny 203.0.113.10: taken back" in stage.text.split("\n")
+
+
+def test_each_kind_of_verdict_is_announced(stage):
+    stage.blocked("203.0.113.1", names=["www.example.com"])
+    stage.blocked("203.0.113.2")
+    stage.blocked("203.0.113.3")
+    for keys, told in (
+        ("Ay", "  A allow www.example.com - any key takes it back"),
+        ("uy", "  u deny www.example.com - any key takes it back"),
+        ("l*a3\r", "  a allow 3 addresses - any key takes it back"),
+    ):
+        for key in keys[:-1]:
+            stage.key(key)
+        stage.wait(1.3)
+        stage.type(keys[-1])
+        stage.wait(0.2)
+        assert stage.keys == told
+        stage.wait(1)
+    assert len(stage.commands) == 5
+
+
+def test_two_skips_a_second_lose_none(stage):
+    for last in range(20):
+        stage.blocked(f"203.0.113.{last}")
+    stage.wait(LONG)
+    for _ in range(20):
+        stage.type("s")
+        stage.wait(0.5)
+    assert stage.ids() == []
+
+
+# --- the end
+
+
+def test_while_it_stops_it_says_what_it_waits_for_and_takes_no_key_but_ctrl_c(stage):
+    stage.auto = False
+    stage.blocked("203.0.113.1")
+    stage.blocked("203.0.113.2")
+    stage.key("a")
+    stage.prompt.stop(["allow 203.0.113.1"])
+    stage.prompt.stop(["allow 203.0.113.1"])
+    stage.refresh()
+    assert stage.shown[-1] == "stopping: waits for `allow 203.0.113.1` (Ctrl-C leaves it)"
+    assert stage.text.count("stopping") == 1 and "i l ? q" not in stage.text
+    for key in "al?iq\x1bx":
+        stage.key(key)
+    stage.blocked("203.0.113.3")
+    assert stage.shown[-1].startswith("stopping: waits for") and stage.ids() == ["r2", "r3"]
+    assert stage.prompt.interrupts == ""
+    stage.type("\x03")
+    assert stage.prompt.interrupts == "\x03"
+
+
+def test_esc_is_the_way_back_from_everything(stage):
+    stage.blocked(names=["www.example.com"])
+    for keys in ("l", "h", "A", "q", "l1a"):
+        for key in keys:
+            stage.key(key)
+        assert not stage.keys.startswith("a allow ")
+        stage.key("\x1b")
+        assert stage.keys.startswith("a allow 203.0.113.10")
+    stage.key("\x1b")
+    assert "ESC is no key here" in stage.text
+
+
+def test_a_letter_of_another_alphabet_is_told_as_what_it_is(stage):
+    stage.blocked()
+    stage.key("\u0444".encode())
+    assert "CYRILLIC SMALL LETTER EF is no key here: ? shows the keys" in stage.text
 
 
 def test_a_notice_leaves_the_line_of_a_verdict_that_runs(stage):
@@ -550,7 +728,7 @@ def test_everything_is_told_at_the_end_and_nothing_is_asked(stage):
     stage.flush()
     assert "10.9.9.9" in stage.text and "3 packets were lost" in stage.text
     assert stage.keys == ""
-    assert "allow: a address" not in stage.text
+    assert "i l ? q" not in stage.text
 
 
 @pytest.mark.parametrize("kind", ["notice", "loss", "outcomes"])
@@ -618,7 +796,7 @@ def test_the_question_stands_again_below_the_help(stage):
     stage.blocked()
     stage.key("?")
     told, _, question = stage.text.rpartition("c1  203.0.113.10")
-    assert "deny the address" in told and stage.keys.startswith("allow: a address")
+    assert "deny the address" in told and stage.keys.startswith("a allow ")
 
 
 def test_undo_is_a_deciding_key(stage):
@@ -641,7 +819,7 @@ def test_a_second_thought_takes_anything_but_y_for_no(stage, key):
     stage.key(key)
     assert stage.text.split("\n")[-4] == "  no"
     assert stage.commands == [] and stage.ids() == ["r1"]
-    assert stage.keys.startswith("allow: a, then y")
+    assert stage.keys.startswith("allow 169.254.1.2: a, then y")
 
 
 @pytest.mark.parametrize("data", ["yy", "y\n", "ay", "\x1by"])
@@ -696,7 +874,7 @@ def test_q_and_another_key_goes_back_to_the_question(stage):
     assert "1 request is open: stopping leaves it unanswered" in stage.text
     stage.key("n")
     assert not stage.prompt.quit
-    assert stage.keys.startswith("allow: a address")
+    assert stage.keys.startswith("a allow ")
     stage.key("a")
     assert stage.commands == ["allow c1 203.0.113.10"]
 
@@ -851,7 +1029,7 @@ def test_after_another_number_what_waits_is_asked_again(stage):
     for key in "l*a1\r":
         stage.key(key)
     assert "not that number: nothing is allowed" in stage.text
-    assert stage.keys.startswith("allow: a address")
+    assert stage.keys.startswith("a allow ")
 
 
 def test_private_addresses_are_left_out_of_an_allow_of_many(stage):
@@ -893,7 +1071,7 @@ def test_the_list_of_nothing_goes_back_too(stage):
     stage.key("l")
     assert stage.keys == ""
     stage.blocked()
-    assert stage.keys.startswith("allow: a address")
+    assert stage.keys.startswith("a allow ")
 
 
 def test_the_list_fits_a_screen_that_became_smaller_and_pages_on():
@@ -992,7 +1170,7 @@ def test_ctrl_l_paints_it_anew_and_waits_less(stage):
 def test_painted_anew_it_stands_below_all_that_stood_there(stage):
     stage.blocked()
     stage.key("\x0c")
-    assert stage.text.count("allow: a address") == 2
+    assert stage.text.count("i l ? q") == 2
 
 
 def test_the_same_size_again_paints_nothing_and_does_not_start_the_wait(stage):
@@ -1177,9 +1355,9 @@ def test_both_lines_of_keys_give_their_place_to_what_is_told():
     for key in "xyz":
         stage.key(key)
     for shown in (stage.text.split("\n"), stage.shown):
-        assert [line for line in shown if line.startswith(("allow:", "no:"))] == shown[-2:]
+        assert [line for line in shown if line.startswith(("a allow", "s not"))] == shown[-2:]
     stage.key("s")
-    assert "allow:" not in stage.text and "no:" not in stage.text
+    assert "a allow" not in stage.text and "d deny" not in stage.text
     assert stage.shown[-1] == "  s not now"
 
 
@@ -1200,7 +1378,7 @@ def test_on_a_dumb_terminal_two_lines_of_keys_stay():
     stage.blocked()
     stage.key("x")
     assert b"\x1b" not in stage.written
-    assert stage.text.count("allow: a address\nno: s now") == 2
+    assert stage.text.count("a allow 203.0.113.10\ns not now") == 2
 
 
 # --- what is said why
@@ -1232,7 +1410,7 @@ def test_what_was_typed_while_it_was_stopped_is_told():
     stage.prompt.repaint(unread=True)
     stage.flush()
     assert stage.shown[-4] == "  what was typed while this was stopped: ignored"
-    assert stage.keys.startswith("allow: a address")
+    assert stage.keys.startswith("a allow ")
 
 
 # --- what is painted anew agrees with what is told above it

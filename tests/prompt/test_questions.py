@@ -45,7 +45,7 @@ def test_a_question():
     assert painted(stage) == lines("""
 c1  203.0.113.10  tcp 443 https                    17:32:05   4 tries, uid 1000
   | www.example.com   via edge.cdn.example, looked up 17:32:03
-allow: a address  A name   no: s not now  m this session  d deny        i l ? q
+a allow 203.0.113.10  A name   s not now  m this session  d deny        i l ? q
 """)
 
 
@@ -55,7 +55,7 @@ def test_a_question_without_a_name_offers_none():
     assert painted(stage) == lines("""
 c1  203.0.113.10  tcp, port unknown                            17:32:05   1 try
   no name known
-allow: a address   no: s not now  m this session  d deny                i l ? q
+a allow 203.0.113.10   s not now  m this session  d deny                i l ? q
 """)
 
 
@@ -70,7 +70,7 @@ def test_one_of_several_on_a_shared_address():
     assert painted(stage)[-3:] == lines("""
 c1  198.51.100.20  tcp 443 https             2 of 5  17:32:05   1 try, uid 1000
   no name known
-allow: a address   no: s not now  m this session  d deny                i l ? q
+a allow 198.51.100.20   s not now  m this session  d deny      +4 wait  i l ? q
 """)
     assert painted(stage)[:2] == lines("""
 c1  198.51.100.7  tcp 443 https                         17:32:05   1 try, uid 0
@@ -84,7 +84,7 @@ def test_the_hosts_own_loopback():
     assert painted(stage) == lines("""
 c1  169.254.1.2  tcp 5432 postgresql                 17:32:05   1 try, uid 1000
   ! this machine's own loopback: allowing opens every service on 127.0.0.1
-allow: a, then y   no: s not now  m this session  d deny                i l ? q
+allow 169.254.1.2: a, then y   s not now  m this session  d deny        i l ? q
 """)
 
 
@@ -112,7 +112,7 @@ def test_a_burst_and_its_list():
         """
 c1  203.0.113.20  tcp 443 https           2 of 12  17:32:05   2 tries, uid 1000
   | registry.example.com   looked up 17:32:03; 3 more of its addresses wait too
-allow: a address  A name   no: s not now  m this session  d deny        i l ? q
+a allow 203.0.113.20  A name   s not now  m session  d deny   +11 wait  i l ? q
 """
     )
     stage = at(80)
@@ -265,7 +265,7 @@ def test_what_came_of_a_verdict_leaves_the_keys_of_the_next_question():
     (job,) = stage.start()
     stage.wait(3)
     keys = stage.keys
-    assert keys.startswith("allow: a address")
+    assert keys.startswith("a allow ")
     assert "  a allow 203.0.113.1 ..." in painted(stage), "what runs is still said above it"
     stage.finish(job)
     stage.refresh()
@@ -321,7 +321,7 @@ y allow www.example.com   any other key: no
 c1  203.0.113.10  tcp 443 https                      17:32:05   1 try, uid 1000
   | www.example.com   looked up 17:32:03
   ! asked as an address: this host resolves the name to others
-allow: a address  A name   no: s not now  m this session  d deny        i l ? q
+a allow 203.0.113.10  A name   s not now  m this session  d deny        i l ? q
 """)
 
 
@@ -459,7 +459,7 @@ def test_everything_known_about_one():
   d is recorded by the shield, until the container restarts
 c1  203.0.113.10  tcp 443 https                    17:32:05   3 tries, uid 1000
   | www.example.com   and 1 more name here: allowing opens all of them (i)
-allow: a address  A name   no: s not now  m this session  d deny        i l ? q
+a allow 203.0.113.10  A name   s not now  m this session  d deny        i l ? q
 """)
 
 
@@ -510,8 +510,8 @@ c1  tcp 443 https     4 tries, uid 1000
   203.0.113.10               17:32:05
   | www.example.com
   | via edge.cdn.example
-allow: a address  A name
-no: s now  m session  d deny    i l ? q
+a allow 203.0.113.10  A name
+s not now  m session  d deny    i l ? q
 """)
 
 
@@ -525,8 +525,8 @@ def test_a_long_address_and_a_long_name_at_40_columns():
 c1  tcp 443 https       1 try, uid 1000
   2001:db8:5:1234:5678:9abc:def0:1234
   | ..n.example.com.login.evil.example
-allow: a address  A name
-no: s now  m session  d deny    i l ? q
+a allow that address  A name
+s not now  m session  d deny    i l ? q
 """)
 
 
@@ -690,7 +690,7 @@ def test_a_question_and_its_keys_fit_the_screen_whole_unless_its_address_alone_d
         stage.blocked("169.254.169.254", port, private=True)
     group = stage.prompt.groups.of(stage.ids()[0])
     question = questions.question(stage.docket, group, width - 1, height, clock)
-    assert len(question) + len(questions.key_line(True, False, width - 1)) <= height
+    assert len(question) + len(questions.key_line(group.lead.dest, True, False, width - 1)) <= height
     assert len(stage.shown) <= height
     assert stage.shown[0].startswith("c1  ")
 
@@ -738,12 +738,17 @@ def test_the_bell_rings_on_a_new_question_and_for_no_other_reason():
     stage.blocked("203.0.113.1")
     assert stage.written.count(b"\a") == 1
     stage.blocked("203.0.113.2")
-    stage.key("s")
-    assert stage.written.count(b"\a") == 1, "the operator's own key brought it up"
-    stage.key("s")
-    stage.wait(60)
+    stage.wait(2)
+    assert stage.written.count(b"\a") == 2, "the queue grows from the one that stands"
     stage.blocked("203.0.113.3")
-    assert stage.written.count(b"\a") == 2
+    stage.wait(2)
+    assert stage.written.count(b"\a") == 2, "once"
+    for _ in range(3):
+        stage.key("s")
+    assert stage.written.count(b"\a") == 2, "the operator's own key brought them up"
+    stage.wait(60)
+    stage.blocked("203.0.113.4")
+    assert stage.written.count(b"\a") == 3
     stage = at(80)
     stage.blocked()
     assert b"\a" not in stage.written, "not asked for"
