@@ -129,7 +129,8 @@ class PromptWalk(Walk):
             return
         if isinstance(view, Counting):
             assert set(ids) <= set(view._requests)
-            assert f"opens {len(view._requests)} address" in self.painted()
+            told = self.painted().rpartition(f"allowing {len(view._requests)} address")[2]
+            assert all(self.ledger.pending[one]["dest"] in told.split() for one in view._requests)
             return
         assert isinstance(view, (Asking, Confirming))
         assert set(ids) <= set(view.ids)

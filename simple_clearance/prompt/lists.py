@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..base.text import count
+from ..base.text import count, printable
 from . import layout, questions
 from .groups import Group
 from .keys import ESCAPE
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from .view import Desk
 
 PAGE = 9
+SHORTEST_NAME = 16
+"""Columns of its end that a name beside its addresses has at least; where there is no room, none."""
 
 
 class Listing(View):
@@ -23,7 +25,7 @@ class Listing(View):
     it is painted anew, is no longer counted and can't be marked.
     """
 
-    working = EVERYWHERE + "123456789* \r\n" + ESCAPE
+    working = EVERYWHERE + "123456789* \x7f\x08\r\n" + ESCAPE
 
     def __init__(self, prompt: Desk) -> None:
         super().__init__(prompt)
@@ -32,7 +34,8 @@ class Listing(View):
             int, tuple[str, ...]
         ] = {}  # of those painted, as they were: asked again it has new ones
         self._chosen: list[int] = []
-        self._page = 0
+        self._first = self._shown = 0  # the row that stands first, and how many stand there
+        self._before: list[int] = []  # which stood first on the pages before
 
     @property
     def deciding(self) -> str:
@@ -46,36 +49,36 @@ class Listing(View):
     def _marked(self) -> list[int]:
         return [index for index in self._chosen if self._waits(index)]
 
-    @property
-    def _size(self) -> int:
-        return max(1, min(PAGE, self.height - 4))
+    def _rows(self, several: bool) -> list[str]:
+        """As many as there is room for, and no more than there are digits."""
+        rows: list[str] = []
+        self._shown = 0
+        for index in range(self._first, min(self._first + PAGE, len(self._keys))):
+            group = Group(self._keys[index], self._requests(index))
+            row = [questions.answered_row(self._keys[index][1], self.width)]
+            if group.requests:
+                marked, digit = index in self._chosen, self._shown + 1
+                row = questions.list_rows(self.prompt.docket, group, digit, marked, self.width, several)
+            if rows and len(rows) + len(row) > self.height - 4:
+                break
+            rows += row
+            self._shown += 1
+        return rows
 
     def lines(self) -> list[str]:
         docket = self.prompt.docket
-        if self._page * self._size >= len(self._keys):
-            self._page = 0  # more fit on a page than before
         waiting = self._waiting
-        first = self._page * self._size
-        shown = range(first, min(first + self._size, len(self._keys)))
         several = len({container for container, _ in self._keys}) > 1
         where = "" if several or not self._keys else " for " + self._keys[0][0]
-        hint = (
-            "a digit marks, * all, space: next page"
-            if len(self._keys) > self._size
-            else "a digit marks, * all"
-        )
+        rows = self._rows(several)
+        pages = self._shown < len(self._keys)
+        hint = "a digit marks, * all, space: next page" if pages else "a digit marks, * all"
         lines = [layout.columns("%d waiting%s" % (len(waiting), where), hint if waiting else "", self.width)]
-        for index in shown:
-            group, digit = Group(self._keys[index], self._requests(index)), index - first + 1
-            if group.requests:
-                marked = index in self._chosen
-                lines.append(questions.list_row(docket, group, digit, marked, self.width, several))
-            else:
-                lines.append(questions.answered_row(self._keys[index][1], self.width))
-        more = sum(index >= first + len(shown) for index in waiting)
+        lines += rows
+        more = sum(index >= self._first + self._shown for index in waiting)
         if more > 0:
             lines.append("        ... %d more" % more)
-        if first == 0:
+        if self._first == 0:
             room = max(0, self.height - len(lines) - len(self.key_lines()))
             unheard = questions.unheard_lines(docket, self.width)
             lines.extend(unheard if len(unheard) <= room else [])
@@ -97,7 +100,7 @@ class Listing(View):
         prompt = self.prompt
         if key in ("l", ESCAPE):
             prompt.back()
-        elif key.isdigit() or key in "* ":
+        elif key.isdigit() or key in "* \x7f\x08":
             self._mark(key)
             prompt.show(self, True)
         elif key in "\r\n":
@@ -120,14 +123,18 @@ class Listing(View):
             super().press(key)
 
     def _mark(self, key: str) -> None:
-        first = self._page * self._size
         if key == " ":
-            self._page = self._page + 1 if first + self._size < len(self._keys) else 0
+            self._before.append(self._first)
+            self._first += self._shown
+            if self._first >= len(self._keys):
+                self._first, self._before = 0, []
+        elif key in "\x7f\x08":
+            self._first = self._before.pop() if self._before else 0
         elif key == "*":
             every = self._waiting
             self._chosen = [] if self._marked == every else every
-        elif int(key) <= min(self._size, len(self._keys) - first) and self._waits(first + int(key) - 1):
-            self._chosen = sorted(set(self._marked) ^ {first + int(key) - 1})
+        elif int(key) <= self._shown and self._waits(self._first + int(key) - 1):
+            self._chosen = sorted(set(self._marked) ^ {self._first + int(key) - 1})
 
     def _waits(self, index: int) -> bool:
         """Whether anything of a row still waits."""
@@ -164,14 +171,19 @@ class Listing(View):
         if not ids:
             self.prompt.grumble("; ".join(told) if guarded else NOTHING_MARKED)
             return
-        self.prompt.show(Counting(self.prompt, told, ids), True)
+        view = Counting(self.prompt, told, ids)
+        if not view.is_readable():
+            number = count(len(ids), "address has", "addresses have")
+            self.prompt.grumble(f"{number} no room on this screen, to be read first: mark fewer")
+            return
+        self.prompt.show(view, True)
 
 
 NOTHING_MARKED = "nothing marked waits any more"
 
 
 class Counting(View):
-    """Allowing many: the number of addresses is typed, then Enter."""
+    """Allowing many: each address stands there whole, and their number is typed, then Enter."""
 
     working = "0123456789\x7f\x08" + ESCAPE
 
@@ -180,6 +192,12 @@ class Counting(View):
         self._requests = ids
         self._told = told  # of what was marked and is not among them
         self._typed = ""
+        self._groups: dict[tuple[str, str], list[str]] = {}  # the addresses of a container and a name
+        for request in map(prompt.docket.awaiting, ids):
+            assert request is not None
+            name = prompt.docket.shown_name(request)
+            key = (request.container, "" if name is None else name.name)
+            self._groups.setdefault(key, []).append(request.dest)
 
     @property
     def deciding(self) -> str:
@@ -187,13 +205,24 @@ class Counting(View):
 
     def lines(self) -> list[str]:
         number = len(self._requests)
-        text = "a opens %s, every port of %s: type %d, then Enter" % (
-            count(number, "address", "addresses"), "it" if number == 1 else "each", number,
-        )  # fmt: skip
-        return [line for one in [*self._told, text] for line in layout.folded(one, self.width)]
+        each = "it" if number == 1 else "each"
+        text = "allowing {}, every port of {}:".format(count(number, "address", "addresses"), each)
+        lines = [line for one in self._told for line in layout.folded(one, self.width)]
+        lines += layout.folded(text, self.width, "", "  ")
+        for (container, name), dests in self._groups.items():
+            where = printable(container) + ": " if self.prompt.docket.several else ""
+            rows = layout.folded(where + "  ".join(dests), self.width, "  ", "  ")
+            room = self.width - len(rows[-1]) - 2
+            if name and room >= min(len(name), SHORTEST_NAME):
+                rows[-1] += "  " + printable(name, room)
+            lines += rows
+        return lines
 
     def key_lines(self) -> list[str]:
-        return [f"  number: {self._typed}"]
+        how, number = "type %d, then Enter; ESC: no" % len(self._requests), f"  number: {self._typed}"
+        if len(how) + len(number) + 6 <= self.width:
+            return [how + number]
+        return [*layout.folded(how, self.width, "", "  "), number]
 
     def press(self, key: str) -> None:
         prompt = self.prompt

@@ -204,32 +204,41 @@ def floor_lines(record: dict[str, Any], width: int, when: str) -> list[str]:
 # The list and the history
 
 
-def group_label(docket: Docket, group: Group, width: int) -> str:
-    name = docket.shown_name(group.lead)
-    label = name.name if name is not None and group.key[1] == name.name else group.lead.dest
-    return printable(label, max(8, width))
+def list_rows(docket: Docket, group: Group, digit: int, marked: bool, width: int, several: bool) -> list[str]:
+    """A group in the list: its name or address, and its container where there are several.
 
-
-def list_row(docket: Docket, group: Group, digit: int, marked: bool, width: int, several: bool) -> str:
-    lead = group.lead
+    What has no room beside those goes to a second line.  No address and no container is ever cut: rows
+    of two of them would look alike.
+    """
+    lead, name = group.lead, docket.shown_name(group.lead)
+    label = name.name if name is not None and group.key[1] == name.name else lead.dest
+    kinds = {(r.proto, r.port) for r in group.requests}
     port = "{} {}".format(
         addresses.proto_name(lead.proto) if lead.proto is not None else "?",
         "?" if lead.port is None else lead.port,
     )
-    start = "  %s  %d  %s%-9s  %-13s %-9s  " % (
-        "x" if marked else " ",
-        digit,
-        "%-10s  " % clip_right(lead.container, 10) if several else "",
-        port
-        if len({(r.proto, r.port) for r in group.requests}) == 1
-        else "%d ports" % len({(r.proto, r.port) for r in group.requests}),
+    counts = (
+        port if len(kinds) == 1 else "%d ports" % len(kinds),
         count(len(group.dests), "address", "addresses"),
         count(group.tries, "try", "tries"),
     )
-    if width - len(start) < 16:
-        where = clip_right(lead.container, 8) + " " if several else ""
-        start = "{} {} {}".format("x" if marked else " ", digit, where)
-    return start + group_label(docket, group, width - len(start))
+    mark, container = "x" if marked else " ", printable(lead.container)
+    start = f"  {mark}  {digit}  "
+    row = "%s%s%-9s  %-13s %-9s  %s" % (
+        start, "%-10s  " % container if several else "", *counts, printable(label),
+    )  # fmt: skip
+    if len(row) <= width and (not several or len(container) <= 10):
+        return [row]
+    if width < NARROW:
+        start = f"{mark} {digit} "
+    indent = " " * len(start)
+    if label == lead.dest:
+        rows = folded(label, width, start, indent)
+    else:
+        rows = [start + printable(label, max(8, width - len(start)))]
+    if not several and width < NARROW:
+        return rows
+    return rows + folded("  ".join([container, *counts] if several else counts), width, indent, indent)
 
 
 def answered_row(label: str, width: int) -> str:

@@ -972,7 +972,7 @@ def test_to_allow_many_their_number_is_typed_and_then_enter(stage):
     several(stage)
     for key in "l*a":
         stage.key(key)
-    assert "opens 12 addresses" in stage.text
+    assert "allowing 12 addresses, every port of each:" in stage.text
     for key in "12\n":
         stage.key(key)
     assert sorted(stage.commands) == sorted(f"allow c1 198.51.100.{n}" for n in range(1, 13))
@@ -987,6 +987,46 @@ def test_another_number_allows_nothing(stage, typed):
         stage.key(key)
     assert stage.commands == []
     assert len(stage.ids()) == 12
+
+
+def test_each_address_that_is_opened_stands_there_whole_before_the_number_is_typed():
+    stage = Stage(80, 24)
+    long = "2001:db8:5:1234:5678:9abc:def0:1234"
+    for dest, host in (("203.0.113.20", "registry"), ("203.0.113.21", "registry"), (long, "api")):
+        stage.blocked(dest, names=[host + ".example.org"])
+    for key in "l*a":
+        stage.key(key)
+    assert stage.shown[-4:] == [
+        "allowing 3 addresses, every port of each:",
+        "  203.0.113.20  203.0.113.21  registry.example.org",
+        f"  {long}  api.example.org",
+        "type 3, then Enter; ESC: no  number:",
+    ]
+
+
+def test_of_several_containers_it_says_whose_each_is(stage):
+    stage.docket.add_container("c2", 18, {})
+    stage.blocked("203.0.113.20")
+    stage.blocked("203.0.113.20", container="c2")
+    for key in "l*a":
+        stage.key(key)
+    assert stage.shown[-3:-1] == ["  c1: 203.0.113.20", "  c2: 203.0.113.20"]
+
+
+@pytest.mark.parametrize("width, height", [(80, 6), (40, 24), (80, 24)])
+def test_what_has_no_room_on_the_screen_is_not_allowed_at_once(width, height):
+    stage = Stage(width, height)
+    number = height * width // 13
+    for last in range(number):
+        stage.blocked(f"198.51.{100 + last // 200}.{20 + last % 200}")
+    for key in "l*a":
+        stage.key(key)
+    assert f"{number} addresses have no room on this screen" in said(stage)
+    assert f"{number} marked" in stage.text and "allowing" not in stage.text
+    for key in f"{number}\r":
+        stage.key(key)
+    stage.wait(3)
+    assert stage.commands == []
 
 
 def test_the_number_and_enter_pasted_allow_nothing(stage):
@@ -1006,7 +1046,7 @@ def test_the_number_is_that_of_addresses_not_of_requests(stage):
     stage.blocked("203.0.113.12", names=["www.example.com"])
     for key in "l*a":
         stage.key(key)
-    assert "opens 3 addresses" in stage.text
+    assert "allowing 3 addresses, every port of each:" in stage.text
     for key in "3\n":
         stage.key(key)
     assert sorted(stage.commands) == [f"allow c1 203.0.113.1{n}" for n in range(3)]
@@ -1016,7 +1056,7 @@ def test_a_number_is_no_longer_than_six_digits_and_gone_when_it_counted(stage):
     several(stage, 2)
     for key in "l*a" + "9" * 20:
         stage.key(key)
-    assert stage.keys == "  number: 999999"
+    assert stage.keys == "type 2, then Enter; ESC: no  number: 999999"
     for key in "\x7f" * 6 + "2\r":
         stage.key(key)
     assert len(stage.commands) == 2 and stage.keys == ""
@@ -1080,12 +1120,17 @@ def test_the_list_fits_a_screen_that_became_smaller_and_pages_on():
     for key in "l  ":
         stage.key(key)
     stage.resize(80, 6)
-    pages = 0
-    while pages < 30 and "     1  tcp 443    1 address     1 try      198.51.100.1" not in stage.shown:
+    assert stage.shown[-2].endswith(" 198.51.100.20"), "it begins where it began"
+    seen = []
+    for _ in range(10):
         stage.key(" ")
         assert stage.shown[-5].startswith("20 waiting") or stage.shown[-4].startswith("20 waiting")
-        pages += 1
-    assert pages == 8
+        page = stage.text.rsplit("20 waiting", 1)[1]
+        seen += [line.split()[-1] for line in page.split("\n") if " 1 address " in line]
+    assert seen == [f"198.51.100.{n}" for n in range(1, 21)]
+    for _ in range(10):
+        stage.key("\x7f")
+    assert stage.shown[-4].endswith(" 198.51.100.1"), "and back"
 
 
 # --- the history
@@ -1396,7 +1441,7 @@ def test_enter_right_after_the_number_is_told_to_have_come_right_after_it():
     assert stage.commands == []
     assert "Enter came right after another key: ignored, press it again" in said(stage)
     assert "stood for a moment" not in said(stage)
-    assert stage.keys == "  number: 12"
+    assert stage.keys == "type 12, then Enter; ESC: no  number: 12"
     stage.key("\r")
     assert len(stage.commands) == 12
 
@@ -1462,7 +1507,7 @@ def test_the_list_painted_anew_counts_what_still_waits():
         stage.key(key)
         assert stage.keys.startswith("2 marked"), "what is answered can't be marked"
     stage.key("a")
-    assert "a opens 2 addresses" in stage.text
+    assert "allowing 2 addresses" in stage.text
 
 
 def test_what_was_marked_and_answered_since_is_told_to_be_left_out():
@@ -1474,7 +1519,7 @@ def test_what_was_marked_and_answered_since_is_told_to_be_left_out():
     stage.refresh()
     stage.key("a")
     assert "answered meanwhile and left out: 2 of the marked" in stage.text
-    assert "a opens 1 address, every port of it: type 1, then Enter" in stage.text
+    assert "allowing 1 address, every port of it:\n  198.51.100.1\ntype 1, then Enter; ESC: no" in stage.text
 
 
 @pytest.mark.parametrize("width", [22, 24, 30, 31, 44])

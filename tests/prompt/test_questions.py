@@ -9,6 +9,7 @@ wider than the screen less one is looked at by the stage itself, in every test (
 from __future__ import annotations
 
 import random
+import re
 
 import pytest
 from stage import Stage, clock, name
@@ -157,6 +158,35 @@ Enter asks the first   l back
 """)
 
 
+LONG = ["terok-dev-1234-abcd", "terok-dev-1234-abce"]
+NETWORKS = [f"2001:db8:{n}:2222:3333:4444:5555:6666" for n in ("1", "1111", "1112")]
+
+
+@pytest.mark.parametrize("width", [20, 38, 60, 80, 100, 132])
+@pytest.mark.parametrize("named", [False, True])
+def test_no_two_rows_of_different_containers_or_networks_look_alike(width, named):
+    stage = at(width, 60)
+    for container in LONG:
+        stage.docket.add_container(container, 18, {})
+        for dest in NETWORKS:
+            stage.blocked(dest, container=container)
+        if named:
+            stage.blocked("203.0.113.1", container=container, names=["www." + "x" * 70 + ".example.com"])
+    stage.key("l")
+    rows = []
+    for line in stage.text.rsplit(" waiting", 1)[1].split("\n")[1:-1]:
+        begins = re.match(r"  [ x]  \d  (?=\S)|[ x] \d (?=\S)", line)
+        if begins:
+            rows.append("")
+        rows[-1] += " " + line[begins.end() if begins else 0 :].strip()
+    assert len(rows) == len(set(rows)) == 6 + 2 * named
+    joined = ["".join(row.split()) for row in rows]
+    for container in LONG:
+        assert sum(container in row for row in joined) == 3 + named
+    for dest in NETWORKS:
+        assert sum(row.startswith(dest) for row in joined) == 2
+
+
 def test_the_rows_of_a_narrow_list_fit_and_keep_the_end_of_a_name():
     stage = at(38)
     stage.docket.add_container("a-container-with-a-rather-long-name", 18, {})
@@ -164,10 +194,16 @@ def test_the_rows_of_a_narrow_list_fit_and_keep_the_end_of_a_name():
     stage.blocked("203.0.113.20", names=[long], container="a-container-with-a-rather-long-name")
     stage.blocked("203.0.113.21", names=["www." + long])
     stage.key("l")
-    assert painted(stage)[-3].startswith("  1 a-cont.. ") and painted(stage)[-3].endswith(".example.net")
+    rows = stage.text.rsplit(" waiting", 1)[1].split("\n")[1:-1]
+    assert rows[0].startswith("  1 ..xxx") and rows[0].endswith(".example.net")
+    second = next(at for at, row in enumerate(rows) if row.startswith("  2 ..xxx"))
+    told = "".join("".join(rows[1:second]).split())
+    assert told == "a-container-with-a-rather-long-nametcp4431address1try", "nothing is cut"
+    assert rows[second + 1].split() == ["c1", "tcp", "443", "1", "address", "1", "try"]
     stage.answer("skip", "r1")
     stage.key("\x0c")
-    assert painted(stage)[-3].startswith("  - ..") and painted(stage)[-3].endswith(".example.net")
+    rows = stage.text.rsplit(" waiting", 1)[1].split("\n")
+    assert rows[1].startswith("  - ..") and rows[1].endswith(".example.net")
 
 
 @pytest.mark.parametrize(
