@@ -227,7 +227,7 @@ def test_a_late_verdict_is_told_as_unknown_ended_at_the_second_deadline_and_hold
     eventually(lambda: "a allow %s ... done in" % OTHER in t.text(), what="the other verdict is done")
     assert not os.path.exists("/proc/%d" % late.pid), "nothing runs beside it"
     desk.press("s", t.expect(KEYS))
-    t.expect("  s not now")
+    t.expect("s not now\n")
     text = desk.quit(5)
     assert "the last answer had no outcome in time: it may or may not be open" in " ".join(text.split())
     assert "1 allowed" in text and "1 unknown" in text

@@ -318,9 +318,9 @@ def test_a_state_directory_that_goes_away_takes_nothing_with_it(desk):
     asked = desk.block()
     shutil.move(desk.c1.state_dir, desk.c1.state_dir + ".away")
     desk.press("s", asked)
-    t.expect("  s not now")
+    t.expect("s not now\n")
     desk.press("s", desk.block("203.0.113.11"))
-    t.expect("  s not now")
+    t.expect("s not now\n")
     desk.quit()
 
 

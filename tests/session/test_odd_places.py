@@ -316,7 +316,7 @@ def test_every_view_works_without_the_archive(desk, tmp_path, how):
     asked = desk.block("203.0.113.10")
     desk.wait_for_keys(asked)
     for key, shown in (
-        *(("?", "Ctrl-L"), ("i", "uid inside"), ("l", "1 waiting"), ("l", "allow:")),
+        *(("?", "Ctrl-L"), ("i", "uid inside"), ("l", "1 waiting"), ("l", "a allow ")),
         *(("h", "nothing was answered"), ("h", endtoend.KEYS)),
     ):
         t.send(key)
