@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from stage import Bench
+from support import thorough
 
 from simple_clearance.docket.policy import parse
 
@@ -181,3 +184,66 @@ def test_a_name_that_is_known_already_is_enough_for_the_first_rule_by_name():
     bench = bench_with(RULES, behind=lambda container: True)
     bench.blocked("203.0.113.10", names=["www.example.com"])
     assert bench.run(opened=["203.0.113.10"]) == ["allow c1 www.example.com"]
+
+
+def a_days_rules(rng):
+    """200 of them; by name without a port, so that what a name is allowed by is one rule."""
+    rules = []
+    for number in range(200):
+        action = rng.choice(["allow", "allow", "deny", "skip", "ask"])
+        target = rng.choice(
+            [f"n{rng.randrange(400)}.example.com", f"*.z{rng.randrange(60)}.example", f"198.18.{number}.0/24"]
+        )
+        port = "" if action == "deny" or rng.random() < 0.7 else f" port {rng.choice([80, 443])}"
+        if not target.startswith("198"):
+            action, port = rng.choice(["allow", "skip"]) if action == "deny" else action, ""
+        rules.append(f"{action} {target}{port}")
+    return "\n".join(rules)
+
+
+def a_days_traffic(rng):
+    """(address, port, names) of 100,000 packets to 5,000 addresses."""
+    requests = []
+    for number in range(5000):
+        names = [f"n{rng.randrange(800)}.example.com" for _ in range(rng.randrange(3))]
+        names += [f"h.z{rng.randrange(100)}.example" for _ in range(rng.randrange(2))]
+        dest = f"198.18.{number // 25}.{number % 25 + 1}"
+        requests.append((dest, rng.choice([80, 443]), list(dict.fromkeys(names))))
+    return requests + rng.choices(requests, k=95_000)
+
+
+def what_was_decided(rules, traffic, answer, late):
+    """What became of each address's request: why it was closed, by whom, by which rule."""
+    behind = {"c1"} if late else set()
+    bench = bench_with(rules, answer=answer, behind=behind.__contains__)
+
+    def pass_on(packets):
+        for dest, port, names in packets:
+            known = bench.known.get(("c1", dest), ())
+            bench.blocked(dest, port, names=() if behind or known else names)
+            bench.run("dry-run", took=0)
+
+    pass_on(traffic[:5000])
+    if late:
+        assert len(bench.ids()) > 4000, "most have waited"
+        for dest, _, names in traffic[:5000]:
+            if names:
+                bench.learn(dest, *names)
+        behind.clear()
+        bench.docket.names_known("c1", bench.now)
+        bench.run("dry-run", took=0)
+    pass_on(traffic[5000:])
+    bench.take()
+    dests = {one["id"]: one["dest"] for one in bench.records if one["type"] == "pending"}
+    closed = {dests[one["id"]]: one for one in bench.records if one["type"] == "closed"}
+    assert len(dests) == 5000
+    return {dest: (one["why"], one["by"], one["rule"]) for dest, one in closed.items()}
+
+
+@pytest.mark.parametrize("answer", thorough("deny", "skip", "none"))
+def test_a_days_traffic_is_decided_the_same_whether_its_names_are_known_at_once_or_late(answer):
+    rng = random.Random(answer)
+    rules, traffic = a_days_rules(rng), a_days_traffic(rng)
+    at_once = what_was_decided(rules, traffic, answer, late=False)
+    assert len({rule for _, _, rule in at_once.values()}) > 50
+    assert what_was_decided(rules, traffic, answer, late=True) == at_once
