@@ -74,7 +74,7 @@ class Docket:
         self._register = Register(budget, self._tell)
         self._jobs = Jobs()
         self._names = Names(names)
-        self._behind = behind
+        self.behind = behind
         self._later = Later(self._tell, self._names, self._register)
         self._dossiers: dict[str, dict[str, str]] = {}
         self._stopped: set[str] = set()  # containers that have ended
@@ -324,7 +324,7 @@ class Docket:
         if request.undecided == names and request.undecided_by is self.rules.policy:
             return  # the same rules, and no name is new
         known = [name.name for name in self.names(request)]
-        choice = self.rules.decide(request, known, not self._behind(request.container))
+        choice = self.rules.decide(request, known, not self.behind(request.container))
         if choice.action == "skip":
             self._set_aside("skip", [request], choice.by, choice.rule, now)
         elif not choice.action:

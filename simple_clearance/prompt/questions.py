@@ -74,6 +74,8 @@ def name_lines(docket: Docket, group: Group, width: int) -> list[str]:
     request = group.lead
     names, first = docket.names(request), docket.shown_name(request)
     if first is None:
+        if docket.behind(request.container):
+            return folded("no name known yet: earlier look-ups are being read (i looks again)", width)
         return ["  no name known"]
     name = printable(first.name, width - 5)
     more = []

@@ -60,6 +60,24 @@ a allow 203.0.113.10   s not now  m this session  d deny                i l ? q
 """)
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+def test_while_earlier_look_ups_are_being_read_a_question_says_so_and_i_asks_by_the_name(width):
+    behind = {"c1"}
+    stage = at(width, 40, behind=behind.__contains__)
+    stage.blocked()
+    if width == 80:
+        assert painted(stage)[1] == "  no name known yet: earlier look-ups are being read (i looks again)"
+    behind.clear()
+    stage.learn("203.0.113.10", "www.example.com")
+    stage.docket.names_known("c1", stage.now)
+    stage.wait(1.2)
+    before = len(painted(stage))
+    stage.key("i")
+    assert any("|" in line and "example.com" in line for line in painted(stage)[before - 3 :])
+    if width == 80:
+        assert " A name " in painted(stage)[-1]
+
+
 def test_one_of_several_on_a_shared_address():
     stage = at(80)
     stage.blocked("198.51.100.7", uid=0, names=["api.example.org", "b.example.org", "c.example.org"])

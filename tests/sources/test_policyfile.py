@@ -43,7 +43,8 @@ def live(host, lab, pyz):
     started = []
 
     def start(*words, on=lab):
-        host.container("c1", on)
+        if "c1" not in host.containers:
+            host.container("c1", on)
         started.append(scripting.Script(host, pyz, "--json", *words, reader=False))
         started[-1].lab = on
         started[-1].until("session")
@@ -297,6 +298,29 @@ def test_a_rule_by_name_knows_the_names_that_stand_far_back_in_the_query_log(liv
     rules = policy("allow api.example.com\n")
     it = scripting.Script(
         host, live.pyz, "--json", "--reader", feed, "--policy", rules, "--answer", answer, reader=False
+    )
+    assert it.until("verdict")["target"] == "api.example.com"
+    stopped(it, 0)
+    assert host.targets() == ["allow api.example.com"]
+
+
+@pytest.mark.thorough
+def test_reading_the_names_that_takes_long_is_told_and_what_waits_is_decided_then(live, host, lab, policy):
+    container = host.container("c1", lab)
+    container.looks_up("api.example.com", "203.0.113.10")
+    head = "Nov 23 23:05:50 dnsmasq[7]: "
+    new = head + "query[A] n%d.example.org from 127.0.0.1\n" + head + "reply n%d.example.org is 10.%d.%d.%d\n"
+    for part in range(40):
+        numbers = range(part << 13, part + 1 << 13)
+        container.append(
+            "dnsmasq.log", "".join(new % (n, n, n >> 16, n >> 8 & 255, n & 255) for n in numbers)
+        )
+    host.control("terok-shield", names={"api.example.com": ["203.0.113.10"]})
+    it = live("--policy", policy("allow api.example.com\n"), "--answer", "deny")
+    lab.connect("203.0.113.10", 443)
+    assert it.until("error")["message"] == (
+        "c1: the names looked up before this start are still being read: rules by name wait for them,"
+        " and so does --answer"
     )
     assert it.until("verdict")["target"] == "api.example.com"
     stopped(it, 0)
