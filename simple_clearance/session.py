@@ -398,6 +398,7 @@ class Session:
 
     def _finish(self, now: Now) -> int:
         """Accounts for everything, and says the last words."""
+        self._tell_the_end()
         for job in self._docket.jobs():
             if job.state == QUEUED:
                 self._docket.finish(job, Outcome(FAILED, "not-started", "the session ended before"), now)

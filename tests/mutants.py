@@ -84,7 +84,9 @@ def _bus(data: bytes) -> object:
 
 
 def _keys(data: bytes) -> object:
-    return keys.Keyboard().feed(data, 1.0)
+    board = keys.Keyboard()
+    board.deciding, board.working = "adsm", "lhi?q"
+    return [(press.key, press.fate) for press in board.feed(data, 1.0)], board.tick(9.0) is None
 
 
 def _said(data: bytes) -> object:

@@ -229,9 +229,9 @@ class PromptWalk(Walk):
         painter = self.stage.prompt.painter
         size = self.rng.choice([100, 120, 140, 180]), self.rng.choice([5, 8, 24, 50])
         if size != (painter.width, painter.height):
-            self.stage.prompt.resize(*size)
+            self.stage.prompt.resize(*size, self.stage.now)
+            self.flush()
             self.watcher.view = None
-        self.flush()
 
     def do_stall(self):
         self.stage.stalled = not self.stage.stalled and self.rng.random() < 0.5

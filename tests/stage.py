@@ -20,7 +20,7 @@ from simple_clearance.docket.docket import Docket
 from simple_clearance.docket.verdict import Outcome
 from simple_clearance.prompt.keys import TAKE_BACK
 from simple_clearance.prompt.painter import UP, Painter
-from simple_clearance.prompt.prompt import Prompt
+from simple_clearance.prompt.prompt import RESIZE_REST, Prompt
 
 START = 17 * 3600 + 32 * 60 + 5  # 17:32:05
 SGR = re.compile(rb"\x1b\[[0-9;]*m")
@@ -209,8 +209,9 @@ class Stage(Bench):
 
     def resize(self, width, height):
         self.screen.resize(height, width)
-        self.prompt.resize(width, height)
+        self.prompt.resize(width, height, self.now)
         self.refresh()
+        self.wait(RESIZE_REST)
 
     @property
     def text(self):

@@ -103,12 +103,11 @@ class TerminalFront:
 
     def stop(self, waits_for: Sequence[Job]) -> None:
         """Asks nothing more, and says which verdicts are waited for."""
-        if waits_for:
-            self.prompt.stop([f"{job.action} {printable(job.target, 60)}" for job in waits_for])
-            self._write()
+        self.prompt.stop([f"{job.action} {printable(job.target, 60)}" for job in waits_for])
+        self._write()
 
     def resize(self) -> None:
-        self.prompt.resize(*self._term.size())
+        self.prompt.resize(*self._term.size(), clocks.now())
 
     def suspend(self) -> None:
         """Gives the terminal back as it was."""

@@ -37,6 +37,8 @@ OUTCOMES = 100
 """Outcomes of verdicts that wait to be told; no flood of other notices takes their place."""
 GRUMBLE_EVERY = 1.0
 """Seconds between two words about keys that did nothing."""
+RESIZE_REST = 0.2
+"""Seconds for which a window's size has stood when what stands in it is painted anew."""
 ANSWERED, STOPPED = "answered meanwhile", "the container has stopped"
 
 
@@ -59,6 +61,8 @@ class Prompt:
         self.shield = shield
         self.quit = False
         self.stopping = False
+        self._told_stopping = False
+        self._not_run = 0  # verdicts that the end has left in the queue
         self._bell = bell
         self.interrupts = ""  # Ctrl-C, Ctrl-Z and Ctrl-\ that came as keys
         self._keyboard = Keyboard(whole_lines=painter.dumb)
@@ -66,6 +70,7 @@ class Prompt:
         self._unreadable = ""  # deciding keys that don't count, since the screen is too small
         self._view: View = Idle(self)
         self._own_key = False
+        self._resized_at: float | None = None  # since then its window has another size
         self._fresh = False  # the view has been painted, its keys are not armed yet
         self._drained = True
         self._notices: list[list[str]] = []
@@ -106,6 +111,8 @@ class Prompt:
     def deadline(self) -> float | None:
         """When `tick` wants to be called next (monotonic), or None."""
         times = [self._keyboard.deadline()]
+        if self._resized_at is not None:
+            times.append(self._resized_at + RESIZE_REST)
         if self._drained and not self._keyboard.announced:
             if self._notices or self._lost:
                 times.append(self._notice_at + NOTICE_EVERY)
@@ -126,14 +133,20 @@ class Prompt:
         press = self._keyboard.tick(now.mono)
         if press is not None:
             self._press(press)
+        if self._resized_at is not None and now.mono >= self._resized_at + RESIZE_REST:
+            self._own_key = False
+            self._repaint()
         if self._unsaid and now.mono >= self._grumbled_at + GRUMBLE_EVERY:
             self.grumble(self._unsaid)
 
-    def resize(self, width: int, height: int) -> None:
+    def resize(self, width: int, height: int, now: Now) -> None:
+        """A window that is being dragged has many sizes: what stands is painted anew for the last one."""
         if (width, height) != (self.painter.width, self.painter.height):
             self.painter.resize(width, height)
-            self._own_key = False
-            self._repaint()
+            self._take_back()
+            self._keyboard.disarm()
+            self._fresh = False
+            self._resized_at = now.mono
 
     def repaint(self, own_key: bool = False, unread: bool = False) -> None:
         """Paints what stands anew, below: after Ctrl-L, or when the terminal was someone else's.
@@ -156,13 +169,15 @@ class Prompt:
 
     def stop(self, commands: Sequence[str]) -> None:
         """The session waits for these verdicts, then ends: nothing is asked, only Ctrl-C is a key."""
-        if self.stopping:
+        if not self.stopping:
+            self._take_back()
+            self.stopping = True
+            if not isinstance(self._view, Idle):
+                self.painter.erase()
+                self._leave()
+        if self._told_stopping or not commands:
             return
-        self._take_back()
-        self.stopping = True
-        if not isinstance(self._view, Idle):
-            self.painter.erase()
-            self._leave()
+        self._told_stopping = True
         others = len(commands) - 1
         more = " and {}".format(count(others, "more verdict")) if others > 0 else ""
         text = f"stopping: waits for `{commands[0]}`{more} (Ctrl-C leaves {'them' if more else 'it'})"
@@ -174,6 +189,10 @@ class Prompt:
         self._leave()
         while self._notices or self._lost:
             self._tell(self.now)
+        if self._not_run:
+            text = "{} not run".format(count(self._not_run, "verdict"))
+            self.say(layout.folded(text, self.painter.width - 1, "! ", "  "))
+            self._not_run = 0
 
     def say(self, lines: list[str]) -> None:
         """Tells something at once, in the place of the line of keys."""
@@ -226,6 +245,9 @@ class Prompt:
         return printable(container, 30) + "  " if self.docket.several else "  "
 
     def _outcome(self, record: dict[str, Any], width: int) -> None:
+        if self.stopping and record["reason"] == "not-started":
+            self._not_run += 1  # in one line, at the end
+            return
         job, self._pending_job = self._pending_job, None
         named = addresses.canonical(record["target"]) is None
         shut = [request.dest for request in map(self.docket.request, record["elsewhere"]) if request]
@@ -350,6 +372,7 @@ class Prompt:
         self._take_back()
         self._keyboard.disarm()
         self.painter.mark()
+        self._resized_at = None
         self._told_lines = 0
         lines = self._view.lines()
         if lines:

@@ -547,6 +547,24 @@ def test_while_it_stops_it_says_what_it_waits_for_and_takes_no_key_but_ctrl_c(st
     assert stage.prompt.interrupts == "\x03"
 
 
+@pytest.mark.parametrize("waits", [[], ["allow 203.0.113.0"]])
+def test_verdicts_that_the_end_leaves_in_the_queue_are_one_line(stage, waits):
+    stage.auto = False
+    several(stage, 55)
+    stage.answer("allow", *stage.ids())
+    for record in stage.take():
+        stage.prompt.record(record, stage.now)
+    stage.prompt.stop(waits)
+    for job in stage.docket.jobs():
+        stage.finish(job, "failed", "not-started", "the session ended before")
+    for record in stage.take():
+        stage.prompt.record(record, stage.now)
+    stage.prompt.end()
+    stage.flush()
+    assert stage.shown[-1] == "! 55 verdicts not run"
+    assert "FAILED" not in stage.text and "ended before" not in stage.text
+
+
 def test_esc_is_the_way_back_from_everything(stage):
     stage.blocked(names=["www.example.com"])
     for keys in ("l", "h", "A", "q", "l1a"):
@@ -1201,6 +1219,26 @@ def test_another_size_paints_the_question_anew_and_waits_a_second(stage):
     stage.wait(0.9)
     assert not counts(stage)
     stage.wait(0.4)
+    assert counts(stage)
+
+
+def test_a_window_that_is_dragged_paints_the_question_once_and_takes_no_key_meanwhile(stage):
+    stage.blocked()
+    stage.wait(3)
+    stage.type("a")
+    stage.wait(0.1)
+    for step in range(40):
+        stage.screen.resize(24, 81 + step)
+        stage.prompt.resize(81 + step, 24, stage.now)
+        stage.refresh()
+        stage.wait(0.05)
+        assert not counts(stage) if step == 20 else True
+    assert stage.text.count("c1  203.0.113.10") == 1
+    stage.wait(0.3)
+    assert stage.text.count("c1  203.0.113.10") == 2 and stage.commands == []
+    stage.wait(0.5)
+    assert not counts(stage)
+    stage.wait(0.5)
     assert counts(stage)
 
 

@@ -174,6 +174,7 @@ def test_a_session_that_stops_says_what_it_waits_for_and_asks_nothing(desk):
     desk.press("a", asked)
     t.expect("a allow 203.0.113.10 ...")
     t.expect(endtoend.KEYS)
+    eventually(desk.host.verdicts, what="the verdict command runs")
     t.send("\x03")
     t.expect("stopping: waits for `allow 203.0.113.10` (Ctrl-C leaves it)")
     for key in "al?q\x1b":
