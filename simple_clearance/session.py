@@ -216,6 +216,7 @@ class Session:
         self._patience = clocks.now().mono + PATIENCE
         while not self._fleet.listening() and self._ending is None:
             now = self._loop.wait()
+            self._fleet.tick(now)
             self._read_policy_again(now)
             if self._patience is not None and self._patience <= now.mono:
                 self._patience = None
@@ -258,6 +259,7 @@ class Session:
         self._tell_the_end()
         self._runner.tick(now)
         self._docket.tick(now)
+        self._fleet.tick(now)
         self._fleet.read_history(now)
         self._fleet.tell_bad_lines()
         self._guard.tick(now)
@@ -284,7 +286,7 @@ class Session:
         assert front is not None
         while True:
             for job in self._docket.runnable():
-                if self._may_run():
+                if self._may_run() and not self._fleet.ending(job.container):
                     self._run(job, now)
             records = self._docket.take()
             if not records:

@@ -29,10 +29,12 @@ from .tally import Tally
 ROUND = 16  # datagrams read before stdout and the others get their turn
 PIPE = 1 << 20  # bytes of stdout, if it is a pipe; a busy user gets less
 BACKLOG = 4 << 20  # bytes of lines kept for a stdout that is not read; half of it for what is blocked alone
+LAST_BACKLOG = 1 << 19  # bytes of lines kept at the end, when there is little time left to take them
 CHUNK = 1 << 16  # bytes of lines gathered before they are written in a flood
 PATIENCE = 0.25  # seconds between two tellings of repeats and losses
-TICK = 20  # milliseconds that the kernel may still hold back the container's last packets
-LINGER = 1.0  # seconds given to stdout when the container has ended
+TICK = 50  # milliseconds that the kernel may still hold back the container's last packets
+DRAIN = 0.4  # seconds for what is in the socket at the end, in which others in a pod may still send
+LINGER = 0.4  # seconds given to stdout after that; the session waits for one second
 KEPT = 1 << 20  # bytes of a block of memory that is kept for the next one
 
 
@@ -162,26 +164,27 @@ class _Loop:
             ready = dict(self._poll.poll(self._patience()))
             if self._log.fileno() in ready:
                 self._take()
-            if self._container in ready:
-                return self._last_words()
             if any(ready.get(fd, 0) & ~select.POLLOUT for fd in self._enders):
-                output.flush()
-                return OK
+                return self._last_words(self._container in ready)
 
-    def _take(self) -> None:
-        """What is in the socket by now, up to a round: a flood must not keep us from the ends."""
+    def _take(self, most: int = BACKLOG) -> bool:
+        """What is in the socket by now, up to a round: a flood must not keep us from the ends.
+
+        It is told while less than so many bytes wait.  Whether there may be more.
+        """
         output, tally = self._output, self._tally
         for _ in range(ROUND):
             batch = self._log.receive()
             if batch is None:
-                return
+                return False
             waiting = output.backlog
-            lines = tally.take(batch, time.time(), waiting < BACKLOG, waiting < BACKLOG // 2)
+            lines = tally.take(batch, time.time(), waiting < most, waiting < most // 2)
             if lines:
                 output.put(lines)
             tally.untold += batch.broken
             if output.backlog >= CHUNK:
                 output.flush()
+        return True
 
     @property
     def _counts(self) -> bool:
@@ -215,15 +218,33 @@ class _Loop:
             self._poll.modify(self._output.fd, wanted)
             self._asked = wanted
 
-    def _last_words(self) -> int:
+    def _last_words(self, exited: bool) -> int:
+        """The end: what was logged before it is told, or counted as lost; INCOMPLETE where it can't be."""
+        output = self._output
+        self._drain()
+        self._tell_counts(now=True)
+        if exited:
+            output.put(self._tally.exited("poststop"))
+        output.linger(LINGER)
+        if output.gone:
+            return _stdout_gone(output.failed)
+        return INCOMPLETE if output.backlog else OK
+
+    def _drain(self) -> None:
+        """Reads until nothing has come for a tick, or nobody reads us any longer."""
         last = select.poll()
         last.register(self._log.fileno(), select.POLLIN)
-        last.poll(TICK)
-        self._take()
-        self._tell_counts(now=True)
-        self._output.put(self._tally.exited("poststop"))
-        self._output.linger(LINGER)
-        return OK
+        last.register(self._output.fd, 0)
+        until = time.monotonic() + DRAIN
+        while not self._output.gone:
+            more = self._take(LAST_BACKLOG)
+            self._output.flush()
+            ready = [] if more else last.poll(TICK)
+            if not more and [fd for fd, _ in ready] != [self._log.fileno()]:
+                return
+            if time.monotonic() >= until:
+                self._tally.untold += 1  # and what comes after that
+                return
 
 
 def _stdout_gone(problem: OSError | None) -> int:

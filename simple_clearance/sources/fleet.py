@@ -39,6 +39,12 @@ if TYPE_CHECKING:
     Row = Tuple[str, str, str, Union[int, None]]
 
 
+LAST = 1.0
+"""Seconds that a container's last packets may take from the kernel to us."""
+ONE_BY_ONE = 0.5
+"""Seconds of that in which each is told; of a flood the rest is only counted."""
+
+
 class Fleet:
     """All containers of one session.  `ended(code, words)` is called when there is nothing left to watch."""
 
@@ -63,9 +69,11 @@ class Fleet:
         self._stopping = False
         self._listened = False
         self._resuming: list[Watched] = []
+        self._last: dict[Watched, float] = {}  # those that have ended: until when their last words are taken
+        self._cut: dict[Watched, int] = {}  # and how many of those were only counted
         self._faulty: list[Source] = []
         self._replay: ReplaySource | None = None
-        loop.deadlines.append(self._next_slice)
+        loop.deadlines += [self._next_slice, lambda: min(self._last.values(), default=None)]
 
     @property
     def replays(self) -> bool:
@@ -157,6 +165,27 @@ class Fleet:
         for one in self.containers:
             if one.lock < 0 and one.state_dir and not self._options.dry_run:
                 one.lock = statedir.claim(one.state_dir, one.name)
+
+    def ending(self, name: str) -> bool:
+        """Whether that container has ended, and its last words are still being taken."""
+        return any(one.name == name for one in self._last)
+
+    def tick(self, now: Now) -> None:
+        """Hurries those whose last words are only counted, and waits no longer for what has not come."""
+        for one in [one for one in self._last if self._only_counted(one, now)]:
+            over = self._last[one] <= now.mono
+            if over:
+                self._read_log(one, now)
+            for source in self._of(one):
+                if isinstance(source, ReaderSource):
+                    source.read_rest(now)  # which may be the last of it, and told as that
+                    if over:
+                        self._had_all(one, now, False)
+            if over:
+                self._had_all(one, now)
+
+    def _only_counted(self, one: Watched, now: Now) -> bool:
+        return self._last.get(one, now.mono + LAST) - now.mono <= LAST - ONE_BY_ONE
 
     def reap(self, now: Now) -> None:
         """After SIGCHLD."""
@@ -262,6 +291,10 @@ class Fleet:
 
     def _event(self, source: ReaderSource, message: Message, now: Now) -> None:
         one = source.watched
+        if isinstance(message, Event) and self._only_counted(one, now):
+            if message.kind == "pending":
+                self._cut[one] = self._cut.get(one, 0) + message.count
+            return
         if isinstance(message, Started) and one in self._resuming:
             self._resuming.remove(one)
             self._docket.warn(f"{one.name}: terok-shield's reader has ended: we read the packet log now")
@@ -280,12 +313,15 @@ class Fleet:
 
     def _reader_gone(self, source: ReaderSource, now: Now) -> None:
         one = source.watched
+        if one.ended:
+            self._had_all(one, now, source.foreign or not source.child.status)
         if one.ended or self._stopping:
             return
         if not source.started:
             self._not_started(source)
         elif watched.ended(one):
             self._container_ended(one, now)
+            self._had_all(one, now, source.foreign or not source.child.status)
         else:
             said = ": " + source.said[-1] if source.said else ""
             words = f"{one.name}: the reader ended unexpectedly (exit code {source.child.status}){said}"
@@ -334,6 +370,8 @@ class Fleet:
         """The bridge reader has ended: the group is free, and we listen ourselves."""
         one = source.watched
         self.read_files(now)  # its last words
+        if one.ended:
+            self._had_all(one, now)
         if one.ended or self._stopping or watched.ended(one):
             return
         self._resuming.append(one)
@@ -357,18 +395,30 @@ class Fleet:
         self._loop.add(one.pidfd, ended)
 
     def _container_ended(self, one: Watched, now: Now) -> None:
+        """Its end is a barrier: what was blocked before it is taken first, until its source has ended."""
         if one.ended:
             return
         one.ended = True
         one.close_namespace()  # or it would outlive the container
-        one.unlock()  # one that is started again is not taken up again
         self._loop.remove(one.pidfd)
-        for source in self.sources:
-            if source.watched is one:
-                source.stop()
+        self._last[one] = now.mono + LAST
+        for source in self._of(one):
+            source.stop()
+
+    def _had_all(self, one: Watched, now: Now, whole: bool = True) -> None:
+        """Nothing more comes of a container that has ended; `whole`: nor is there more."""
+        if self._last.pop(one, None) is None:
+            return
+        lost = self._cut.pop(one, 0) + (not whole)
+        if lost:
+            self._docket.lost(one.name, lost, "reader")
+        one.unlock()  # one that is started again is not taken up again
         self._docket.stop(one.name, now)
-        if all(other.ended for other in self.containers):
+        if all(other.ended for other in self.containers) and not self._last:
             self._ended(OK)
+
+    def _of(self, one: Watched) -> list[Source]:
+        return [source for source in self.sources if source.watched is one]
 
     # Recordings
 

@@ -140,6 +140,10 @@ class ReaderSource:
             self._loop.remove(fd)
         self.child.close()
 
+    def read_rest(self, now: Now) -> None:
+        """All that is in its pipe by now."""
+        self._read(0, now, LEFT)
+
     def reap(self, now: Now) -> None:
         """After SIGCHLD."""
         if not self._over and self.child.reap():

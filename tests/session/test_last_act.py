@@ -1,0 +1,92 @@
+"""What is blocked in a container's last moment is told, counted or lost; with real packets."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+import scripting
+from lab import Lab
+
+script = scripting.script
+
+LAST_ACT = """
+import os, signal, socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for i in range(%d):
+    try: s.sendto(b"?", ("198.18.%%d.%%d" %% (i >> 8, i & 255), 443))
+    except OSError: pass
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def last_act(lab, packets):
+    """The container's first process sends these and is gone in the same moment."""
+    with pytest.raises(RuntimeError, match="ended"):
+        lab.python(LAST_ACT % packets)
+
+
+def accounted(it):
+    """How many packets the session has told, counted or lost, by its records."""
+    told = sum(record["count"] for record in it.of("pending"))
+    return told + sum(record["count"] for record in it.of("lost"))
+
+
+@pytest.mark.parametrize("turn", range(4))
+def test_a_lone_attempt_in_the_last_moment_is_told(script, host, turn):
+    with Lab() as lab:
+        host.container("c2", lab)
+        it = script("--json", reader=False, names=("c2",))
+        it.until("session")
+        last_act(lab, 1)
+        record = it.until("pending")
+        assert record["dest"] == "198.18.0.0"
+        assert it.until("closed", id=record["id"])["why"] == "stopped"
+        it.ends(5)
+
+
+@pytest.mark.parametrize("packets", [500, 20_000])
+def test_a_burst_just_before_the_exit_is_accounted_for(script, host, packets):
+    with Lab() as lab:
+        host.container("c2", lab)
+        it = script("--json", reader=False, names=("c2",))
+        it.until("session")
+        last_act(lab, packets)
+        it.until("stopped")
+        it.until("summary")
+        if packets == 500 and os.getuid() == 0:  # with room for all of them in the socket and in the pipe
+            assert accounted(it) == packets
+        assert accounted(it) == packets or (accounted(it) < packets and it.of("lost"))
+        it.ends(5)
+
+
+STUBBORN = """sh -c 'trap "" TERM; echo "{\\"type\\":\\"container_started\\"}"; exec sleep 5'"""
+
+
+def test_what_does_not_come_within_a_second_is_lost(script, host):
+    """A reader that will not end is not waited for any longer."""
+    with Lab() as lab:
+        host.container("c2", lab)
+        it = script("--json", "--reader", STUBBORN, reader=False, names=("c2",))
+        it.until("session")
+        began = time.monotonic()
+        last_act(lab, 0)
+        it.until("stopped")
+        assert time.monotonic() - began >= 1.0
+        assert [(record["container"], record["count"]) for record in it.of("lost")] == [("c2", 1)]
+        it.ends(5)
+
+
+def test_no_verdict_begins_for_a_container_that_has_ended(script, host):
+    with Lab() as lab:
+        host.container("c2", lab)
+        it = script("--json", "--answer", "allow", "--count", "9", reader=False, names=("c2",))
+        it.until("session")
+        os.kill(lab.holder(), signal.SIGSTOP)  # so that the end is seen first, which lets it go on
+        last_act(lab, 1)
+        it.until("summary")
+        assert [record["dest"] for record in it.of("pending")] == ["198.18.0.0"]
+        assert host.verdicts() == []
+        it.ends(5)
