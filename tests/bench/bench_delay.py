@@ -92,7 +92,7 @@ def by_verdict(desk: Desk, pairs: int) -> tuple[Delay, Delay]:
                 raise RuntimeError("the verdict ended before all was measured")
             t.expect("done in")
             desk.press("s", painted, own=True)
-            t.expect("s not now")
+            t.expect("s not now\n")
         else:
             before = len(desk.host.verdicts())
             desk.press("d", painted, own=True)

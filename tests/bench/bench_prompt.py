@@ -5,8 +5,8 @@
 For each Python, with an archive that it built itself:
 
     painted   ms from just before a program's connect() until its question is painted whole
-    verdict   ms from the key until the verdict command runs: 40 of them the key is held back, to
-              see that it came alone; the stand-in's own start is in it
+    verdict   ms from the key until the verdict command runs: 540 of them the key is held back, to
+              see that it came alone and nothing takes it back; the stand-in's own start is in it
     start     ms of CPU until it watches, session + reader, and how many times that is what the bare
               interpreter takes (what podman and terok-shield take is theirs and left out)
     idle      times that each of them woke up in 8 s
