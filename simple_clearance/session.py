@@ -48,6 +48,9 @@ SIGNALS = (
 PATIENCE = 3.0
 """Seconds for the readers to listen; then it is told what is waited for."""
 
+LAST_WORDS = 0.5
+"""Seconds that stdout gets to take what is left when it is to end at once: half a line is none."""
+
 INCOMPLETE_IF = ("failed", "unknown", "open", "lost")
 """The counts of a summary that make an end incomplete."""
 
@@ -427,7 +430,9 @@ class Session:
                 front.tell(by_rule(rules))
         else:
             front.tell(["stopped before anything was watched"])
-        while front.busy and not self._hurry:
+        until = clocks.now().mono + LAST_WORDS
+        self._loop.deadlines.append(lambda: until if self._hurry else None)
+        while front.busy and not (self._hurry and clocks.now().mono >= until):
             self._loop.wait()
         for line in [*self._last_words, *([front.failed] if front.failed else [])]:
             terminal.diagnose(line if line.startswith("hint: ") else "simple-clearance: " + line)

@@ -342,7 +342,7 @@ def lost(it):
 
 
 def still_blocked(it):
-    """What a verdict came to is told, and no fault of ours."""
+    """A rule allowed it in vain: it is open again."""
     it.asked(ALLOWED)
     it.until("closed", why="applied")
 
@@ -374,7 +374,6 @@ BALANCES = [
     (0, refused_by_the_floor, []),
     (0, not_asked, []),
     (0, rubbish, []),
-    (0, still_blocked, []),
     (0, failed_and_made_good, []),
     (5, failed, []),
     (5, unknown, []),
@@ -715,3 +714,11 @@ def test_help_fits_the_terminal_and_says_what_ctrl_c_gives(pyz, columns, widest)
     options = re.split("\noption(?:s|al arguments):\n", done.stdout.decode())[1]  # as 3.9 has it
     options = options.partition("\n\n")[0].splitlines()
     assert min(widest, 100) - 20 < max(map(len, options)) <= widest
+
+
+@pytest.mark.parametrize("code, front", [(5, "terminal"), (5, "json"), (0, "quiet")])
+def test_what_a_rule_has_allowed_in_vain_is_open_again_unless_an_answer_is_left_for_it(session, code, front):
+    it = session(front)
+    still_blocked(it)
+    terminates(it)
+    assert it.exits()[0] == code
