@@ -32,7 +32,7 @@ class Asking(View):
         self.group = group
         self.ids = group.ids
         self.guarded = group.lead.guarded
-        self._painted_for = (0, 0)
+        self._painted_for: tuple[int, int] | None = None
         self._place = place
         self._fit()
 
@@ -68,7 +68,7 @@ class Asking(View):
 
     def inform(self) -> None:
         """Its question is painted anew below, with what is known now: the two say the same."""
-        prompt, self._painted_for = self.prompt, (0, 0)
+        prompt, self._painted_for = self.prompt, None
         self._fit()
         known = details.details(prompt.docket, self.group, self.width, prompt.clock, self.named)
         prompt.painter.lines(known)

@@ -90,9 +90,10 @@ def test_on_a_small_screen_the_job_is_done_too(desk, size):
     desk.quit()
 
 
-def test_on_screens_too_small_for_any_question_nothing_breaks(desk):
+@pytest.mark.parametrize("kind", ["xterm", "dumb"])
+def test_on_screens_too_small_for_any_question_nothing_breaks(desk, kind):
     desk.c1.looks_up("a.b.example.org", "203.0.113.10", via=("edge.cdn.example",))
-    t = desk.start("c1", size=(1, 1))
+    t = desk.start("c1", size=(1, 1), env={"TERM": kind})
     eventually(desk.lab.holder, what="it listens")
     desk.lab.connect("203.0.113.10", 443)
     desk.lab.connect("10.0.0.1", 443)
