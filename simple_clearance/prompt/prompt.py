@@ -253,7 +253,8 @@ class Prompt:
         shut = [request.dest for request in map(self.docket.request, record["elsewhere"]) if request]
         where = self.where(record["container"])
         lines = notices.verdict_lines(record, list(dict.fromkeys(shut)), width, named, self.shield, where)
-        same = job is not None and (job.action, job.target) == (record["action"], record["target"])
+        about = (record["container"], record["action"], record["target"])
+        same = job is not None and (job.container, job.action, job.target) == about
         if same and isinstance(self._view, Idle):
             self.painter.lines(lines)  # in the place of the line that said it had begun
         else:

@@ -133,10 +133,10 @@ class Asking(View):
         self._verdict("allow", "")
 
     def _verdict(self, action: str, name: str) -> None:
-        prompt, asked = self.prompt, self.ids[0]
-        ids = [request_id for request_id in self.ids if self._waits(request_id)] if name else [asked]
+        prompt = self.prompt
+        ids = [request_id for request_id in self.ids if self._waits(request_id)] if name else [*self.ids[:1]]
         if not prompt.docket.answer(action, ids, prompt.now, "operator", name=name):
             return
         jobs = prompt.docket.jobs(self.group.lead.container)
-        job = next(job for job in jobs if asked in job.ids and job.state != LATE)
+        job = next(job for job in jobs if ids[0] in job.ids and job.state != LATE)
         prompt.decided(self._says(action, job.target, job.named) + " ...", job)

@@ -1583,3 +1583,19 @@ def test_what_can_be_answered_stands_on_the_screen(height, dumb):
     stage.key("m")
     assert stage.docket.open_count() == 1 or any("203.0.113.10" in row for row in shown)
     assert stage.docket.open_count() == 1 or any("tcp 443" in row for row in shown)
+
+
+def test_the_outcome_of_another_containers_verdict_stands_in_a_line_of_its_own(stage):
+    stage.docket.add_container("c2", 18, {})
+    stage.auto = False
+    stage.blocked("203.0.113.1", container="c2")
+    Bench.answer(stage, "allow", "r1")
+    (other,) = stage.start()
+    stage.blocked("203.0.113.1")
+    stage.key("a")
+    stage.wait(1)
+    stage.start()
+    stage.finish(other)
+    stage.refresh()
+    stage.wait(3)
+    assert "c1  a allow 203.0.113.1 ..." in stage.text
