@@ -3,19 +3,26 @@
 Owns the verdict processes.  A command that has not ended by its deadline is told as unknown;
 after as long again it is ended (TERM, two seconds later KILL), since nothing else may run for
 its container beside it: terok-shield edits its state by read-modify-write without a lock.
+
+So it waits, too, for a verdict command that somebody else runs for the container under our uid: the
+last session, an operator by hand, a hub that was just ended.  A lock would keep away only who takes
+it; a command line shows whoever runs one.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 
+from .base.text import printable
 from .docket import verdict
 from .docket.states import LATE
-from .system import children
+from .system import children, processes
+from .system.pidfd import has_ended, pidfd_open
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Sequence
+    from typing import Callable, Collection, Sequence
 
     from .base.moment import Now
     from .docket.docket import Docket
@@ -42,6 +49,17 @@ class Running:
         self.err = bytearray()
 
 
+class Other:
+    """A verdict command that is not ours, which is waited for; `pidfd` is -1 when it has ended."""
+
+    __slots__ = ("deadline", "pid", "pidfd")
+
+    def __init__(self, deadline: float) -> None:
+        self.deadline = deadline
+        self.pid = 0
+        self.pidfd = -1
+
+
 class Runner:
     """Starts jobs of the docket with `shield`, the verdict command's first words."""
 
@@ -54,6 +72,7 @@ class Runner:
         self._timeout = timeout
         self._trace = trace
         self._running: list[Running] = []
+        self._others: dict[str, Other] = {}
         loop.deadlines.append(self.deadline)
 
     @property
@@ -75,6 +94,57 @@ class Runner:
         self._loop.add(child.out, lambda _events, _now: self._read(one, "out"))
         self._loop.add(child.err, lambda _events, _now: self._read(one, "err"))
 
+    def must_wait(self, job: Job, names: Collection[str], now: Now) -> bool:
+        """Whether somebody else's verdict runs for its container, which has these names.
+
+        It is waited for until the deadline of a verdict; then `job` has failed.
+        """
+        other = self._others.get(job.container)
+        if other is not None and other.pidfd >= 0:
+            return True
+        programs = {os.path.basename(word) for word in (self._shield[0], self._shield[-1], "terok-shield")}
+        for pid, words in processes.ours():
+            command = [os.fsdecode(word) for word in words]
+            if verdict.is_command(command, programs, names) and self._wait_for(pid, job.container, now):
+                if other is None:
+                    said = printable(" ".join(command), 200)
+                    self._docket.warn(f"{job.container}: waiting for the verdict of pid {pid}: {said}")
+                return True
+        self._others.pop(job.container, None)
+        return False
+
+    def _wait_for(self, pid: int, container: str, now: Now) -> bool:
+        """False when it has ended by now, or is about something else.
+
+        That is who lives in a container, where anyone may call itself anything, and who has another
+        home: podman keeps other containers there, perhaps with the same names.
+        """
+        try:
+            pidfd = pidfd_open(pid)
+        except OSError:
+            return False
+        theirs = processes.home(pid)
+        elsewhere = theirs is not None and theirs != os.environb.get(b"HOME", theirs)
+        if has_ended(pidfd) or elsewhere or not processes.is_beside_us(pid):
+            os.close(pidfd)
+            return False
+        other = self._others.setdefault(container, Other(now.mono + self._timeout))
+        other.pid, other.pidfd = pid, pidfd
+
+        def ended(_events: int, _now: Now) -> None:
+            self._loop.remove(pidfd)
+            os.close(pidfd)
+            other.pidfd = -1
+
+        self._loop.add(pidfd, ended)
+        return True
+
+    def _forget_other(self, container: str) -> None:
+        other = self._others.pop(container)
+        if other.pidfd >= 0:
+            self._loop.remove(other.pidfd)
+            os.close(other.pidfd)
+
     def reap(self, now: Now) -> None:
         """After SIGCHLD: tells the docket which commands have ended."""
         for one in [one for one in self._running if one.child.reap()]:
@@ -84,7 +154,8 @@ class Runner:
             self._docket.finish(one.job, self._outcome(one, now), now)
 
     def deadline(self) -> float | None:
-        return min((one.deadline for one in self._running if one.deadline != NEVER), default=None)
+        due = [one.deadline for one in self._running if one.deadline != NEVER]
+        return min(due + [one.deadline for one in self._others.values()], default=None)
 
     def tick(self, now: Now) -> None:
         """Acts on the deadlines that have passed."""
@@ -99,9 +170,26 @@ class Runner:
             else:
                 one.deadline = NEVER
                 one.child.kill(signal.SIGKILL)
+        if self._others:
+            self._tire(now)
+
+    def _tire(self, now: Now) -> None:
+        """Who has waited for somebody else's verdict as long as for one of ours waits no longer."""
+        waiting = {job.container: job for job in self._docket.runnable()}
+        for container, other in list(self._others.items()):
+            if container not in waiting:
+                self._forget_other(container)
+            elif other.deadline <= now.mono:
+                text = "pid %d still runs a verdict for %s" % (other.pid, container)
+                self._forget_other(container)
+                self._docket.begin(waiting[container], now)
+                outcome = verdict.Outcome(verdict.FAILED, "not-started", text)
+                self._docket.finish(waiting[container], outcome, now)
 
     def abandon(self, now: Now) -> list[int]:
         """At the end: what still runs goes on by itself, its outcome unknown; returns its pids."""
+        for container in list(self._others):
+            self._forget_other(container)
         pids = []
         for one in list(self._running):
             pids.append(one.child.pid)

@@ -289,7 +289,7 @@ class Session:
         assert front is not None
         while True:
             for job in self._docket.runnable():
-                if self._may_run() and not self._fleet.ending(job.container):
+                if self._may_run() and not self._fleet.ending(job.container) and not self._waits(job, now):
                     self._run(job, now)
             records = self._docket.take()
             if not records:
@@ -297,6 +297,12 @@ class Session:
             for record in records:
                 self._show(record, now)
             front.refresh(now)
+
+    def _waits(self, job: Job, now: Now) -> bool:
+        """Whether somebody else's verdict is under way for that container."""
+        if self._options.dry_run or self._ending is not None:
+            return False
+        return self._runner.must_wait(job, self._fleet.spellings(job.container), now)
 
     def _may_run(self) -> bool:
         """`--count` is a limit: what runs may come to an applied verdict, too."""

@@ -208,8 +208,10 @@ class Host:
 
     def install(self, tool: str) -> None:
         """Put a stand-in into `bin/`; `remove` takes it away."""
-        code = "import sys; sys.path.insert(0, sys.argv.pop(1)); import %s" % tool.replace("-", "_")
-        words = (sys.executable, "-I", "-S", "-c", code, TOOLS, self.folder)
+        script = os.path.join(self.folder, "lib", tool)  # by whose name a process list shows it
+        os.makedirs(os.path.dirname(script), exist_ok=True)
+        write(script, "import sys; sys.path.insert(0, %r); import %s\n" % (TOOLS, tool.replace("-", "_")))
+        words = (sys.executable, "-I", "-S", script, self.folder)
         program = " ".join(map(quote, words))
         path = os.path.join(self.bin, tool)
         write(path, '#!/bin/sh\nexec %s "$@"\n' % program)

@@ -13,8 +13,9 @@ from ..base import addresses
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Sequence
+    from typing import Collection, Sequence
 
+ACTIONS = ("allow", "deny")
 APPLIED, FAILED, UNKNOWN, DRY_RUN = "applied", "failed", "unknown", "dry-run"
 
 _ALLOWED = re.compile(r"^Allowed (\S+) -> ([0-9A-Fa-f:., ]+) for \S+$", re.MULTILINE)
@@ -34,6 +35,17 @@ _REASONS = (
     ("no such container", "no-container"),
     ("'terok.shield.state_dir' annotation", "not-shielded"),
 )
+
+
+def is_command(words: Sequence[str], programs: Collection[str], names: Collection[str]) -> bool:
+    """Whether this command line runs a verdict for a container of one of these names.
+
+    An interpreter may stand before the program, options between it and the action.
+    """
+    for at in range(1, len(words) - 2):
+        if words[at] in ACTIONS and words[at + 1] in names:
+            return any(word.rpartition("/")[2] in programs for word in words[:at])
+    return False
 
 
 class Outcome:

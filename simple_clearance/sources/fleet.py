@@ -12,6 +12,7 @@ import os
 from ..base import jsonlines
 from ..base.errors import CANNOT_START, OK, READER_ENDED, Refused
 from ..base.happenings import Event, Exited, Lost, Started, Watching
+from ..base.ids import SHORT_ID
 from ..base.text import printable
 from ..containers import forgotten, statedir
 from ..formats import auditline
@@ -169,6 +170,11 @@ class Fleet:
     def ending(self, name: str) -> bool:
         """Whether that container has ended, and its last words are still being taken."""
         return any(one.name == name for one in self._last)
+
+    def spellings(self, name: str) -> tuple[str, ...]:
+        """All that a verdict command may call that container."""
+        ids = [one.id for one in self.containers if one.name == name and one.id]
+        return (name, *ids, *(one[:SHORT_ID] for one in ids))
 
     def tick(self, now: Now) -> None:
         """Hurries those whose last words are only counted, and waits no longer for what has not come."""

@@ -10,6 +10,10 @@ import os
 
 from . import namespaces
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Iterator
+
 
 def words(pid: int) -> list[bytes]:
     """Its command line; empty when there is no such process, or a zombie."""
@@ -18,6 +22,38 @@ def words(pid: int) -> list[bytes]:
             return file.read().split(b"\0")[:-1]
     except OSError:
         return []
+
+
+def ours() -> Iterator[tuple[int, list[bytes]]]:
+    """Every process of our uid but ourselves, and its command line.
+
+    A container's processes may have our uid, too: they are told by `is_beside_us`.
+    """
+    uid, own = os.getuid(), os.getpid()
+    for entry in os.listdir("/proc"):
+        if entry.isdigit() and int(entry) != own and owner(int(entry)) == uid:
+            yield int(entry), words(int(entry))
+
+
+def home(pid: int) -> bytes | None:
+    """$HOME as it was started with; None when that is not known."""
+    try:
+        with open("/proc/%d/environ" % pid, "rb") as file:
+            variables = file.read().split(b"\0")
+    except OSError:
+        return None
+    return next((one[5:] for one in variables if one.startswith(b"HOME=")), None)
+
+
+def is_beside_us(pid: int) -> bool:
+    """Whether it lives in our own pid and user namespace, as nothing inside a rootless container does."""
+    try:
+        return all(
+            os.readlink("/proc/%d/ns/%s" % (pid, kind)) == os.readlink("/proc/self/ns/" + kind)
+            for kind in ("pid", "user")
+        )
+    except OSError:
+        return False  # gone, or not ours to look at
 
 
 def name(pid: int) -> str:
