@@ -45,6 +45,12 @@ SIGNALS = (
     signal.SIGWINCH, signal.SIGTSTP, signal.SIGCONT,
 )  # fmt: skip
 
+STRAY = (
+    signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGABRT,
+    signal.SIGXCPU, signal.SIGTRAP, signal.SIGSYS, signal.SIGPWR,
+)  # fmt: skip
+"""Not meant for us, and their default is to end a process as it is: they end it like SIGTERM."""
+
 PATIENCE = 3.0
 """Seconds for the readers to listen; then it is told what is waited for."""
 
@@ -146,7 +152,7 @@ class Session:
             self._guard = Guard(self._loop, self._fleet.hubs, self._hub_appeared, self._fleet.feeds_a_hub)
             self._guard.check()
             self._find_shield()
-        with Wakeups(*SIGNALS) as wakeups, Folders() as files, Folders(signal.SIGURG) as places:
+        with Wakeups(*SIGNALS, *STRAY) as wakeups, Folders() as files, Folders(signal.SIGURG) as places:
 
             def woken(_events: int, now: Now) -> None:
                 numbers = wakeups.take()
@@ -353,7 +359,7 @@ class Session:
         if signal.SIGINT in numbers:
             self._hurry = self._hurry or self._ending is not None
             self._end(OK)
-        if numbers & {signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT}:
+        if numbers & {signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, *STRAY}:
             self._end(OK)
         if self._front is not None:
             self._job_control(numbers, self._front)

@@ -84,7 +84,8 @@ def claim(path: str, name: str) -> int:
 
     terok-shield edits its state without a lock, so two verdicts at once may spoil it.  Refused (3)
     when another session has it.  It is a lock on the directory itself (flock(2)): nothing is left
-    behind, whoever is killed.  -1 where that can't be locked: on some file systems, or gone by now.
+    behind, whoever is killed.  -1 where that can't be locked: on some file systems, or gone by now, or
+    since another user has it locked, who can't run verdicts for this container but may read the directory.
     """
     try:
         folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -96,7 +97,7 @@ def claim(path: str, name: str) -> int:
     except OSError as error:
         found = os.fstat(folder)
         os.close(folder)
-        if error.errno != errno.EWOULDBLOCK:
+        if error.errno != errno.EWOULDBLOCK or _is_strangers(found):
             return -1
     pid = processes.locking(found)
     who = "pid %d (%s)" % (pid, printable(b" ".join(processes.words(pid)), 200)) if pid else "a process"
@@ -105,6 +106,12 @@ def claim(path: str, name: str) -> int:
         "another session answers for %s: %s" % (name, who),
         "answer there, or end it first%s" % (": kill -TERM %d" % pid if pid else ""),
     )
+
+
+def _is_strangers(found: os.stat_result) -> bool:
+    """Whether only users have it locked who neither own it nor are us."""
+    holders = [processes.owner(pid) for pid in processes.lockers(found)]
+    return bool(holders) and not {-1, 0, found.st_uid, os.getuid()} & set(holders)
 
 
 def recorded_id(path: str) -> str:

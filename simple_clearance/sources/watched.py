@@ -146,7 +146,7 @@ def _fill(watched: Watched, options: Options, uid: int) -> None:
 
 def open_netns(path: str) -> int:
     try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a fifo would hold us up
     except OSError as error:
         raise Refused(
             CANNOT_START,

@@ -106,25 +106,32 @@ def lives_inside(pid: int, first: int) -> bool:
 
 
 def locking(file: os.stat_result) -> int:
-    """The pid of a process that has this file locked (flock(2), proc_locks(5)); 0 when none is to be seen.
+    """The pid of a process that has this file locked (flock(2)); 0 when none is to be seen.
 
-    Some file systems tell its device differently there, and a stranger's file elsewhere may have the
-    same inode number: so it has to be open in that process, too.
+    A stranger's file elsewhere may have the same inode number: so it has to be open in that process, too.
+    """
+    return next((pid for pid in lockers(file) if _has(pid, file)), 0)
+
+
+def lockers(file: os.stat_result) -> list[int]:
+    """The pids of those who have a file of that inode number locked (proc_locks(5)).
+
+    Some file systems tell its device differently there, so that is not compared.
     """
     try:
         with open("/proc/locks") as table:
             rows = [line.split() for line in table]
     except OSError:
-        return 0
-    for row in rows:  # 1: FLOCK ADVISORY WRITE PID MAJOR:MINOR:INODE START END
-        if row[1:2] == ["FLOCK"] and row[5].rpartition(":")[2] == str(file.st_ino) and _has(row[4], file):
-            return int(row[4])
-    return 0
+        return []
+    # 1: FLOCK ADVISORY WRITE PID MAJOR:MINOR:INODE START END
+    return [
+        int(row[4]) for row in rows if row[1:2] == ["FLOCK"] and row[5].rpartition(":")[2] == str(file.st_ino)
+    ]
 
 
-def _has(pid: str, file: os.stat_result) -> bool:
+def _has(pid: int, file: os.stat_result) -> bool:
     """Whether a process has this file open."""
-    folder = "/proc/%s/fd/" % pid
+    folder = "/proc/%d/fd/" % pid
     try:
         return any(os.path.samestat(os.stat(folder + fd), file) for fd in os.listdir(folder))
     except OSError:

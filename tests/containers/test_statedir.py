@@ -7,9 +7,12 @@ import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 import types
 
 import pytest
+from lab import as_user, reachable_python
+from needs import need
 
 from simple_clearance.base.errors import Refused
 from simple_clearance.containers import podman, statedir
@@ -201,6 +204,22 @@ def test_one_has_it_until_it_is_closed(folder):
     assert "kill -TERM %d" % os.getpid() in error.hints[0]
     os.close(lock)
     os.close(statedir.claim(str(folder), "c1"))
+
+
+@pytest.mark.parametrize("kind", [fcntl.LOCK_SH, fcntl.LOCK_EX])
+def test_another_users_lock_on_a_directory_that_all_may_read_keeps_nobody_away(kind):
+    need("root")
+    with tempfile.TemporaryDirectory() as path:
+        os.chmod(path, 0o755)
+        code = "import fcntl, os, sys; fd = os.open(sys.argv[1], os.O_RDONLY); fcntl.flock(fd, %d)\n" % kind
+        argv = [*as_user(), reachable_python(), "-c", code + "print(flush=True); sys.stdin.read()", path]
+        with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as stranger:
+            assert stranger.stdout.readline() == b"\n"
+            assert statedir.claim(path, "c1") == -1
+            stranger.stdin.close()
+        lock = statedir.claim(path, "c1")
+        assert lock >= 0
+        os.close(lock)
 
 
 def test_other_containers_are_others_business(folder, tmp_path):

@@ -33,8 +33,13 @@ def test_q_with_a_request_open_wants_a_second_one_and_any_other_key_goes_back_to
     assert desk.host.verdicts() == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
-def test_a_signal_ends_it(desk, number):
+STRAY = "USR1 USR2 ALRM VTALRM PROF ABRT XCPU TRAP SYS PWR"
+"""Meant for nobody here, and by default the end of a process as it is."""
+
+
+@pytest.mark.parametrize("name", ["INT", "TERM", "HUP", "QUIT", *STRAY.split()])
+def test_a_signal_ends_it(desk, name):
+    number = getattr(signal, "SIG" + name)
     t = desk.sit()
     desk.block()
     t.kill(number)

@@ -347,8 +347,9 @@ def test_a_namespace_that_does_not_exist(desk, told):
     check(got, 3, "network namespace /run/netns/nosuch: No such file or directory", "/run/netns")
 
 
-def test_a_namespace_that_is_none(desk, told, tmp_path):
-    (tmp_path / "file").write_text("")
+@pytest.mark.parametrize("make", [lambda path: open(path, "w").close(), os.mkfifo], ids=["file", "fifo"])
+def test_a_namespace_that_is_none(desk, told, tmp_path, make):
+    make(tmp_path / "file")
     got = told("--netns", str(tmp_path / "file"), "--state-dir", desk.c1.state_dir, "c1")
     assert got.code == 3 and "network namespace" in got.message and got.hints
 
