@@ -9,6 +9,7 @@ import pytest
 from stage import Bench
 
 from simple_clearance.docket.budget import LIMITS, SHARED_BY, TOLD, Budget, Kept
+from simple_clearance.docket.docket import KEYS
 from simple_clearance.docket.policy import parse
 
 
@@ -125,3 +126,11 @@ def test_memory_stands_still_however_many_verdicts_are_decided_by_themselves():
     finally:
         tracemalloc.stop()
     assert grown < 100 * 50 * sys.getsizeof(0), "some 50 bytes for a verdict that were 700"
+
+
+def test_an_answer_remembers_a_few_of_its_requests_to_ask_one_of_them_again():
+    bench = Bench()
+    for port in range(1, 200):
+        bench.blocked("203.0.113.1", port)
+    bench.answer("skip", *bench.ids())
+    assert len(bench.docket.history[-1].keys) == KEYS < 100
