@@ -19,6 +19,7 @@ from .docket.verdict import DRY_RUN, FAILED, Outcome
 from .fronts import protocol
 from .hub import hub
 from .hub.guard import Guard
+from .prompt.sentences import by_rule, repeat_commands
 from .runner import Runner
 from .sources import watched
 from .sources.fleet import Fleet
@@ -437,8 +438,6 @@ class Session:
         if self._fleet.listening() or self._options.json:
             front.summary(summary, self._commands())
             if rules:
-                from .prompt.sentences import by_rule  # every front has imported it
-
                 front.tell(by_rule(rules))
         else:
             front.tell(["stopped before anything was watched"])
@@ -457,8 +456,6 @@ class Session:
         if self._options.sandbox or not self._docket.tally.applied:
             return []
         import shlex
-
-        from .prompt.sentences import repeat_commands  # every front has imported it
 
         return repeat_commands(
             self._docket.tally.last_words(), " ".join(map(shlex.quote, self._options.shield))
