@@ -32,6 +32,9 @@ MAX_SHOWN = 16384  # names that were checked
 MAX_OTHERS = 4096  # names with queries for something else in flight
 MAX_UNFINISHED = 4096  # bytes of a line whose end is missing; dnsmasq's own limit is 1024
 ASKED_WITHIN = 65536  # bytes of the log in which a query is looked for
+LOOK_BACK = 4  # bytes that may be looked through for each byte of the log: ten times what ordinary ones need
+LOOK_BACK_MOST = 262144  # of those, how many may be saved up
+A_LOOK = 64  # bytes that beginning to look is worth
 
 # Seconds for which a query may be unanswered.  dnsmasq forgets one after 40 (four times TIMEOUT
 # of its config.h), and with it drops an answer that comes later.
@@ -104,6 +107,7 @@ class DnsLog:
         self._latest = 0  # the latest time, in seconds of its month
         self._elapsed = 0  # seconds since the first one
         self._settled = IN_FLIGHT if middle else 0  # when all that is in flight is known
+        self._look_back = LOOK_BACK_MOST  # bytes that may still be looked through
 
     def earlier(self) -> DnsLog:
         """A log to feed with what was written before this one's first byte; names of both are found."""
@@ -137,6 +141,7 @@ class DnsLog:
         Less than a megabyte at a time keeps memory flat.
         """
         changed: set[bytes] = set()
+        self._look_back = min(LOOK_BACK_MOST, self._look_back + LOOK_BACK * len(data))
         text = self._append(data)
         end = text.rfind(b"\n")
         for match in LINE.finditer(text, self._read, end + 1):
@@ -284,14 +289,18 @@ class DnsLog:
         return asked_text and not self._was_asked(text, begin, owner)
 
     def _was_asked(self, text: bytes, begin: int, name: bytes) -> bool:
-        """Whether this process was asked for an address of `name` not long before."""
+        """Whether this process was asked for an address of `name` not long before; False when in doubt.
+
+        So it is, too, once whoever is inside has made us look through too much.
+        """
         asked = b"] %s from " % name
         kinds = (self._program + b"]: query[a", self._program + b"]: query[aaaa")
-        since = max(0, begin - ASKED_WITHIN)
-        at = text.rfind(asked, since, begin)
-        while at >= 0 and not text.endswith(kinds, since, at):
-            at = text.rfind(asked, since, at)
-        return at >= 0
+        since = max(0, begin - min(ASKED_WITHIN, self._look_back))
+        at, looks = text.rfind(asked, since, begin), 1
+        while at >= 0 and not text.endswith(kinds, since, at) and looks * A_LOOK < self._look_back:
+            at, looks = text.rfind(asked, since, at), looks + 1
+        self._look_back = max(0, self._look_back - (begin - max(at, since)) - looks * A_LOOK)
+        return at >= 0 and text.endswith(kinds, since, at)
 
     def _show(self, name: bytes) -> str:
         """A name as text, if it may be shown, else ""."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 
 from ..formats.dnsmasq import DnsLog
+from ..system import clocks
 from ..system.follow import Follower
 
 TYPE_CHECKING = False
@@ -25,6 +26,9 @@ SLOW = 1.0
 
 CHUNKS = 32
 """Reads in one round, of 64 KiB each: the keys get their turn however fast the log grows."""
+
+LONGEST = 0.01
+"""Seconds after which a round reads no further, where what is in the log takes long."""
 
 
 class NameBook:
@@ -43,6 +47,7 @@ class NameBook:
     def look(self) -> set[str]:
         """Reads what is new; the addresses that have another name now."""
         changed: set[str] = set()
+        until = clocks.now().mono + LONGEST
         for _ in range(CHUNKS):
             data = self._follower.read()
             self._more = bool(data)
@@ -55,6 +60,8 @@ class NameBook:
                 self._renewals = self._follower.renewals
                 self._log.begin_anew()
             changed |= self._log.feed(data)
+            if clocks.now().mono >= until:
+                break
         return changed
 
     def names(self, dest: str) -> tuple[Name, ...]:

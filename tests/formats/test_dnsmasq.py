@@ -837,3 +837,51 @@ def test_what_dnsmasq_writes_as_an_address_is_canonical():
         lines.feed(log(query("a.example"), "reply a.example is %s" % address))
         assert canonical(address) == address
         assert lines.names(address)[0].name == "a.example"
+
+
+# --- what takes long to read
+
+
+class Counted(bytes):
+    """A log's text that counts how much of it is looked through."""
+
+    looked = 0
+
+    def rfind(self, wanted, start=0, end=None):
+        at = bytes.rfind(self, wanted, start, end)
+        Counted.looked += end - max(at, start)
+        return at
+
+
+class CountingLog(DnsLog):
+    def _was_asked(self, text, begin, name):
+        return super()._was_asked(Counted(text), begin, name)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        pytest.param([query("t.example", "TXT"), "reply t.example is 1.2.3.4"], id="text like addresses"),
+        pytest.param(["reply h.example is <CNAME>", "reply e.example is 1.2.3.4"], id="heads never asked"),
+    ],
+)
+def test_no_line_makes_more_work_than_its_bytes_have_earned(lines):
+    data = log(*lines) * (400_000 // len(log(*lines)))
+    Counted.looked = 0
+    book = CountingLog()
+    for at in range(0, len(data), 5000):
+        book.feed(data[at : at + 5000])
+    assert 0 < Counted.looked <= dnsmasq.LOOK_BACK_MOST + dnsmasq.LOOK_BACK * len(data)
+
+
+def test_what_was_looked_through_in_vain_leaves_doubt_and_not_for_long():
+    good = log(query("www.good.example"), *GOOD, pid=8)
+    flood = log(query("t.example", "TXT"), *["reply t.example is 1.2.3.4"] * 4000)
+    lines = DnsLog()
+    lines.feed(flood)
+    lines.feed(good)
+    (name,) = lines.names("203.0.113.10")
+    assert name.name in ("edge.cdn.example", "www.good.example"), "its owner's at worst"
+    lines.feed(log(*["forwarded www.example to 10.0.2.3"] * 4000))
+    lines.feed(good)
+    assert lines.names("203.0.113.10")[0].name == "www.good.example"
