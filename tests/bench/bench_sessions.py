@@ -1,0 +1,59 @@
+"""Whole sessions at random, for as long as you like.
+
+    .venv/bin/python tests/bench/bench_sessions.py [SECONDS [FIRST_SEED]]
+
+Each session is `session_fuzz.Episode` with the next seed.  One that breaks a promise is told with its
+seed and its story; it ends with 1 where there was one.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [os.path.dirname(HERE), os.path.dirname(os.path.dirname(HERE))]
+
+from session_fuzz import Episode  # noqa: E402 - found through the lines above
+from support import ROOT  # noqa: E402
+
+
+def main(seconds: float = 600.0, seed: float = 1.0) -> int:
+    seed, first, verdicts, broken = int(seed), int(seed), 0, 0
+    until = time.monotonic() + seconds
+    with tempfile.TemporaryDirectory() as folder:
+        archive = folder + "/simple-clearance.pyz"
+        subprocess.run([sys.executable, ROOT + "/build_zipapp.py", "-o", archive], check=True)
+        while time.monotonic() < until:
+            began = time.monotonic()
+            with Episode("%s/%d" % (folder, seed), archive, seed, 4.0 + seed % 3 * 4.0) as episode:
+                try:
+                    episode.run()
+                    faults = episode.faults()
+                except Exception as error:
+                    faults = [repr(error)]
+                verdicts += len(episode.host.verdicts())
+                if faults:
+                    broken += 1
+                    print("seed %d:" % seed, *faults, *episode.story, sep="\n  ", flush=True)
+                print(
+                    "seed %d: %.1f s, %d keys, %d verdicts, %d packets"
+                    % (
+                        seed,
+                        time.monotonic() - began,
+                        len(episode.keys),
+                        len(episode.host.verdicts()),
+                        len(episode.sent),
+                    ),
+                    flush=True,
+                )
+            seed += 1
+    print("%d sessions, %d verdicts, %d broke a promise" % (seed - first, verdicts, broken))
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*map(float, sys.argv[1:])))
