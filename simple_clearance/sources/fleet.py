@@ -305,7 +305,8 @@ class Fleet:
             self._resuming.remove(one)
             self._docket.warn(f"{one.name}: terok-shield's reader has ended: we read the packet log now")
         if isinstance(message, Event) and message.kind == "pending":
-            self._read_names(one, now)
+            if one.book is None or not one.book.more:  # else each of these would take a round's time
+                self._read_names(one, now)
             self._read_log(one, now)  # a quarantine that blocked it is told there
         self._take(one, message, now)
 

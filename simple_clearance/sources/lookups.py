@@ -69,6 +69,11 @@ class NameBook:
         return tuple(self._log.names(dest)) if self._log is not None else ()
 
     @property
+    def more(self) -> bool:
+        """Whether `look` has left something for the next round."""
+        return self._more
+
+    @property
     def behind(self) -> bool:
         """Whether there is more to be read at once: history, or what `look` has left."""
         return self._left > 0 or self._more
