@@ -82,7 +82,7 @@ def main(argv: list[str]) -> int:
         return _complain(error)
     if options.text:
         return say(options.text)
-    return guarded(options)
+    return guarded(options, last=True)
 
 
 def say(text: str, code: int = OK) -> int:
@@ -102,8 +102,11 @@ def say(text: str, code: int = OK) -> int:
     return code
 
 
-def guarded(options: Options) -> int:
-    """Runs what was asked for; every error it may end with becomes a message and an exit code."""
+def guarded(options: Options, last: bool = False) -> int:
+    """Runs what was asked for; every error it may end with becomes a message and an exit code.
+
+    `last`: the process ends then.
+    """
     try:
         if options.role == "check":
             from . import check
@@ -115,7 +118,7 @@ def guarded(options: Options) -> int:
             return demo.run(options, os.environ)
         from .session import Session
 
-        return Session(options, os.environ).run()
+        return Session(options, os.environ, last).run()
     except Refused as error:
         return _complain(error)
     except KeyboardInterrupt:

@@ -85,10 +85,11 @@ class ClearanceSession:
 
 
 class Session:
-    """One session over any number of containers."""
+    """One session over any number of containers.  `last`: the process ends with it."""
 
-    def __init__(self, options: Options, environ: Mapping[str, str]) -> None:
+    def __init__(self, options: Options, environ: Mapping[str, str], last: bool = False) -> None:
         self._options = options
+        self._last = last
         self._environ = environ
         self._loop = Loop()
         self._docket = Docket(answer=options.answer, names=self._names, behind=self._behind)
@@ -153,7 +154,9 @@ class Session:
             self._guard = Guard(self._loop, self._fleet.hubs, self._hub_appeared, self._fleet.feeds_a_hub)
             self._guard.check()
             self._find_shield()
-        with Wakeups(*SIGNALS, *STRAY) as wakeups, Folders() as files, Folders(signal.SIGURG) as places:
+        with Wakeups(*SIGNALS, *STRAY, last=self._last) as wakeups, Folders() as files, Folders(
+            signal.SIGURG
+        ) as places:
 
             def woken(_events: int, now: Now) -> None:
                 numbers = wakeups.take()

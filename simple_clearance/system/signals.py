@@ -19,12 +19,14 @@ class Wakeups:
     """Catches the given signals; `fd` polls readable when `take` has something to tell.
 
     A context manager for the main thread (RuntimeError elsewhere).  On the way out every
-    handler and the wake-up descriptor are what they were.
+    handler and the wake-up descriptor are what they were; with `last`, the process is about to end
+    with a code that is known, and signals are ignored instead: they would give it another.
     """
 
-    def __init__(self, *numbers: int) -> None:
+    def __init__(self, *numbers: int, last: bool = False) -> None:
         self.fd = -1
         self._numbers = numbers
+        self._last = last
         self._alarm = -1
         self._caught: set[int] = set()
         self._former: list[tuple[int, Any]] = []
@@ -53,6 +55,8 @@ class Wakeups:
             number, handler = self._former.pop()
             if number == signal.SIGIO:  # a last notice may be pending: drop it, its default kills
                 signal.signal(number, signal.SIG_IGN)
+            if self._last and number != signal.SIGCHLD:  # which, ignored, takes away what children ended with
+                handler = signal.SIG_IGN
             # None: set by something other than Python, which can't be put back from here
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         signal.set_wakeup_fd(self._former_fd)

@@ -161,9 +161,20 @@ def test_a_second_signal_on_a_terminal_that_is_stopped_does_not_leave_it_raw(des
     for _ in range(3):
         t.kill(number)
         t.settled()
-    assert t.wait() in (5, -number)
+    assert t.wait() == 5
     assert t.termios() == endtoend.as_opened()
     desk.nothing_is_left()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, *thorough(signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)])
+def test_signals_up_to_the_last_moment_change_no_exit_code(desk, number):
+    """Also once it has said everything, while the interpreter takes itself down."""
+    t = desk.sit()
+    desk.block()
+    t.kill(number)
+    while t.process.poll() is None:
+        t.kill(number)
+    desk.ends(5)
 
 
 def test_a_terminal_that_is_stopped_does_not_keep_it_from_ending_with_words(desk):
