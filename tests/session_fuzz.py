@@ -503,7 +503,7 @@ class Episode:
         self._another()
 
     def _another(self) -> None:
-        """Where a verdict command was left running: another session, which has one for that container, too."""
+        """Where a verdict command was left running: another session has one for that container."""
         left = [call.argv[1] for call in self.host.verdicts() if call.ended is None and self._runs(call)]
         if not {*left} & {*self._living}:
             return
