@@ -1,4 +1,7 @@
-"""The namespace that podman made is watched, whatever users it has, and none that was made inside."""
+"""The namespace that podman made is watched, whatever users it has, and none that was made inside.
+
+The first file of all: `auto` wants ids that no other container with a mapping of its own has.
+"""
 
 from __future__ import annotations
 
