@@ -334,7 +334,7 @@ class Session:
         if self._ending is not None:
             self._docket.finish(job, Outcome(FAILED, "not-started", "the session ended before"), now)
             return
-        refused = None if self._options.dry_run else self._guard.allows(job.container)
+        refused = None if self._options.dry_run else self._guard.objection(job.container)
         self._docket.begin(job, now)
         if refused is not None:
             self._docket.finish(job, Outcome(FAILED, "not-started", refused.message), now)

@@ -19,7 +19,7 @@ from simple_clearance.formats import auditline, dbus, nflog, readerline
 from simple_clearance.formats.dnsmasq import DnsLog
 from simple_clearance.formats.recording import Recording
 from simple_clearance.fronts import protocol
-from simple_clearance.prompt import keys
+from simple_clearance.prompt import keyboard
 
 SAMPLES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "samples")
 
@@ -84,7 +84,7 @@ def _bus(data: bytes) -> object:
 
 
 def _keys(data: bytes) -> object:
-    board = keys.Keyboard()
+    board = keyboard.Keyboard()
     board.deciding, board.working = "adsm", "lhi?q"
     return [(press.key, press.fate) for press in board.feed(data, 1.0)], board.tick(9.0) is None
 

@@ -32,7 +32,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PACKAGE = "simple_clearance"
 
 SCREEN = (
-    "prompt/test_keys.py",
+    "prompt/test_keyboard.py",
     "prompt/test_prompt.py",
     "prompt/test_prompt_walk.py",
     "prompt/test_questions.py",
@@ -60,14 +60,14 @@ SUBJECTS = {
     "docket/policy": ("docket/test_policy.py", "docket/test_rules.py", "sources/test_policyfile.py"),
     "prompt/prompt": SCREEN,
     "prompt/view": SCREEN,
-    "prompt/views": SCREEN,
+    "prompt/asking": SCREEN,
     "prompt/lists": SCREEN,
     "prompt/groups": SCREEN,
     "prompt/questions": LINES,
     "prompt/details": LINES,
     "prompt/notices": LINES,
     "prompt/sentences": ("prompt/test_sentences.py", *LINES),
-    "prompt/keys": SCREEN,
+    "prompt/keyboard": SCREEN,
     "formats/addressbook": ("formats/test_addressbook.py", "formats/test_dnsmasq*"),
     "formats/dnsmasq": ("formats/test_dnsmasq*", "formats/test_mutants.py"),
     "containers/statedir": ("containers/test_statedir.py", "containers/test_podman.py"),

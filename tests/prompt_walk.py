@@ -19,10 +19,17 @@ import re
 from docket_walk import Walk
 from stage import SGR, Stage
 
+from simple_clearance.prompt.asking import Asking, Confirming
 from simple_clearance.prompt.groups import label_of
-from simple_clearance.prompt.keys import AFTER_CHANGE, AFTER_OWN_KEY, ALONE, ALONE_REPEAT, QUIET, TAKE_BACK
+from simple_clearance.prompt.keyboard import (
+    AFTER_CHANGE,
+    AFTER_OWN_KEY,
+    ALONE,
+    ALONE_REPEAT,
+    QUIET,
+    TAKE_BACK,
+)
 from simple_clearance.prompt.lists import Counting, Listing
-from simple_clearance.prompt.views import Asking, Confirming
 
 NEARLY = 1e-6
 KEYS = "aaaaAAddssmmuuyyyyyylhi?qx\n\n\r123**00\x7f\x0c "

@@ -18,7 +18,7 @@ from simple_clearance.base.happenings import Event, Name
 from simple_clearance.base.moment import Now
 from simple_clearance.docket.docket import Docket
 from simple_clearance.docket.verdict import Outcome
-from simple_clearance.prompt.keys import TAKE_BACK
+from simple_clearance.prompt.keyboard import TAKE_BACK
 from simple_clearance.prompt.painter import UP, Painter
 from simple_clearance.prompt.prompt import RESIZE_REST, Prompt
 

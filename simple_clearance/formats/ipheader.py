@@ -4,7 +4,8 @@ The awkward fact: the sender may put anything between these headers and the port
 extension and routing headers, fragments), and of all that only the first bytes were copied.
 The address is the one in the header itself, which is what the rules matched; a port that may
 belong to something else is None rather than a guess.  A raw packet's first bytes need not even be
-those of its family, which the kernel tells apart: the rules went by that.
+those of its family, which the kernel tells apart: the rules went by that.  In a flood of packets
+alike `nflog` cuts the address out at the same place, without reading each header.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ class Guard:
                 folders.watch(folder)
         self._follow_buses()
 
-    def allows(self, container: str) -> Refused | None:
+    def objection(self, container: str) -> Refused | None:
         """One more look, right before a verdict: None when no hub is active for the container.
 
         A doubt stands for a while: a bus that hangs makes each look wait, and with hundreds of

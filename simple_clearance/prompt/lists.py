@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..base.text import count, printable
 from . import layout, questions
 from .groups import Group
-from .keys import ESCAPE
+from .keyboard import ESCAPE
 from .view import EVERYWHERE, View
 
 TYPE_CHECKING = False

@@ -12,13 +12,13 @@ from ..base import addresses
 from ..base.moment import Now
 from ..base.text import count, printable
 from . import layout, notices
+from .asking import Asking, Idle
 from .groups import Groups
-from .keys import INTERRUPTS, Keyboard, Press
+from .keyboard import INTERRUPTS, Keyboard, Press
 from .lists import History, Listing
 from .painter import Painter
 from .sentences import lost
 from .view import View, key_name
-from .views import Asking, Idle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """What stands on the screen, and the second thought before what can't be taken back lightly.  Pure.
 
 A view is painted once for the ids it holds.  `deciding` keys count only alone and after a
-while (`keys`), and where the whole view has room on the screen; `working` ones at any time;
+while (`keyboard`), and where the whole view has room on the screen; `working` ones at any time;
 every other key changes nothing and says so.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 from ..base import addresses
 from ..base.text import count, printable
 from . import details, layout, notices
-from .keys import ESCAPE
+from .keyboard import ESCAPE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

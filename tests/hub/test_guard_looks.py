@@ -53,8 +53,8 @@ def doubtful(place, sid=SID):
 
 def test_with_no_hub_anywhere_nothing_is_told(watch):
     watch.guard.check()
-    assert watch.guard.allows("c1") is None and watch.look() == []
-    assert watch.guard.allows("one that is not watched") is None
+    assert watch.guard.objection("c1") is None and watch.look() == []
+    assert watch.guard.objection("one that is not watched") is None
 
 
 def test_a_hub_refuses_the_start_and_the_verdicts_of_its_container_and_no_others(watch, place):
@@ -62,8 +62,8 @@ def test_a_hub_refuses_the_start_and_the_verdicts_of_its_container_and_no_others
     with pytest.raises(Refused) as caught:
         watch.guard.check()
     assert caught.value.code == HUB_ACTIVE
-    assert watch.guard.allows("c1").code == HUB_ACTIVE
-    assert watch.guard.allows("c2") is None
+    assert watch.guard.objection("c1").code == HUB_ACTIVE
+    assert watch.guard.objection("c2") is None
 
 
 def test_a_hub_is_told_before_a_doubt_and_alone(watch, place):
@@ -88,17 +88,17 @@ def test_a_doubt_is_told_once_as_long_as_it_lasts(watch, place):
 
 def test_a_doubt_is_a_reason_not_to_run_a_verdict_and_ends_with_its_cause(watch, place):
     listener = doubtful(place)
-    assert watch.guard.allows("c1").code != HUB_ACTIVE
+    assert watch.guard.objection("c1").code != HUB_ACTIVE
     listener.close()
-    eventually(lambda: watch.guard.allows("c1") is None, what="it is looked again")
+    eventually(lambda: watch.guard.objection("c1") is None, what="it is looked again")
 
 
 def test_a_doubt_that_took_long_to_come_to_stands_a_while(watch, place):
     """A bus that takes the connection and says nothing."""
     place.listen("bus")
-    doubt = watch.guard.allows("c1")
+    doubt = watch.guard.objection("c1")
     assert doubt.code != HUB_ACTIVE
-    assert watch.guard.allows("c1") is doubt, "it was not looked again"
+    assert watch.guard.objection("c1") is doubt, "it was not looked again"
 
 
 def test_it_looks_when_a_notice_is_due_and_wakes_nobody_else(watch, place):

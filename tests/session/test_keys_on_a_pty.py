@@ -1,7 +1,7 @@
 """No key answers what was not read: attacks on the prompt through a real pty.
 
 Each ends with a fresh single key, which decides: nothing that was dropped before makes it count less.
-What hangs on milliseconds between two keys is shown on a simulated clock: test_prompt.py, test_keys.py.
+What hangs on milliseconds between two keys is shown on a simulated clock: test_prompt.py, test_keyboard.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The views of one question, and of none.  Pure."""
+"""The views of one question, where a key becomes an answer, and of none.  Pure."""
 
 from __future__ import annotations
 

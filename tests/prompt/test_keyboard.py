@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from simple_clearance.prompt.keys import (
+from simple_clearance.prompt.keyboard import (
     AFTER_CHANGE,
     AFTER_DROPPED,
     AFTER_ESCAPE,
