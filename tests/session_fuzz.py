@@ -178,6 +178,7 @@ class Episode:
         self._told_to_end: list[float] = []
         self._report = os.path.join(folder, "report")
         self._log = os.path.join(folder, "log.jsonl")
+        self._careful = self.chance.random() < 0.5  # the operator
         self._jitter = Jitter()
         self.t: Any = None
         try:
@@ -228,15 +229,15 @@ class Episode:
 
     def _acts(self) -> list[tuple[Callable[[], None], int]]:
         return [
-            (self._blocks, 12),
+            (self._tries, 12),
             (self._pings, 2),
             (self._floods_it, 1),
             (self._contradicts, 2),
             (self._looks_up, 3),
             (self._forges, 2),
-            (self._operates, 12),
-            (self._confirms, 4),
-            (self._hurries, 6),
+            (self._operates, 40 if self._careful else 10),
+            (self._confirms, 8 if self._careful else 4),
+            (self._hurries, 1 if self._careful else 8),
             (self._types, 1),
             (self._holds, 2),
             (self._resizes, 3),
@@ -276,6 +277,10 @@ class Episode:
 
     def _address(self) -> str:
         return self.chance.choice(ADDRESSES) % self.chance.randint(1, 9)
+
+    def _tries(self) -> None:
+        for _ in range(self.chance.randint(1, 5)):
+            self._blocks()
 
     def _blocks(self) -> None:
         name, address = self._container(), self._address()
