@@ -136,12 +136,12 @@ def measured(python: str, folder: str) -> list[Row]:
         Row("blocked connection to its question painted, p50", Figure("%s ms", sessions.p50, 8, 5)),
         Row(
             "CPU per packet, flood of 200,000 to one destination, against a C reader / lost",
-            Figure("%sx", reader.same.us / c.same.us, 4),
+            Figure("%sx", reader.same.us / c.same.us, 8, 4),
             Figure("%s", reader.same.lost, 0, 0),
         ),
         Row(
             "CPU per packet, flood to 50,000 destinations, a line each, against a C reader / lost",
-            Figure("%sx", reader.many.us / c.many.us, 12),
+            Figure("%sx", reader.many.us / c.many.us, 12, 4),
             Figure("%s", reader.many.lost, 0, 0),
         ),
         Row(
@@ -151,7 +151,7 @@ def measured(python: str, folder: str) -> list[Row]:
         ),
         Row(
             "CPU from start to listening, session and reader, against a bare interpreter",
-            Figure("%sx", sessions.start, 6),
+            Figure("%sx", sessions.start, 10, 6),
         ),
         Row("wake-ups when idle, session and reader, in 8 s", Figure("%s", idle, 0, 0)),
         Row(
