@@ -330,7 +330,7 @@ class Docket:
         elif not choice.action:
             request.undecided, request.undecided_by = names, self.rules.policy
         elif choice.action != "wait" and self.rules.has_room(
-            choice.job(request), self.jobs(request.container)
+            choice.job(request), self._jobs.of_rules(request.container)
         ):
             self._queue(choice.job(request), now)
 
@@ -339,7 +339,7 @@ class Docket:
     def begin(self, job: Job, now: Now) -> None:
         """The command of `job` is about to start."""
         self._jobs.begin(job)
-        job.started, job.wall = now.mono, now.wall
+        job.started = now.mono
 
     def overdue(self, job: Job, now: Now) -> None:
         """The command has not ended by its deadline: what it did is unknown, its requests are open again."""

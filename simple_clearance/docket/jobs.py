@@ -24,13 +24,11 @@ class Job:
 
     `ids` are those of the requests it was asked for, the first one foremost; `by` is who wants it, the
     operator where a rule does, too; `rule` the rule that says so, `undoes` the answer that it takes back.
-    `state` is one of `states.VERDICT`; `started` and `wall` are when its command began, monotonic and by
-    the clock.
+    `state` is one of `states.VERDICT`; `started` is when its command began (monotonic).
     """
 
     __slots__ = (
         "action", "by", "container", "ids", "named", "rule", "started", "state", "target", "undoes",
-        "wall",
     )  # fmt: skip
 
     def __init__(
@@ -55,7 +53,6 @@ class Job:
         self.undoes = undoes
         self.state = QUEUED
         self.started = 0.0
-        self.wall = 0.0
 
     @property
     def automatic(self) -> bool:
@@ -152,6 +149,14 @@ class Jobs:
         return [
             job for name, queue in self._queues.items() if container in ("", name) for job in queue.automatic
         ]
+
+    def of_rules(self, container: str) -> list[Job]:
+        """Those of one container that nobody but a rule wants, the one that runs among them."""
+        queue = self._queues.get(container)
+        if queue is None:
+            return []
+        running = [queue.current] if queue.current is not None and queue.current.automatic else []
+        return [*running, *queue.automatic]
 
     def begin(self, job: Job) -> None:
         """Its command is about to start."""

@@ -30,20 +30,16 @@ STILL_EVERY = 10.0
 class Effect:
     """What an applied verdict should have done to an address, held against the packets.
 
-    `since` is monotonic, `wall` the clock's; `blocked` counts packets blocked since.
+    `since` is monotonic; `blocked` counts packets blocked since.
     """
 
-    __slots__ = (
-        "action", "blocked", "contradicted", "named", "passed", "rule", "since", "started", "told_at", "wall",
-    )  # fmt: skip
+    __slots__ = ("action", "blocked", "contradicted", "named", "passed", "rule", "since", "told_at")
 
     def __init__(self, job: Job, now: Now) -> None:
         self.action = job.action
         self.named = job.named
         self.rule = job.rule
-        self.started = job.started
         self.since = now.mono
-        self.wall = now.wall
         self.passed = False
         self.contradicted = False
         self.blocked = 0

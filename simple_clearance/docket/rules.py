@@ -121,16 +121,15 @@ class Rules:
         return request.allowed_in is policy or policy.allows(request.dest, request.private, names)
 
     def has_room(self, job: Job, jobs: Sequence[Job]) -> bool:
-        """Whether one more may wait beside `jobs`, those of its container; told once when not."""
-        waiting = [other for other in jobs if other.automatic]
-        if any(other.is_same(job) for other in waiting):
+        """Whether one more may wait beside `jobs`, those of its container's rules; told once when not."""
+        if any(other.is_same(job) for other in jobs):
             return True
         most = self._budget.limit("automatic")
-        full = len(waiting) >= most
+        full = len(jobs) >= most
         if full and not self._full.get(job.container):
-            text = "%d verdicts wait for %s already: more requests stay open" % (len(waiting), job.container)
+            text = "%d verdicts wait for %s already: more requests stay open" % (len(jobs), job.container)
             self._tell("error", message=text)
-        if full or len(waiting) < most // 2:  # told once for each flood
+        if full or len(jobs) < most // 2:  # told once for each flood
             self._full[job.container] = full
         return not full
 
