@@ -197,6 +197,21 @@ def test_a_name_learnt_for_thousands_of_requests_is_told_little_by_little_and_to
     assert set(told) <= set(bench.ids())
 
 
+def keys_are_answered_during(work, t):
+    """`work(over)` goes on in a thread until the event `over` is set."""
+    over = threading.Event()
+    thread = threading.Thread(target=work, args=(over,))
+    thread.start()
+    try:
+        for _ in range(3):
+            t.send("i")
+            t.expect("uid inside")
+            t.expect(KEYS)
+    finally:
+        over.set()
+        thread.join()
+
+
 def test_thousands_of_ports_and_a_storm_of_look_ups_freeze_no_key(desk, tmp_path, rounds):
     t = desk.sit("--log", str(tmp_path / "log"))
     desk.block()
@@ -207,25 +222,15 @@ def test_thousands_of_ports_and_a_storm_of_look_ups_freeze_no_key(desk, tmp_path
         "    try: s.sendto(b'?', ('%s', port))\n"
         "    except OSError: pass\n" % (rounds(20_000), ADDRESS)
     )
-    over = threading.Event()
 
-    def storm():
+    def storm(over):
         number = 0
         while not over.wait(0.01):
             for _ in range(4):
                 desk.c1.looks_up("n%d.evil.example" % number, ADDRESS)
                 number += 1
 
-    thread = threading.Thread(target=storm)
-    thread.start()
-    try:
-        for _ in range(3):
-            t.send("i")
-            t.expect("uid inside")
-            t.expect(KEYS)
-    finally:
-        over.set()
-        thread.join()
+    keys_are_answered_during(storm, t)
     t.send("\x03")
     desk.ends(5)
 
@@ -235,24 +240,15 @@ def test_a_log_that_grows_faster_than_it_is_read_freezes_no_key(desk):
     desk.block()
     head = time.strftime("%b %e %H:%M:%S") + " dnsmasq[17816]: "
     line = head + "query[A] " + "x" * 900 + " from 127.0.0.1\n" + head + "reply a.example is 203.0.113.99\n"
-    junk, over = (line * 2000).encode(), threading.Event()
+    junk = (line * 2000).encode()
 
-    def write():
+    def write(over):
         written = 0
         while not over.is_set() and written < 1 << 30:
             desk.c1.append("dnsmasq.log", junk)
             written += len(junk)
 
-    thread = threading.Thread(target=write)
-    thread.start()
-    try:
-        for _ in range(3):
-            t.send("i")
-            t.expect("uid inside")
-            t.expect(KEYS)
-    finally:
-        over.set()
-        thread.join()
+    keys_are_answered_during(write, t)
     t.send("\x03")
     desk.ends(5)
 
