@@ -873,7 +873,7 @@ def an_address_with_many_ports(number):
 
 def test_an_address_with_thousands_of_ports_costs_no_more_than_as_many_addresses():
     """Work that grows with their square would let whoever is inside freeze the prompt."""
-    assert grows_evenly(an_address_with_many_ports, 800)
+    assert grows_evenly(an_address_with_many_ports, 200)
 
 
 def test_loss_in_the_reader_is_told_where_it_was(bench):

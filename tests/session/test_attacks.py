@@ -171,7 +171,7 @@ def leaving_all_of_them(number):
 )
 def test_a_flood_answered_at_once_costs_no_more_than_its_size(what):
     """Work that grows with its square, and whoever is inside freezes the prompt."""
-    assert grows_evenly(what, 800)
+    assert grows_evenly(what, 200)
 
 
 def test_a_name_learnt_for_thousands_of_requests_is_told_little_by_little_and_to_all():
