@@ -61,7 +61,7 @@ def comes_to_rest(pids: Sequence[int], seconds: float = 1.5) -> None:
 
 
 def grows_evenly(prepare: Callable[[int], Callable[[], object]], number: int) -> bool:
-    """Whether work that is prepared for a number runs some eight times the lines for eight times that, not 64.
+    """Whether work that is prepared for a number runs eight times the lines for eight times that, not 64.
 
     Lines of Python are counted, not seconds, so that it is the same on any machine. What one built-in does
     (a list that is searched) counts as its line alone: that is for the benchmarks.
