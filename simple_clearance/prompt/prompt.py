@@ -140,13 +140,15 @@ class Prompt:
             self.grumble(self._unsaid)
 
     def resize(self, width: int, height: int, now: Now) -> None:
-        """A window that is being dragged has many sizes: what stands is painted anew for the last one."""
-        if (width, height) != (self.painter.width, self.painter.height):
-            self.painter.resize(width, height)
-            self._take_back()
-            self._keyboard.disarm()
-            self._fresh = False
-            self._resized_at = now.mono
+        """A window that is being dragged has many sizes: what stands is painted anew for the last one.
+
+        Also when that is the one before: a smaller one in between may have taken the question away.
+        """
+        self.painter.resize(width, height)
+        self._take_back()
+        self._keyboard.disarm()
+        self._fresh = False
+        self._resized_at = now.mono
 
     def repaint(self, own_key: bool = False, unread: bool = False) -> None:
         """Paints what stands anew, below: after Ctrl-L, or when the terminal was someone else's.

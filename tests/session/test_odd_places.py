@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import time
 
@@ -119,6 +120,20 @@ def test_a_resize_paints_the_question_anew_and_it_waits_again(desk):
     assert desk.host.verdicts() == []
     lines = t.screen()
     assert any("203.0.113.10" in line for line in lines) and max(map(len, lines[-3:])) < 40
+    desk.press("a", asked)
+    t.expect("done in")
+    desk.quit()
+
+
+def test_a_window_that_was_smaller_for_a_moment_is_painted_anew(desk):
+    """Two changes may be one signal and the size the one before: what stood there may be gone all the same."""
+    t = desk.sit()
+    desk.wait_for_keys(desk.block())
+    t.kill(signal.SIGWINCH)
+    t.expect("203.0.113.10")
+    asked = t.expect(endtoend.KEYS)
+    t.send("a")
+    t.expect("ignored")
     desk.press("a", asked)
     t.expect("done in")
     desk.quit()
