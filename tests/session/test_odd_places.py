@@ -126,7 +126,7 @@ def test_a_resize_paints_the_question_anew_and_it_waits_again(desk):
 
 
 def test_a_window_that_was_smaller_for_a_moment_is_painted_anew(desk):
-    """Two changes may be one signal and the size the one before: what stood there may be gone all the same."""
+    """Two changes may be one signal, and the size the one before: what stood there may be gone."""
     t = desk.sit()
     desk.wait_for_keys(desk.block())
     t.kill(signal.SIGWINCH)
