@@ -6,6 +6,11 @@ a line may hold a forged line.  Hence lines match whole or not at all, and a CNA
 followed back to the name that was asked for only while nothing else can explain it; otherwise
 the record's own name is shown.  What is found here is a hint for a person.  It opens nothing.
 
+Two lines that follow one another are of one answer, or the second begins another one: then it
+bears a name that was asked for itself.  So a chain is certain when its head was asked for an
+address, and either nothing but an address, so that `<CNAME>` is not the whole answer, or none of
+its later names was asked for at all.
+
 What dnsmasq 2.90 writes (`log_query` of its cache.c, `extract_addresses` of its rfc1035.c):
 
 - The lines of one answer follow one another, apart from `nftset add` lines between them.
@@ -15,9 +20,8 @@ What dnsmasq 2.90 writes (`log_query` of its cache.c, `extract_addresses` of its
 - The text of a TXT record is written as it is, and may read like an address.
 - A TCP connection is served by a process of its own, under a pid of its own.
 
-`feed` takes any cut of the log and never raises.  Memory is bounded, see the constants.  Most
-lines of a log say what was asked and forwarded: a regular expression leaps over those, and what
-was asked is looked for in the text itself, where it matters.  Twice as fast as line by line.
+`feed` takes any cut of the log and never raises.  Memory is bounded, see the constants, and so is
+the work for each byte.  A regular expression leaps over the lines that tell nothing.
 """
 
 from __future__ import annotations
@@ -29,12 +33,8 @@ from ..base.happenings import Name
 from .addressbook import AddressBook
 
 MAX_SHOWN = 16384  # names that were checked
-MAX_OTHERS = 4096  # names with queries for something else in flight
+MAX_ASKED = 16384  # names that may be in flight
 MAX_UNFINISHED = 4096  # bytes of a line whose end is missing; dnsmasq's own limit is 1024
-ASKED_WITHIN = 65536  # bytes of the log in which a query is looked for
-LOOK_BACK = 4  # bytes that may be looked through for each byte of the log: ten times what ordinary ones need
-LOOK_BACK_MOST = 262144  # of those, how many may be saved up
-A_LOOK = 64  # bytes that beginning to look is worth
 
 # Seconds for which a query may be unanswered.  dnsmasq forgets one after 40 (four times TIMEOUT
 # of its config.h), and with it drops an answer that comes later.
@@ -47,7 +47,7 @@ MAX_ALIASES = 10  # CNAME_CHAIN of dnsmasq's config.h
 LINE = re.compile(
     rb"\n([a-z]{3} [ 1-3][0-9] [0-9:]{8} dnsmasq\[[0-9]{1,10})\]: (?:"
     rb"(reply|cached) ([^ \n]{1,1024}) is ([^ \n]{1,1024})"
-    rb"|query\[(?!a\]|aaaa\])([^]\n]{1,32})\] ([^ \n]{1,1024}) from [^ \n]{1,64})(?=\n)"
+    rb"|query\[([^]\n]{1,32})\] ([^ \n]{1,1024}) from [^ \n]{1,64})(?=\n)"
 )
 BETWEEN = re.compile(rb"(?:\n.{16}dnsmasq\[[0-9]{1,10}\]: (?:nft|ip)set add .*)+")
 TIME = re.compile(rb".... ?([0-9]{1,2}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) ")
@@ -56,27 +56,30 @@ TIME = re.compile(rb".... ?([0-9]{1,2}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) ")
 ADDRESS = re.compile(rb"[0-9.]{7,15}|[0-9a-f:]{2,39}")
 
 
-class _Others:
-    """The queries about one name for something else than an address."""
+class _Asked:
+    """When a name was asked for, in seconds of the log's time."""
 
-    __slots__ = ("count", "latest", "text")
+    __slots__ = ("address", "other", "others", "text")
 
     def __init__(self) -> None:
-        self.count = 0  # how many may be unanswered
-        self.latest = NEVER
+        self.address = NEVER  # the latest query for an address
+        self.other = NEVER  # the latest one for anything else
+        self.others = 0  # how many of those may be unanswered
         self.text = NEVER  # the latest one for a TXT record
 
 
 class _Chain:
     """A CNAME chain as it is written."""
 
-    __slots__ = ("aliases", "end", "head", "name", "program", "then", "verb")
+    __slots__ = ("aliases", "end", "head", "name", "program", "since", "sure", "then", "verb")
 
-    def __init__(self, program: bytes, verb: bytes, head: bytes, name: str) -> None:
+    def __init__(self, program: bytes, verb: bytes, head: bytes, since: int) -> None:
         self.program = program
         self.verb = verb  # `reply` or `cached`
         self.head = head
-        self.name = name  # the head, if that is certainly what was asked for; "" when in doubt
+        self.since = since  # what was asked for before that was not in flight when the chain began
+        self.name = ""  # the head, if that may be what was asked for
+        self.sure = False  # whether it is, whatever its later names are
         self.aliases = 1
         self.then = 0  # where in the text its next line has to begin
         self.end = b""  # what it leads to, once that is there
@@ -99,7 +102,8 @@ class DnsLog:
         self._read = 0  # where in it the newline is after the last line that was read
         self._skipping = middle  # whether the rest of a line is to be left out
         self._shown: dict[bytes, str] = {}
-        self._others: dict[tuple[bytes, bytes], _Others] = {}
+        self._asked: dict[bytes, _Asked] = {}
+        self._text_asked = NEVER  # the latest query for a TXT record, of any name
         self._chain: _Chain | None = None
         self._prefix = b""  # `nov 23 23:05:50 dnsmasq[4711` of the latest line
         self._program = b""  # `dnsmasq[4711`
@@ -107,7 +111,6 @@ class DnsLog:
         self._latest = 0  # the latest time, in seconds of its month
         self._elapsed = 0  # seconds since the first one
         self._settled = IN_FLIGHT if middle else 0  # when all that is in flight is known
-        self._look_back = LOOK_BACK_MOST  # bytes that may still be looked through
 
     def earlier(self) -> DnsLog:
         """A log to feed with what was written before this one's first byte; names of both are found."""
@@ -141,7 +144,6 @@ class DnsLog:
         Less than a megabyte at a time keeps memory flat.
         """
         changed: set[bytes] = set()
-        self._look_back = min(LOOK_BACK_MOST, self._look_back + LOOK_BACK * len(data))
         text = self._append(data)
         end = text.rfind(b"\n")
         for match in LINE.finditer(text, self._read, end + 1):
@@ -150,22 +152,17 @@ class DnsLog:
                 self._prefix = prefix
                 self._program = prefix[16:]
                 self._at = prefix[7:15].decode("ascii")
-                if not self._latest:
-                    self._now()
+                self._pass_time()
             if kind:
-                self._ask_other(asked, kind)
+                self._ask(asked, kind)
                 continue
             if self._chain and not self._goes_on(self._chain, text, match.start(), verb):
                 self._chain = None
-            names = self._book.young.get(value)
-            if names and not self._chain and not self._others and names[-1].name == self._shown.get(name):
-                names[-1].via = ""  # what most lines come to
-                names[-1].at = self._at
-            elif names or ADDRESS.fullmatch(value):
-                if self._answer(text, match.start(), name, value):
+            if value in self._book.young or ADDRESS.fullmatch(value):
+                if self._answer(name, value):
                     changed.add(value)
             elif value == b"<cname>":
-                self._alias(text, match.start(), verb, name)
+                self._alias(verb, name)
             else:
                 self._nothing(value)
             if self._chain:
@@ -180,18 +177,18 @@ class DnsLog:
         return self._text + data.lower()
 
     def _trim(self, text: bytes, end: int) -> None:
-        """Keep what a look back may need, and the line that has no end yet."""
+        """Keep the line that has no end yet, and what stands since the chain's last one."""
         if len(text) - end > MAX_UNFINISHED:
             text = text[: end + MAX_UNFINISHED] + b" "  # matches nothing, whatever it was
             self._skipping = True
-        start = max(0, end - ASKED_WITHIN)
+        start = self._chain.then if self._chain and self._chain.then >= end - MAX_UNFINISHED else end
         self._text = text[start:]
         self._read = end - start
         if self._chain:
             self._chain.then -= start
 
-    def _now(self) -> int:
-        """Seconds that went by in the log.
+    def _pass_time(self) -> None:
+        """Count the seconds that went by in the log.
 
         Never more than really did, unless its clock was set forward: a new month counts as none.
         """
@@ -203,30 +200,33 @@ class DnsLog:
                 self._elapsed += latest - self._latest
             if not self._latest - IN_FLIGHT < latest < self._latest:  # else two processes, out of order
                 self._latest = latest
-        return self._elapsed
 
-    def _ask_other(self, name: bytes, kind: bytes) -> None:
-        """Note a query for anything but an address."""
-        now = self._now()
-        key = (self._program, name)
-        others = self._others.get(key)
-        if others is None:
-            if len(self._others) >= MAX_OTHERS * self._share:
-                self._forget_others(now)
-            others = self._others[key] = _Others()
-        elif others.latest < now - IN_FLIGHT:
-            others.count = 0
-        others.count += 1
-        others.latest = now
+    def _ask(self, name: bytes, kind: bytes) -> None:
+        """Note a query."""
+        asked = self._asked.get(name)
+        if asked is None:
+            if len(self._asked) >= MAX_ASKED * self._share:
+                self._forget_asked()
+            asked = self._asked[name] = _Asked()
+        now = self._elapsed
+        if kind in (b"a", b"aaaa"):
+            asked.address = now
+            return
+        if asked.other < now - IN_FLIGHT:
+            asked.others = 0
+        asked.others += 1
+        asked.other = now
         if kind == b"txt":
-            others.text = now
+            asked.text = self._text_asked = now
 
-    def _forget_others(self, now: int) -> None:
-        since = now - IN_FLIGHT
-        self._others = {key: others for key, others in self._others.items() if others.latest >= since}
-        if len(self._others) > MAX_OTHERS * self._share / 2:  # a flood: no chain until all have landed
-            self._others.clear()
-            self._settled = now + IN_FLIGHT
+    def _forget_asked(self) -> None:
+        since = self._elapsed - IN_FLIGHT
+        self._asked = {
+            name: asked for name, asked in self._asked.items() if max(asked.address, asked.other) >= since
+        }
+        if len(self._asked) > MAX_ASKED * self._share / 2:  # a flood: no chain until all have landed
+            self._asked.clear()
+            self._settled = self._elapsed + IN_FLIGHT
 
     def _goes_on(self, chain: _Chain, text: bytes, begin: int, verb: bytes) -> bool:
         """Whether the line at `begin` is the chain's next one."""
@@ -237,17 +237,30 @@ class DnsLog:
             and (chain.then == begin or BETWEEN.fullmatch(text, chain.then, begin) is not None)
         )
 
-    def _alias(self, text: bytes, begin: int, verb: bytes, name: bytes) -> None:
+    def _alias(self, verb: bytes, name: bytes) -> None:
         """`reply NAME is <CNAME>`: a chain begins or goes on."""
         chain = self._chain
         if chain is None or chain.end:
-            # Now, not where it ends: by then a query may count as forgotten whose answer this is.
-            certain = self._is_certain(text, begin, name)
-            self._chain = _Chain(self._program, verb, name, self._show(name) if certain else "")
+            chain = self._chain = _Chain(self._program, verb, name, self._elapsed - IN_FLIGHT)
+            asked = self._asked.get(name)
+            if asked and asked.address >= chain.since and self._elapsed >= self._settled:
+                chain.name = self._show(name)
+                chain.sure = not asked.others or asked.other < chain.since
             return
+        self._doubt(chain, name)
         chain.aliases += 1
         if chain.aliases == MAX_ALIASES:
             self._chain = None
+
+    def _doubt(self, chain: _Chain, later: bytes) -> None:
+        """The line about this later name of a chain may begin another answer, if it was asked for itself.
+
+        An answer to a PTR query bears an address instead of what was asked for.
+        """
+        asked = self._asked.get(later)
+        was_asked = asked and max(asked.address, asked.other) >= chain.since
+        if not chain.sure and (was_asked or not self._show(later)):
+            chain.name = ""
 
     def _nothing(self, value: bytes) -> None:
         """An answer without an address, NXDOMAIN or `<HTTPS>`: a chain ends there, if there is one."""
@@ -255,52 +268,30 @@ class DnsLog:
         # Only a query for something else has such an answer, and each has one such line behind
         # its aliases.  So one of those queries is no longer in flight.
         if chain and not chain.end and (value == b"nodata" or value[:1] == b"<"):
-            others = self._others.get((chain.program, chain.head))
-            if others and others.count:
-                others.count -= 1
+            asked = self._asked.get(chain.head)
+            if asked and asked.others:
+                asked.others -= 1
 
-    def _answer(self, text: bytes, begin: int, owner: bytes, address: bytes) -> bool:
+    def _answer(self, owner: bytes, address: bytes) -> bool:
         """An address is one of the name that was asked for, where that is certain, else of its owner."""
         name, via = self._show(owner), ""
         chain = self._chain
         if chain and chain.end and chain.end != owner:
             chain = self._chain = None
         if chain:
+            if not chain.end:
+                self._doubt(chain, owner)
             chain.end = owner
             if chain.name:
                 name, via = chain.name, name
-        elif self._others and self._is_text(text, begin, owner):
+        elif self._text_asked >= self._elapsed - IN_FLIGHT and self._is_text(owner):
             return False
         return name != "" and self._book.enter(address, name, via, self._at)
 
-    def _is_certain(self, text: bytes, begin: int, head: bytes) -> bool:
-        """Whether a chain with this head can only answer a query for its address."""
-        others = self._others.get((self._program, head)) if self._others else None
-        if others and others.count and others.latest >= self._now() - IN_FLIGHT:
-            return False
-        if self._settled and self._now() < self._settled:
-            return False
-        return self._was_asked(text, begin, head)
-
-    def _is_text(self, text: bytes, begin: int, owner: bytes) -> bool:
+    def _is_text(self, owner: bytes) -> bool:
         """Whether this can only be the text of a TXT record."""
-        others = self._others.get((self._program, owner))
-        asked_text = others is not None and others.text >= self._now() - IN_FLIGHT
-        return asked_text and not self._was_asked(text, begin, owner)
-
-    def _was_asked(self, text: bytes, begin: int, name: bytes) -> bool:
-        """Whether this process was asked for an address of `name` not long before; False when in doubt.
-
-        So it is, too, once whoever is inside has made us look through too much.
-        """
-        asked = b"] %s from " % name
-        kinds = (self._program + b"]: query[a", self._program + b"]: query[aaaa")
-        since = max(0, begin - min(ASKED_WITHIN, self._look_back))
-        at, looks = text.rfind(asked, since, begin), 1
-        while at >= 0 and not text.endswith(kinds, since, at) and looks * A_LOOK < self._look_back:
-            at, looks = text.rfind(asked, since, at), looks + 1
-        self._look_back = max(0, self._look_back - (begin - max(at, since)) - looks * A_LOOK)
-        return at >= 0 and text.endswith(kinds, since, at)
+        asked, since = self._asked.get(owner), self._elapsed - IN_FLIGHT
+        return asked is not None and asked.text >= since > asked.address
 
     def _show(self, name: bytes) -> str:
         """A name as text, if it may be shown, else ""."""
