@@ -28,7 +28,8 @@ def code(call: str = CALL, home: str = ROOT) -> str:
 class Reader:
     """`with Reader(lab) as reader:` waits until it listens; `lines` is all it told so far.
 
-    `argv` begins the command line (setpriv, nsenter), `call` is the expression that runs it.
+    `argv` begins the command line (setpriv, nsenter), `call` is the expression that runs it; with `pyz`
+    it is run out of that archive, as a session does.
     """
 
     def __init__(
@@ -41,9 +42,14 @@ class Reader:
         stdin: object = subprocess.PIPE,
         stdout: object = subprocess.PIPE,
         netns: str = "",
+        pyz: str = "",
         **options: object,
     ) -> None:
-        command = [*(argv or []), python, "-I", "-S", "-c", code(call, home), netns or lab.netns]
+        command = [*(argv or []), python, "-I", "-S"]
+        if pyz:
+            command += [pyz, "--as-reader", "/nowhere", "c1", "--emit=json", "--netns", netns or lab.netns]
+        else:
+            command += ["-c", code(call, home), netns or lab.netns]
         self.process = subprocess.Popen(
             command,
             stdin=stdin,

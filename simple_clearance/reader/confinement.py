@@ -20,6 +20,9 @@ CLONE_NEWUSER = 0x10000000
 CLONE_NEWNET = 0x40000000
 # linux/capability.h
 _LINUX_CAPABILITY_VERSION_3 = 0x20080522
+# linux/prctl.h
+_PR_CAPBSET_DROP = 24
+_PR_SET_NO_NEW_PRIVS = 38
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,44 +81,42 @@ def _refusal(operation: str, problem: OSError) -> Refused:
 
 
 def drop_privileges() -> None:
-    """Keep the open descriptors and nothing else: no capability, no file, no socket, no signal to others.
+    """Keep the open descriptors and nothing else: no capability, no file, no process, no new descriptor.
 
-    Import everything first: afterwards no module can be found.  Single steps may be forbidden
-    where the rest works (`setgroups` in a namespace made without newgidmap), so each is taken
-    on its own; only keeping the uid of a real root would be an error (OSError).
+    Import everything first: afterwards no module can be found.  What waits for descriptors has to be
+    an epoll(7) made before: poll(2) refuses to watch more of them than the process may have, which is none.
+    Single steps may be forbidden where the rest works (`setgroups` in a namespace made without
+    newgidmap), so each is taken on its own; only keeping the uid of a real root would be an error (OSError).
     """
     import resource
 
     uid, gid = _highest_mapped("/proc/self/uid_map"), _highest_mapped("/proc/self/gid_map")
-    capset = _capset() if uid in (0, os.getuid()) else None
-    limit = _first_free_descriptor()
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    for step in (_become_root_inside, _hide_files, _leave_groups):
-        try:
-            step()
-        except OSError:
-            pass  # one wall less; those that follow stand by themselves
+    _take(_become_root_inside, _empty_bounding_set, _hide_files, _leave_groups)
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)  # from 0 to another it takes every capability along
-    if capset is not None:
-        capset()
-    if limit < hard:  # poll(2) refuses to watch more than that: not 0
-        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    _take(_clear_capabilities, _gain_nothing_by_exec)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
 
 
-def _first_free_descriptor() -> int:
-    """The number above all open descriptors, once the gaps below it are filled."""
-    highest = max(map(int, os.listdir("/proc/self/fd")))
-    free = os.dup(2)
-    while free < highest:
-        free = os.dup(2)
-    os.close(free)
-    return free
+def _take(*steps: Callable[[], object]) -> None:
+    for step in steps:
+        try:
+            step()
+        except (OSError, ImportError, Refused):  # the last two: there is no ctypes
+            pass  # one wall less; the others stand by themselves
 
 
 def _become_root_inside() -> None:
     """Where the namespace maps our own uid to an ordinary one (keep-id): only its root may do the rest."""
     os.setresuid(0, 0, 0)
+
+
+def _empty_bounding_set() -> None:
+    with open("/proc/sys/kernel/cap_last_cap") as file:
+        last = int(file.read())
+    for capability in range(last + 1):
+        libc_call("prctl", _PR_CAPBSET_DROP, capability, 0, 0, 0)
 
 
 def _hide_files() -> None:
@@ -127,6 +128,19 @@ def _leave_groups() -> None:
     os.setgroups([])
 
 
+def _clear_capabilities() -> None:
+    """For a namespace where there is nobody else to become: it was root's that went along."""
+    import ctypes
+
+    header = (ctypes.c_uint32 * 2)(_LINUX_CAPABILITY_VERSION_3, 0)
+    none = (ctypes.c_uint32 * 6)()
+    libc_call("capset", ctypes.addressof(header), ctypes.addressof(none))
+
+
+def _gain_nothing_by_exec() -> None:
+    libc_call("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+
+
 def _highest_mapped(path: str) -> int:
     """The highest id of this namespace, which nobody else has; lines are `inside outside count`.
 
@@ -135,15 +149,3 @@ def _highest_mapped(path: str) -> int:
     with open(path) as table:
         ranges = [(int(line.split()[0]), int(line.split()[2])) for line in table]
     return max((first + count - 1 for first, count in ranges), default=0)
-
-
-def _capset() -> Callable[[], object] | None:
-    """What clears all capabilities (capset(2)), for a namespace where there is nobody else to become."""
-    try:
-        import ctypes
-
-        capset = ctypes.CDLL(None).capset
-    except (ImportError, AttributeError, OSError):
-        return None  # they reach no further than the container, whose root has them too
-    header = (ctypes.c_uint32 * 2)(_LINUX_CAPABILITY_VERSION_3, 0)
-    return lambda: capset(header, (ctypes.c_uint32 * 6)())

@@ -32,7 +32,7 @@ BACKLOG = 4 << 20  # bytes of lines kept for a stdout that is not read; half of 
 LAST_BACKLOG = 1 << 19  # bytes of lines kept at the end, when there is little time left to take them
 CHUNK = 1 << 16  # bytes of lines gathered before they are written in a flood
 PATIENCE = 0.25  # seconds between two tellings of repeats and losses
-TICK = 50  # milliseconds that the kernel may still hold back the container's last packets
+TICK = 0.05  # seconds that the kernel may still hold back the container's last packets
 DRAIN = 0.4  # seconds for what is in the socket at the end, in which others in a pod may still send
 LINGER = 0.4  # seconds given to stdout after that; the session waits for one second
 KEPT = 1 << 20  # bytes of a block of memory that is kept for the next one
@@ -81,10 +81,11 @@ def _run(container: str, netns_path: str, pidfd: int | None, dossier: dict[str, 
         output.flush()
         raise
     output.widen(PIPE)
+    loop = _Loop(log, output, tally, parent, pidfd)
     confinement.drop_privileges()
     _keep_memory()
     output.put(tally.started())
-    return _Loop(log, output, tally, parent, pidfd).run()
+    return loop.run()
 
 
 def _terminate(number: int, frame: object) -> None:
@@ -132,8 +133,22 @@ def _spelled(dest: bytes) -> str:
     return addresses.unpacked(dest) if "." in spelled else spelled
 
 
+def _watch(wanted: dict[int, int]) -> select.epoll:
+    """What waits for these events of these descriptors; files, which never have any, are left out."""
+    poll = select.epoll()
+    for fd, events in wanted.items():
+        try:
+            poll.register(fd, events)
+        except OSError:
+            pass  # epoll_ctl(2): EPERM for a file or /dev/null; EBADF for a stdin that is closed
+    return poll
+
+
 class _Loop:
-    """Waits, without a tick, for packets and for the four ends: container, parent, stdin, stdout."""
+    """Waits, without a tick, for packets and for the four ends: container, parent, stdin, stdout.
+
+    Made before the privileges are dropped, since it takes descriptors.
+    """
 
     def __init__(
         self, log: PacketLog, output: Output, tally: Tally, parent: int | None, container: int | None
@@ -142,15 +157,13 @@ class _Loop:
         self._container = container
         self._due = 0.0  # when repeats and losses may be told next
         self._asked = 0
-        self._poll = select.poll()
-        self._poll.register(log.fileno(), select.POLLIN)
-        self._poll.register(output.fd, 0)
-        self._poll.register(0, select.POLLRDHUP)  # never read: a pipe says POLLHUP, a socket this
-        self._enders = {0, output.fd}
-        for fd in (parent, container):
-            if fd is not None:
-                self._poll.register(fd, select.POLLIN)
-                self._enders.add(fd)
+        wanted = {0: select.EPOLLRDHUP}  # never read: a pipe says EPOLLHUP, a socket this
+        wanted.update((fd, select.EPOLLIN) for fd in (parent, container) if fd is not None)
+        wanted[output.fd] = 0
+        self._enders = set(wanted) - {log.fileno()}  # which is 0 where stdin was closed
+        wanted[log.fileno()] = select.EPOLLIN
+        self._poll = _watch(wanted)
+        self._drained = _watch({output.fd: 0, log.fileno(): select.EPOLLIN})
 
     def run(self) -> int:
         output = self._output
@@ -164,7 +177,7 @@ class _Loop:
             ready = dict(self._poll.poll(self._patience()))
             if self._log.fileno() in ready:
                 self._take()
-            if any(ready.get(fd, 0) & ~select.POLLOUT for fd in self._enders):
+            if any(ready.get(fd, 0) & ~select.EPOLLOUT for fd in self._enders):
                 return self._last_words(self._container in ready)
 
     def _take(self, most: int = BACKLOG) -> bool:
@@ -191,10 +204,10 @@ class _Loop:
         return self._log.lossy or self._tally.repeated or self._tally.untold > 0
 
     def _patience(self) -> float | None:
-        """Milliseconds until there is something to tell by ourselves."""
+        """Seconds until there is something to tell by ourselves."""
         if not self._counts or self._output.backlog >= BACKLOG // 2:
             return None
-        return max(0.0, self._due - time.monotonic()) * 1000
+        return max(0.0, self._due - time.monotonic())
 
     def _tell_counts(self, now: bool = False) -> None:
         if not now and (
@@ -213,7 +226,7 @@ class _Loop:
                 break
 
     def _ask_for_room(self) -> None:
-        wanted = select.POLLOUT if self._output.backlog else 0
+        wanted = select.EPOLLOUT if self._output.backlog else 0
         if wanted != self._asked:
             self._poll.modify(self._output.fd, wanted)
             self._asked = wanted
@@ -232,14 +245,11 @@ class _Loop:
 
     def _drain(self) -> None:
         """Reads until nothing has come for a tick, or nobody reads us any longer."""
-        last = select.poll()
-        last.register(self._log.fileno(), select.POLLIN)
-        last.register(self._output.fd, 0)
         until = time.monotonic() + DRAIN
         while not self._output.gone:
             more = self._take(LAST_BACKLOG)
             self._output.flush()
-            ready = [] if more else last.poll(TICK)
+            ready = [] if more else self._drained.poll(TICK)
             if not more and [fd for fd, _ in ready] != [self._log.fileno()]:
                 return
             if time.monotonic() >= until:

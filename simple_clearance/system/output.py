@@ -100,9 +100,7 @@ class Output:
             return self._send(block)
         if not self._small:
             return os.write(self.fd, block)
-        poll = select.poll()
-        poll.register(self.fd, select.POLLOUT)
-        if not poll.poll(0):
+        if not self._takes(0.0):
             raise BlockingIOError
         return os.write(self.fd, block[: select.PIPE_BUF])
 
@@ -116,9 +114,11 @@ class Output:
     def linger(self, seconds: float) -> None:
         """For the last words: waits that long at most for what is left to be read."""
         until = time.monotonic() + seconds
-        poll = select.poll()
-        poll.register(self.fd, select.POLLOUT)
         self.flush()
         while self.backlog and not self.gone and time.monotonic() < until:
-            poll.poll(max(1, (until - time.monotonic()) * 1000))
+            self._takes(max(0.0, until - time.monotonic()))
             self.flush()
+
+    def _takes(self, seconds: float) -> bool:
+        """Whether it takes something within that time; not by poll(2), which a reader may not call."""
+        return bool(select.select([], [self.fd], [], seconds)[1])

@@ -471,15 +471,10 @@ def test_it_keeps_no_privilege(reader):
         assert os.readlink("/proc/%d/root" % reader.pid).endswith("/fdinfo")
     except PermissionError:  # it is another user by now, whom only root may look into
         assert os.getuid() != 0
-        return
     if os.getuid() == 0:
         status = reader.status()
         highest = str(confinement._highest_mapped("/proc/self/uid_map"))  # which no other process has
         assert status["Uid"].split() == status["Gid"].split() == [highest] * 4
-    with open("/proc/%d/limits" % reader.pid) as limits:
-        (files,) = [line.split() for line in limits if line.startswith("Max open files")]
-    descriptors = sorted(map(int, os.listdir("/proc/%d/fd" % reader.pid)))
-    assert descriptors == list(range(int(files[4])))  # none is free
 
 
 def test_it_believes_the_kernel_alone(lab, reader):
