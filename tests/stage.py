@@ -27,12 +27,19 @@ SGR = re.compile(rb"\x1b\[[0-9;]*m")
 MOVES = re.compile("(\r\n|\r|\x1b\\[A)")  # where the cursor goes
 
 
-def clock(wall):
-    whole = int(wall) % 86400
-    return "%02d:%02d:%02d" % (whole // 3600, whole // 60 % 60, whole % 60)
+class Clock:
+    """The day is the first of January; what was on any other one is 9 days ago."""
+
+    def time(self, wall):
+        whole = int(wall) % 86400
+        return "%02d:%02d:%02d" % (whole // 3600, whole // 60 % 60, whole % 60)
+
+    def since(self, stamp, wall):
+        today = stamp.startswith("jan  1")
+        return stamp[7:15] if today else "%s %s, 9 days ago" % (stamp[4:6].strip(), stamp[:3].capitalize())
 
 
-def name(text, via="", at="17:32:03"):
+def name(text, via="", at="jan  1 17:32:03"):
     return Name(text, via, at)
 
 
@@ -128,7 +135,9 @@ class Stage(Bench):
 
     def __init__(self, width=80, height=24, *, dumb=False, colour=False, bell=False, emulate=True, **options):
         super().__init__(**options)
-        self.prompt = Prompt(self.docket, Painter(width, height, dumb=dumb, colour=colour), clock, bell=bell)
+        self.prompt = Prompt(
+            self.docket, Painter(width, height, dumb=dumb, colour=colour), Clock(), bell=bell
+        )
         self.screen = pyte.Screen(width, height)
         self.stream = pyte.ByteStream(self.screen) if emulate else None
         self.written = b""

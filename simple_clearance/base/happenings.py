@@ -141,9 +141,9 @@ class Watching:
 class Name:
     """A name that was answered with an address.
 
-    `name` is in lower case, `via` the end of its CNAME chain or "", `at` the log's time of day.
-    `forgot` says that its address may have had names before this one that are forgotten: of all
-    names of an address only the one looked up first can tell so.
+    `name` is in lower case, `via` the end of its CNAME chain or "", `at` the log's own time,
+    `nov 23 23:05:50`.  `forgot` says that its address may have had names before this one that are
+    forgotten: of all names of an address only the one looked up first can tell so.
     """
 
     __slots__ = ("at", "forgot", "name", "via")

@@ -2,6 +2,19 @@
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Clock(Protocol):
+        """A clock that people read; `wall` is in seconds since the epoch."""
+
+        def time(self, wall: float) -> str:
+            """The local time of day, `17:32:05`."""
+
+        def since(self, stamp: str, wall: float) -> str:
+            """When `Nov 18 23:05:50` was, seen from `wall`: its time, else `18 Nov, 9 days ago`."""
+
 
 class Now:
     """One moment: `mono` in seconds of the monotonic clock, `wall` in seconds since the epoch."""

@@ -107,7 +107,7 @@ class DnsLog:
         self._chain: _Chain | None = None
         self._prefix = b""  # `nov 23 23:05:50 dnsmasq[4711` of the latest line
         self._program = b""  # `dnsmasq[4711`
-        self._at = ""  # `23:05:50`
+        self._at = ""  # `nov 23 23:05:50`
         self._latest = 0  # the latest time, in seconds of its month
         self._elapsed = 0  # seconds since the first one
         self._settled = IN_FLIGHT if middle else 0  # when all that is in flight is known
@@ -151,7 +151,7 @@ class DnsLog:
             if prefix != self._prefix:
                 self._prefix = prefix
                 self._program = prefix[16:]
-                self._at = prefix[7:15].decode("ascii")
+                self._at = prefix[:15].decode("ascii")
                 self._pass_time()
             if kind:
                 self._ask(asked, kind)

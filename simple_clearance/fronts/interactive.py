@@ -74,7 +74,7 @@ class TerminalFront:
         self._loop = loop
         width, height = term.size()
         painter = Painter(width, height, dumb=terminal.is_dumb(environ), colour=terminal.has_colour(environ))
-        self.prompt = Prompt(docket, painter, clocks.clock, shield=shield, bell=bell)
+        self.prompt = Prompt(docket, painter, clocks.LocalClock(), shield=shield, bell=bell)
         loop.add(term.fd, self._ready)
         loop.deadlines.append(self.prompt.deadline)
 

@@ -9,10 +9,10 @@ from .questions import more_names, other_ports, service_text, warning
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ..base.moment import Clock
     from ..docket.docket import Docket
     from ..docket.requests import Request
     from .groups import Group
-    from .questions import Clock
 
 
 def details(docket: Docket, group: Group, width: int, clock: Clock, named: bool) -> list[str]:
@@ -25,7 +25,10 @@ def details(docket: Docket, group: Group, width: int, clock: Clock, named: bool)
         ("container", request.container),
         ("address", request.dest),
         ("for", service_text(request.proto, request.port)),
-        ("tries", "%d, first %s, last %s" % (request.count, clock(request.first), clock(request.last))),
+        (
+            "tries",
+            "%d, first %s, last %s" % (request.count, clock.time(request.first), clock.time(request.last)),
+        ),
         ("uid inside", "unknown" if request.uid is None else str(request.uid)),
     ]
     lines = [line for label, value in rows for line in folded(value, width, "  %-11s " % label, " " * 14)]
@@ -37,7 +40,7 @@ def details(docket: Docket, group: Group, width: int, clock: Clock, named: bool)
         text = "{}{}{}".format(
             printable(name.name, max(8, width - 16) if number else 255),  # the first one whole
             via,
-            "  at " + printable(name.at, 8) if name.at else "",
+            "  looked up " + printable(clock.since(name.at, request.last), 20) if name.at else "",
         )
         lines.extend(folded(text, width, "  | name      ", "  |           "))
     more = more_names(docket.names(request), 6)

@@ -22,8 +22,9 @@ from .view import View, key_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Sequence
+    from typing import Any, Sequence
 
+    from ..base.moment import Clock
     from ..docket.docket import Docket
     from ..docket.jobs import Job
 
@@ -49,7 +50,7 @@ class Prompt:
         self,
         docket: Docket,
         painter: Painter,
-        clock: Callable[[float], str],
+        clock: Clock,
         *,
         shield: str = "terok-shield",
         bell: bool = False,
@@ -238,7 +239,7 @@ class Prompt:
         elif kind == "verdict":
             self._outcome(record, width)
         elif kind != "pending" or record["floor"]:
-            lines = notices.notice_lines(record, width, self.clock(now.wall))
+            lines = notices.notice_lines(record, width, self.clock.time(now.wall))
             if lines:
                 self._notice(lines)
 
@@ -402,7 +403,7 @@ class Prompt:
         if not self._notices and not self._lost:
             return
         self._notice_at = now.mono
-        width, when = self.painter.width - 1, self.clock(now.wall)
+        width, when = self.painter.width - 1, self.clock.time(now.wall)
         texts: list[str] = []
         for where, number in self._lost.items():
             loss = lost({"count": number, "where": where}, when)

@@ -15,14 +15,14 @@ from .sentences import FLOOR, REASONS, decided_by
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Sequence
+    from typing import Any, Sequence
 
     from ..base.happenings import Name
+    from ..base.moment import Clock
     from ..docket.docket import Docket
     from ..docket.requests import Answer, Request
     from .groups import Group
 
-    Clock = Callable[[float], str]
 
 NARROW = 60
 """Columns below which a question takes a line more and says things shorter."""
@@ -69,7 +69,7 @@ def head(facts: dict[str, Any], width: int, when: str, place: str = "") -> list[
     return lines
 
 
-def name_lines(docket: Docket, group: Group, width: int) -> list[str]:
+def name_lines(docket: Docket, group: Group, width: int, clock: Clock) -> list[str]:
     """The name, where it came from, and what else hangs on it."""
     request = group.lead
     names, first = docket.names(request), docket.shown_name(request)
@@ -85,7 +85,7 @@ def name_lines(docket: Docket, group: Group, width: int) -> list[str]:
     if besides:
         more = [f"and {besides} here: allowing opens all of them (i)"]
     elif first.at:
-        more.append("looked up " + printable(first.at, 8))
+        more.append("looked up " + printable(clock.since(first.at, request.last), 24))
     others = len(group.dests) - 1
     if others > 0:
         more.append("{} of its addresses wait{} too".format("%d more" % others, "s" if others == 1 else ""))
@@ -147,7 +147,7 @@ def question(
 ) -> list[str]:
     """A question without its line of keys; as many lines as `height` has room for, the first ones first."""
     request = group.lead
-    lines = head(request.facts(), width, clock(request.first), place)
+    lines = head(request.facts(), width, clock.time(request.first), place)
     must, room = len(lines), height - len(key_line(request.dest, False, False, width))
     if must > room:  # what it is about goes before how often it was tried
         tries = folded(tries_text(request.count, request.uid), width)
@@ -155,7 +155,7 @@ def question(
     warn = warning(docket, request)
     if warn:
         lines.extend(folded("! " + warn, width))
-    lines.extend(name_lines(docket, group, width) if docket.names(request) or not warn else [])
+    lines.extend(name_lines(docket, group, width, clock) if docket.names(request) or not warn else [])
     if request.failure:
         failed = "the last answer failed: " + REASONS.get(request.failure, "it can be tried again")
         lines.extend(folded("! " + FAILURES.get(request.failure, failed), width))
@@ -275,7 +275,7 @@ def history_row(answer: Answer, digit: int, width: int, clock: Clock) -> str:
     how = "undone" if answer.undone else answer.result
     room = width - 35 - min(39, len(answer.target))  # no address is cut for a container's name
     start = "     %d  %s  %s  %s " % (
-        digit, clock(answer.wall), clip_right(answer.container, max(4, room)), answer.action,
+        digit, clock.time(answer.wall), clip_right(answer.container, max(4, room)), answer.action,
     )  # fmt: skip
     if width < NARROW:
         where = clip_right(answer.container, 8) + " " if width >= 38 else ""

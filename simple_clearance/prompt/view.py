@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable, Protocol
 
-    from ..base.moment import Now
+    from ..base.moment import Clock, Now
     from ..docket.docket import Docket
     from ..docket.jobs import Job
     from .groups import Groups
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         docket: Docket
         painter: Painter
         groups: Groups
-        clock: Callable[[float], str]
+        clock: Clock
         now: Now
         quit: bool
 
@@ -156,7 +156,7 @@ class View:
                 return
             self.prompt.decided(does + " ...", job)
 
-        when, why = self.prompt.clock(undo.wall), UNDO[undo.action, undo.named]
+        when, why = self.prompt.clock.time(undo.wall), UNDO[undo.action, undo.named]
         of = f" for {printable(undo.container, 30)}" if self.prompt.docket.several else ""
         room = min(60, self.width - len(f"  u undoes `{undo.action} `"))
         shown = printable(undo.target, room if undo.named else 60)

@@ -193,7 +193,7 @@ def test_the_text_of_a_record_does_not_make_a_name_look_younger():
     log.seconds += FLIGHT + 1
     log.ask("a.example", "TXT")
     log.answer("a.example")
-    assert [one.at for one in log.log.names("203.0.113.66")] == ["10:00:00"]
+    assert [one.at for one in log.log.names("203.0.113.66")] == ["nov 23 10:00:00"]
 
 
 def test_what_can_be_no_text_of_a_record_is_an_answer():

@@ -105,7 +105,7 @@ def test_of_the_odd_names_only_the_harmless_ones_are_shown():
 def test_a_name_tells_when_it_was_looked_up_last():
     lines = DnsLog()
     lines.feed(sample("dnsmasq.log"))
-    assert [name.at for name in lines.names("198.51.100.2")] == ["23:14:52", "23:13:46"]
+    assert [name.at for name in lines.names("198.51.100.2")] == ["nov 23 23:14:52", "nov 23 23:13:46"]
 
 
 def test_the_name_that_was_looked_up_last_comes_first():
@@ -127,7 +127,7 @@ def test_what_was_handed_out_does_not_change_any_more():
     lines.feed(log(query("a.example"), "reply a.example is 203.0.113.66"))
     (before,) = lines.names("203.0.113.66")
     lines.feed(log(query("a.example"), "reply a.example is 203.0.113.66", at="Nov 24 01:02:03"))
-    assert (before.at, lines.names("203.0.113.66")[0].at) == ("23:05:50", "01:02:03")
+    assert (before.at, lines.names("203.0.113.66")[0].at) == ("nov 23 23:05:50", "nov 24 01:02:03")
 
 
 @pytest.mark.parametrize(
@@ -760,8 +760,8 @@ def test_history_that_is_read_later_stands_behind():
     earlier = lines.earlier()
     assert earlier.feed(old + both) == {"203.0.113.66"}
     assert [(name.name, name.at) for name in lines.names("203.0.113.66")] == [
-        ("both.example", "03:00:00"),
-        ("old.example", "01:00:00"),
+        ("both.example", "nov 23 03:00:00"),
+        ("old.example", "nov 23 01:00:00"),
     ]
 
 

@@ -12,7 +12,7 @@ import random
 import re
 
 import pytest
-from stage import Stage, clock, name
+from stage import Clock, Stage, name
 from support import thorough
 
 from simple_clearance.prompt import layout, notices, questions
@@ -48,6 +48,14 @@ c1  203.0.113.10  tcp 443 https                    17:32:05   4 tries, uid 1000
   | www.example.com   via edge.cdn.example, looked up 17:32:03
 a allow 203.0.113.10  A name   s not now  m this session  d deny        i l ? q
 """)
+
+
+def test_an_old_look_up_has_its_date():
+    stage = at(80)
+    stage.blocked(names=[name("old.example.com", at="nov 18 23:05:50")])
+    assert painted(stage)[1] == "  | old.example.com   looked up 18 Nov, 9 days ago"
+    stage.key("i")
+    assert "  | name      old.example.com  looked up 18 Nov, 9 days ago" in painted(stage)
 
 
 def test_a_question_without_a_name_offers_none():
@@ -504,8 +512,8 @@ def test_everything_known_about_one():
   uid inside  1000
   | project   demo
   | task      t-7
-  | name      www.example.com  via edge.cdn.example  at 17:32:03
-  | name      example.com  at 17:32:03
+  | name      www.example.com  via edge.cdn.example  looked up 17:32:03
+  | name      example.com  looked up 17:32:03
   a opens every port of this address, for all 2 names on it; recorded, for 30
     minutes where the shield resolves live
   A opens what this host resolves the name to, and later answers where the
@@ -728,7 +736,7 @@ def test_what_a_question_is_about_is_never_cut(width):
             container="a-container-with-a-rather-long-name",
         )
         group = stage.prompt.groups.of(stage.ids()[0])
-        joined = "".join("".join(questions.question(stage.docket, group, width - 1, 50, clock)).split())
+        joined = "".join("".join(questions.question(stage.docket, group, width - 1, 50, Clock())).split())
         assert dest in joined
         assert spelled.replace(" ", "") in joined
         assert "a-cont" in joined
@@ -743,7 +751,7 @@ def test_a_question_and_its_keys_fit_the_screen_whole_unless_its_address_alone_d
     for port in range(1, 9):
         stage.blocked("169.254.169.254", port, private=True)
     group = stage.prompt.groups.of(stage.ids()[0])
-    question = questions.question(stage.docket, group, width - 1, height, clock)
+    question = questions.question(stage.docket, group, width - 1, height, Clock())
     assert len(question) + len(questions.key_line(group.lead.dest, True, False, width - 1)) <= height
     assert len(stage.shown) <= height
     assert stage.shown[0].startswith("c1  ")
