@@ -34,7 +34,9 @@ class LocalClock:
         days = round((noon - _noon(year, month, day)) / 86400)
         if days < -1:  # such a log tells no year, and nothing of the future
             days = round((noon - _noon(year - 1, month, day)) / 86400)
-        return "%d %s, %s ago" % (day, stamp[:3].capitalize(), count(days, "day")) if days > 0 else stamp[7:15]
+        if days <= 0:
+            return stamp[7:15]
+        return "%d %s, %s ago" % (day, stamp[:3].capitalize(), count(days, "day"))
 
 
 def _noon(year: int, month: int, day: int) -> float:
