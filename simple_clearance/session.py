@@ -52,6 +52,10 @@ STRAY = (
 )  # fmt: skip
 """Not meant for us, and their default is to end a process as it is: they end it like SIGTERM."""
 
+ENDS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, *STRAY}
+
+NO_SHELL = "can't be suspended here: no shell waits for it that could bring it back"
+
 PATIENCE = 3.0
 """Seconds for the readers to listen; then it is told what is waited for."""
 
@@ -89,13 +93,15 @@ class Session:
 
     def __init__(self, options: Options, environ: Mapping[str, str], last: bool = False) -> None:
         self._options = options
-        self._last = last
         self._environ = environ
         self._loop = Loop()
         self._docket = Docket(answer=options.answer, names=self._names, behind=self._behind)
         self._fleet = Fleet(self._loop, self._docket, options, self._trace, self._end, self._drain)
         self._runner = Runner(self._loop, self._docket, options.shield, options.verdict_timeout, self._trace)
         self._guard = Guard(self._loop, {}, self._hub_appeared)
+        self._wakeups = Wakeups(*SIGNALS, *STRAY, last=last)
+        self._came: set[int] = set()
+        self._term: terminal.Terminal | None = None
         self._front: Front | None = None
         self._policy: PolicyFile | None = None
         self._log: Log | None = None
@@ -125,7 +131,7 @@ class Session:
             self._save_policy(self._options.save_policy)  # may be the same file, which begins with nothing
         if self._options.policy is not None:
             self._load_policy(self._options.policy)
-        term = self._terminal()
+        term = self._term = self._terminal()
         try:
             if term is None:
                 return self._run_on(None)
@@ -154,15 +160,14 @@ class Session:
             self._guard = Guard(self._loop, self._fleet.hubs, self._hub_appeared, self._fleet.feeds_a_hub)
             self._guard.check()
             self._find_shield()
-        with Wakeups(*SIGNALS, *STRAY, last=self._last) as wakeups, Folders() as files, Folders(
-            signal.SIGURG
-        ) as places:
+        with self._wakeups, Folders() as files, Folders(signal.SIGURG) as places:
 
-            def woken(_events: int, now: Now) -> None:
-                numbers = wakeups.take()
-                if signal.SIGTSTP in numbers:
-                    self._stop_ourselves()
-                    numbers |= wakeups.take()  # the SIGCONT that ended the stop
+            def woken(_events: int, now: Now) -> Now:
+                self._came |= self._wakeups.take()
+                if self._came & {signal.SIGTSTP, signal.SIGCONT}:
+                    self._give_way()
+                    now = clocks.now()
+                numbers, self._came = self._came, set()
                 if signal.SIGURG in numbers:
                     places.refresh()
                     self._guard.noticed(now)
@@ -170,12 +175,14 @@ class Session:
                     files.refresh()
                     self._files_changed(now)
                 self._signals(numbers, now)
+                return now
 
-            self._loop.add(wakeups.fd, woken)
+            self._loop.add(self._wakeups.fd, woken)
             try:
                 self._guard.watch(places)
                 self._start(files)
                 self._greet(term)
+                woken(0, clocks.now())  # what came while it waited for the terminal
                 self._round(clocks.now())  # what came along with the readers' first line
                 while not self._over():
                     self._tell_the_end()
@@ -255,7 +262,10 @@ class Session:
         if term is not None:
             from .fronts.interactive import TerminalFront
 
-            term.raw()
+            self._await_terminal(term)
+            self._came.discard(signal.SIGCONT)  # nothing is to be painted anew
+            if not self._came & ENDS:
+                term.raw()
             self._front = TerminalFront(
                 term, self._loop, self._docket, self._environ, shield=options.shield_name, bell=options.bell
             )
@@ -363,22 +373,50 @@ class Session:
         if signal.SIGINT in numbers:
             self._hurry = self._hurry or self._ending is not None
             self._end(OK)
-        if numbers & {signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, *STRAY}:
+        elif numbers & ENDS:
             self._end(OK)
         if self._front is not None:
             self._job_control(numbers, self._front)
 
-    def _stop_ourselves(self) -> None:
-        """After Ctrl-Z: gives the terminal back and stops, until SIGCONT."""
-        if self._front is not None:
-            self._front.suspend()
-            handler = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
-            os.kill(os.getpid(), signal.SIGTSTP)
-            signal.signal(signal.SIGTSTP, handler)
+    def _give_way(self) -> None:
+        """After Ctrl-Z: gives the terminal back and stops, until it is ours again or all is to end."""
+        if signal.SIGTSTP in self._came:
+            if self._front is not None:
+                self._front.suspend()
+            if not self._halt(signal.SIGTSTP) and self._front is None:
+                terminal.diagnose("simple-clearance: " + NO_SHELL)
+        if self._term is not None:
+            self._await_terminal(self._term)
+
+    def _await_terminal(self, term: terminal.Terminal) -> None:
+        """In the background: stops, as the kernel has it for whoever sets the modes of a terminal from there.
+
+        Not by doing that: it would be stopped again and again, told to end or not.
+        """
+        while self._ending is None and not self._came & ENDS and not term.is_ours():
+            if not self._halt(signal.SIGTTOU):
+                return  # then the terminal is lost to us: reading says so
+
+    def _halt(self, number: int) -> bool:
+        """Stops as that signal does by itself, until SIGCONT; False where the kernel stops nobody.
+
+        That is in a process group that no shell looks after.
+        """
+        handler = signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+        signal.signal(number, handler)
+        came = self._wakeups.take()
+        self._came |= came
+        return signal.SIGCONT in came
 
     def _job_control(self, numbers: set[int], front: Front) -> None:
         if numbers & {signal.SIGTSTP, signal.SIGCONT}:
+            if self._ending is not None:
+                front.part()
+                return
             front.resume()  # after a SIGSTOP, too, the shell's modes are on
+            if signal.SIGCONT not in numbers:
+                front.tell([NO_SHELL])
         elif signal.SIGWINCH in numbers:
             front.resize()
 
@@ -400,6 +438,7 @@ class Session:
 
     def _end(self, code: int, *words: str) -> None:
         """Nothing more is asked or started; running verdicts are waited for.  The gravest code stands."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})  # last words stop nobody in the background
         ranks = (OK, READER_ENDED, HUB_ACTIVE)
         self._last_words += words
         self._fleet.stop()

@@ -20,7 +20,7 @@ import pytest
 from host import Host
 from hypothesis import HealthCheck, settings
 from lab import Lab
-from support import ALL_PYTHONS, OLD_PYTHONS, PYTHONS, ROOT, Python, is_running
+from support import ALL_PYTHONS, OLD_PYTHONS, PYTHONS, ROOT, SOME_PYTHONS, Python, is_running
 from terminal_driver import Session, shell
 
 REAL = os.path.join(ROOT, "tests", "real") + os.sep
@@ -115,6 +115,13 @@ def pythons() -> list[Python]:
 @pytest.fixture(params=PYTHONS, ids=lambda python: python.name)
 def every_python(request: pytest.FixtureRequest) -> Python:
     """The test runs once for each Python found that the project supports."""
+    python: Python = request.param
+    return python
+
+
+@pytest.fixture(params=SOME_PYTHONS, ids=lambda python: python.name)
+def some_python(request: pytest.FixtureRequest) -> Python:
+    """The test runs with the Python of the tests, and with the oldest and the newest that was found."""
     python: Python = request.param
     return python
 

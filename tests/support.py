@@ -185,3 +185,5 @@ _FOUND = "SIMPLE_CLEARANCE_TESTS_FOUND_PYTHONS"
 ALL_PYTHONS = _of_this_machine()
 PYTHONS = [python for python in ALL_PYTHONS if python.version >= (3, 8)]
 OLD_PYTHONS = [python for python in ALL_PYTHONS if python.version < (3, 8)]
+SOME_PYTHONS = list(dict.fromkeys([*filter(is_running, PYTHONS), PYTHONS[0], PYTHONS[-1]]))
+"""The one that runs the tests, the oldest and the newest: what differs differs there."""

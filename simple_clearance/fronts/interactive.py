@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         def resize(self) -> None: ...
         def suspend(self) -> None: ...
         def resume(self) -> None: ...
+        def part(self) -> None: ...
         def close(self) -> None: ...
         def summary(self, summary: dict[str, Any], commands: list[str]) -> None: ...
 
@@ -71,6 +72,7 @@ class TerminalFront:
         self.busy = False
         self.asks = True
         self._term = term
+        self._away = False  # the terminal is somebody else's: nothing that is typed there is ours to read
         self._loop = loop
         width, height = term.size()
         painter = Painter(width, height, dumb=terminal.is_dumb(environ), colour=terminal.has_colour(environ))
@@ -114,13 +116,21 @@ class TerminalFront:
         self.prompt.leave_line()
         self._write()
         self._term.cooked()
+        self.part()
 
     def resume(self) -> None:
         """Takes it again, and asks again."""
+        self._away = False
+        self._watch()
         unread = self._term.read()  # before it is dropped
         self._term.raw()
         self.prompt.painter.resize(*self._term.size())
         self.prompt.repaint(unread=bool(unread))
+
+    def part(self) -> None:
+        """Reads nothing more of it; what is still to be told is told."""
+        self._away = True
+        self._watch()
 
     def close(self) -> None:
         """The end of the conversation; the terminal itself is closed by its owner."""
@@ -162,5 +172,10 @@ class TerminalFront:
             return
         if self._term.write(data):
             self.prompt.written(clocks.now())
-        if self._term.pending != was_pending and self.ended != "hangup":
-            self._loop.add(self._term.fd, self._ready, READ | WRITE if self._term.pending else READ)
+        if self._term.pending != was_pending:
+            self._watch()
+
+    def _watch(self) -> None:
+        if self.ended != "hangup":
+            events = (0 if self._away else READ) | (WRITE if self._term.pending else 0)
+            self._loop.add(self._term.fd, self._ready, events)

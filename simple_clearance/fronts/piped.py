@@ -120,7 +120,7 @@ class PipedFront:
     def resize(self) -> None:
         """There is no window."""
 
-    suspend = resume = resize
+    suspend = resume = part = resize
 
     def _text(self, record: Record, now: Now) -> str:
         raise NotImplementedError

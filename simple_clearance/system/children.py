@@ -3,6 +3,9 @@
 A child gets a session of its own (a hang-up or Ctrl-C of ours doesn't reach it), /dev/null as
 stdin (an ssh among them must not ask on our terminal), default signals, and no descriptor of
 ours but those named.  Its end is its exit: a grandchild may hold its pipes for longer.
+
+The awkward fact: where SIGCHLD is ignored, as our parent may have left it, nobody is told what a child
+ended with.
 """
 
 from __future__ import annotations
@@ -85,6 +88,8 @@ class Child:
 
 def spawn(argv: Sequence[str], *, stdin_pipe: bool = False, inherit: Sequence[int] = ()) -> Child:
     """Starts `argv`; OSError when it can't be.  `inherit` are descriptors that keep their number in it."""
+    if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     ours: list[int] = []
     theirs: list[int] = []
     try:

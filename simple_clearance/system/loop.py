@@ -11,11 +11,11 @@ from . import clocks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable
+    from typing import Callable, Optional
 
     from ..base.moment import Now
 
-    Ready = Callable[[int, Now], None]
+    Ready = Callable[[int, Now], Optional[Now]]
 
 READ, WRITE = select.POLLIN, select.POLLOUT
 LONGEST = 86_400_000
@@ -25,7 +25,8 @@ LONGEST = 86_400_000
 class Loop:
     """Calls back for descriptors that are ready.
 
-    A callback gets the poll(2) event mask and the moment, read once for a round.  `deadlines`
+    A callback gets the poll(2) event mask and the moment, read once for a round; one that took its
+    time returns the moment at which the rest of the round happens.  `deadlines`
     are asked in each round for the next moment (monotonic) at which the round should end.
     `since` is when, at the earliest, the input of this round can have come: now, if we had to wait
     for it, else any time since the last round began, which may have taken long.
@@ -64,5 +65,5 @@ class Loop:
         for fd, events in found:
             ready = self._ready.get(fd)
             if ready is not None:  # else another callback of this round has removed it
-                ready(events, now)
+                now = ready(events, now) or now
         return now

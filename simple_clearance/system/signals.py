@@ -1,7 +1,11 @@
 """Signals as bytes on a descriptor.
 
-Owns the process's wake-up descriptor and its handlers for the signals named.  Nothing here runs on a
-timer: idle costs nothing.
+Owns the process's wake-up descriptor, its handlers for the signals named and its mask.  Nothing here
+runs on a timer: idle costs nothing.
+
+The awkward fact: whoever starts a program may have it ignore signals, or block them.  What a terminal
+would send is ignored on purpose (nohup, a job in the background of a script) and stays so; for
+anything else it is an accident.
 """
 
 from __future__ import annotations
@@ -15,11 +19,14 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+FROM_TERMINALS = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP)
+
+
 class Wakeups:
     """Catches the given signals; `fd` polls readable when `take` has something to tell.
 
     A context manager for the main thread (RuntimeError elsewhere).  On the way out every
-    handler and the wake-up descriptor are what they were; with `last`, the process is about to end
+    handler, the mask and the wake-up descriptor are what they were; with `last`, the process is about to end
     with a code that is known, and signals are ignored instead: they would give it another.
     """
 
@@ -31,6 +38,7 @@ class Wakeups:
         self._caught: set[int] = set()
         self._former: list[tuple[int, Any]] = []
         self._former_fd = -1
+        self._former_mask: set[int] = set()
 
     def __repr__(self) -> str:
         return "Wakeups(%s)" % ", ".join(str(int(number)) for number in self._numbers)
@@ -44,7 +52,9 @@ class Wakeups:
             raise RuntimeError("signals can be caught in the main thread only") from None
         try:
             for number in self._numbers:
-                self._former.append((number, signal.signal(number, self._catch)))
+                if number not in FROM_TERMINALS or signal.getsignal(number) != signal.SIG_IGN:
+                    self._former.append((number, signal.signal(number, self._catch)))
+            self._former_mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, self._numbers)
         except BaseException:
             self.__exit__()
             raise
@@ -59,6 +69,7 @@ class Wakeups:
                 handler = signal.SIG_IGN
             # None: set by something other than Python, which can't be put back from here
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._former_mask)
         signal.set_wakeup_fd(self._former_fd)
         self._close_pipe()
 

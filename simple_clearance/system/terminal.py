@@ -49,7 +49,8 @@ class Terminal:
     def restore(self) -> None:
         """The end: what is still to be shown goes out, if that takes no longer than a second.
 
-        A line that nobody ended, because of a fault, is ended: others write below it.
+        A line that nobody ended, because of a fault, is ended: others write below it.  In the background
+        the modes are those of whoever has the terminal now.
         """
         if self._raw:
             try:
@@ -57,7 +58,15 @@ class Terminal:
                     self.write(b"\r\n")
                 self._flush()
             finally:
-                self.cooked()
+                if self.is_ours():
+                    self.cooked()
+
+    def is_ours(self) -> bool:
+        """Whether we are its foreground job, or it is not the terminal of a session with jobs at all."""
+        try:
+            return os.tcgetpgrp(self.fd) == os.getpgrp()
+        except OSError:
+            return True
 
     def raw(self) -> None:
         """No echo, no line editing; drops what was typed before."""
