@@ -32,7 +32,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Mapping, Sequence
 
-    from .base.happenings import Name
+    from .base.happenings import Name, Recorded
     from .base.moment import Now
     from .docket.docket import Record
     from .docket.jobs import Job
@@ -95,7 +95,9 @@ class Session:
         self._options = options
         self._environ = environ
         self._loop = Loop()
-        self._docket = Docket(answer=options.answer, names=self._names, behind=self._behind)
+        self._docket = Docket(
+            answer=options.answer, names=self._names, behind=self._behind, recorded=self._recorded
+        )
         self._fleet = Fleet(self._loop, self._docket, options, self._trace, self._end, self._drain)
         self._runner = Runner(self._loop, self._docket, options.shield, options.verdict_timeout, self._trace)
         self._guard = Guard(self._loop, {}, self._hub_appeared)
@@ -522,6 +524,9 @@ class Session:
 
     def _behind(self, container: str) -> bool:
         return self._fleet.behind(container)
+
+    def _recorded(self, container: str, dest: str) -> Recorded | None:
+        return self._fleet.recorded(container, dest)
 
     def _trace(self, text: str) -> None:
         if self._options.debug:

@@ -34,6 +34,9 @@ class Clock:
         whole = int(wall) % 86400
         return "%02d:%02d:%02d" % (whole // 3600, whole // 60 % 60, whole % 60)
 
+    def ago(self, then, wall):
+        return self.time(then) if wall - then < 40000 else "30 Dec, 2 days ago"
+
     def since(self, stamp, wall):
         today = stamp.startswith("jan  1")
         return stamp[7:15] if today else "%s %s, 9 days ago" % (stamp[4:6].strip(), stamp[:3].capitalize())
@@ -70,7 +73,12 @@ class Bench:
 
     def __init__(self, kind=Docket, **options):
         self.known = {}
-        self.docket = kind(names=lambda container, dest: self.known.get((container, dest), ()), **options)
+        self.recorded = {}  # what the shield's own log has, by container and address
+        self.docket = kind(
+            names=lambda container, dest: self.known.get((container, dest), ()),
+            recorded=lambda container, dest: self.recorded.get((container, dest)),
+            **options,
+        )
         self.mono = 1000.0
         self.records = []
         self.docket.add_container("c1", 18, {})

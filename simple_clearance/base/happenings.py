@@ -138,6 +138,18 @@ class Watching:
         self.recorded = recorded
 
 
+class Recorded:
+    """A verdict in the shield's own log: `action` (`allow`, `deny`) of `dest`, asked for as `target`."""
+
+    __slots__ = ("action", "dest", "target", "ts")
+
+    def __init__(self, action: str, dest: str, target: str, ts: str) -> None:
+        self.action = action
+        self.dest = dest
+        self.target = target
+        self.ts = ts
+
+
 class Name:
     """A name that was answered with an address.
 

@@ -12,8 +12,11 @@ if TYPE_CHECKING:
         def time(self, wall: float) -> str:
             """The local time of day, `17:32:05`."""
 
+        def ago(self, then: float, wall: float) -> str:
+            """`17:32:05` where `then` is on the same day as `wall`, else `18 Nov, 9 days ago`."""
+
         def since(self, stamp: str, wall: float) -> str:
-            """When `Nov 18 23:05:50` was, seen from `wall`: its time, else `18 Nov, 9 days ago`."""
+            """The same of `Nov 18 23:05:50`, as a log without a year has it."""
 
 
 class Now:

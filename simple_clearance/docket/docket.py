@@ -29,7 +29,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, Iterable, Sequence
 
-    from ..base.happenings import Event, Name
+    from ..base.happenings import Event, Name, Recorded
     from ..base.moment import Now
     from .policy import Policy, Rule
 
@@ -52,11 +52,13 @@ class Docket:
         answer: str = "",
         names: Callable[[str, str], Sequence[Name]] = lambda container, dest: (),
         behind: Callable[[str], bool] = lambda container: False,
+        recorded: Callable[[str, str], Recorded | None] = lambda container, dest: None,
         budget: Budget | None = None,
     ) -> None:
         """`names(container, dest)` are those known for an address now, the one looked up last first.
 
-        `behind(container)` tells whether there may be more that have not been read yet.
+        `behind(container)` tells whether there may be more that have not been read yet,
+        `recorded(container, dest)` which verdict the shield has recorded last, whoever asked for it.
         """
         self.report_again = report_again
         self.painted: dict[str, None] = {}  # the ids of the requests that the operator is looking at
@@ -75,6 +77,7 @@ class Docket:
         self._jobs = Jobs()
         self._names = Names(names)
         self.behind = behind
+        self.recorded = recorded
         self._later = Later(self._tell, self._names, self._register)
         self._dossiers: dict[str, dict[str, str]] = {}
         self._stopped: set[str] = set()  # containers that have ended

@@ -1,14 +1,14 @@
 """The shield's audit log, line by line: what its bridge reader saw blocked, and the shield's state.  Pure.
 
 `audit.jsonl` in the state directory gets a line for each change of the shield's state, for each
-verdict, and, while terok-shield's bridge reader runs, for blocked packets: at most one in 30 s
-for a name or an address, without a uid and without a count.
+verdict, whoever asked for it, and, while terok-shield's bridge reader runs, for blocked packets: at
+most one in 30 s for a name or an address, without a uid and without a count.
 """
 
 from __future__ import annotations
 
 from ..base import addresses
-from ..base.happenings import Event
+from ..base.happenings import Event, Recorded
 from ..base.jsonlines import BadLine, parse_object
 
 TYPE_CHECKING = False
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 DISENGAGED = ("disengaged=True", "allow_all=True")  # today's word for it, and that of 0.7
+VERDICTS = {"allowed": "allow", "denied": "deny"}
 STATES = {"shield_up": "up", "shield_down": "down", "shield_quarantine": "quarantine"}
 
 
@@ -36,8 +37,8 @@ class ShieldState:
         return f"ShieldState({self.state}, {self.ts})"
 
 
-def parse(line: bytes) -> Event | ShieldState | None:
-    """One line; None for what is neither a blocked packet nor a change of state.
+def parse(line: bytes) -> Event | ShieldState | Recorded | None:
+    """One line; None for what is neither a blocked packet, nor a change of state, nor a verdict.
 
     Raises `BadLine` for one that is not what it seems, nothing else.
     """
@@ -49,7 +50,16 @@ def parse(line: bytes) -> Event | ShieldState | None:
         detail = str(fields.get("detail", ""))[:200]
         disengaged = action == "shield_down" and any(word in detail for word in DISENGAGED)
         return ShieldState("disengaged" if disengaged else STATES[action], _text(fields.get("ts")))
+    if isinstance(action, str) and action in VERDICTS:
+        return _recorded(fields, VERDICTS[action])
     return None
+
+
+def _recorded(fields: dict[str, Any], action: str) -> Recorded | None:
+    dest = addresses.canonical(_text(fields.get("dest")))
+    detail = str(fields.get("detail", ""))[:300]
+    target = detail[len("target=") :] if detail.startswith("target=") else ""
+    return Recorded(action, dest, target, _text(fields.get("ts"))) if dest else None
 
 
 def _blocked(fields: dict[str, Any]) -> Event:

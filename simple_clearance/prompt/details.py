@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from ..base import timestamps
 from ..base.text import printable
 from .groups import target_name
 from .layout import folded
 from .questions import more_names, other_ports, service_text, warning
+from .sentences import decided_by
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,9 +56,32 @@ def details(docket: Docket, group: Group, width: int, clock: Clock, named: bool)
         lines.extend(
             folded("its other addresses: {}{}".format(shown, ", .." if len(group.dests) > 7 else ""), width)
         )
+    lines += earlier(docket, request, width, clock)
     for text in consequences(docket, request, named):
         lines.extend(folded(text, width, "  ", "    "))
     return lines
+
+
+ANSWERS = 3
+"""Of the answers to an address so many are told, the latest ones; `h` has all."""
+
+
+def earlier(docket: Docket, request: Request, width: int, clock: Clock) -> list[str]:
+    """What was decided about this address before: whoever asked the shield for it, and in this session."""
+    texts = []
+    found = docket.recorded(request.container, request.dest)
+    if found is not None:
+        then = timestamps.seconds(found.ts)
+        when = "" if then is None else " " + clock.ago(then, request.last)
+        named = "" if found.target in ("", request.dest) else ", as " + printable(found.target, 100)
+        texts.append("recorded by the shield: %s%s%s" % (found.action, when, named))
+    here = (request.container, request.dest)
+    answers = [one for one in docket.history if any(key[:2] == here for key in one.keys)]
+    for one in answers[-ANSWERS:]:
+        when, what = clock.ago(one.wall, request.last), one.action + " " + printable(one.target, 100)
+        rule = decided_by(one.by, one.rule.text if one.rule else None)
+        texts.append("answered %s: %s%s%s" % (when, what, rule, one.result and ": " + one.result))
+    return [line for text in texts for line in folded(text, width, "  ", "    ")]
 
 
 NAME_HIDDEN = "A is no key here: this window is too small to show the name and what A opens"

@@ -1,4 +1,4 @@
-"""The shield's audit log, followed: the shield's state, and what its bridge reader saw blocked.
+"""The shield's audit log, followed: the shield's state, its verdicts, and what its bridge reader saw blocked.
 
 Owns the followed `audit.jsonl`.  The awkward fact: a container's start puts the shield up again
 and writes no line, so a state from before that start counts for nothing.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from ..base import jsonlines, timestamps
-from ..base.happenings import Event
+from ..base.happenings import Event, Recorded
 from ..base.jsonlines import BadLine, Lines
 from ..formats import auditline
 from ..system.follow import Follower
@@ -18,10 +18,14 @@ TAIL = 64 * 1024
 CHUNKS = 64
 """Reads in one round, of 64 KiB each: a day's log.  What is beyond is read at the next change."""
 
+MAX_RECORDED = 4096
+"""Addresses of which it is kept what was recorded last; beyond that the older half is forgotten."""
+
 
 class ShieldLog:
     """Follows `path`; `started_at` is the container's start as podman tells it (RFC 3339), or "".
 
+    `recorded` is the last verdict on each address, by whomever, as far as the log's end goes back.
     `bad_lines` counts what came since the start and meant nothing, `fault` is why the first did.
     """
 
@@ -30,6 +34,7 @@ class ShieldLog:
         self._lines = Lines()
         self._renewals = 0
         self._started_at = started_at
+        self.recorded: dict[str, Recorded] = {}
         self.bad_lines = 0
         self.fault = ""
 
@@ -77,11 +82,19 @@ class ShieldLog:
             except BadLine as error:
                 self._bad(str(error))
                 continue
-            if message is not None:
+            if isinstance(message, Recorded):
+                self._record(message)
+            elif message is not None:
                 found.append(message)
         if self._lines.dropped > dropped:
             self._bad("longer than %d bytes" % jsonlines.LINE_LIMIT)
         return found
+
+    def _record(self, verdict: Recorded) -> None:
+        self.recorded.pop(verdict.dest, None)  # the latest stands last
+        self.recorded[verdict.dest] = verdict
+        if len(self.recorded) > MAX_RECORDED:
+            self.recorded = dict(list(self.recorded.items())[MAX_RECORDED // 2 :])
 
     def _bad(self, why: str) -> None:
         self.bad_lines += 1

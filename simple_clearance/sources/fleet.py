@@ -26,7 +26,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable, Mapping, Sequence, Tuple, Union
 
-    from ..base.happenings import Message, Name
+    from ..base.happenings import Message, Name, Recorded
     from ..base.moment import Now
     from ..base.options import Options
     from ..docket.docket import Docket
@@ -256,6 +256,11 @@ class Fleet:
         if self._replay is not None:
             return self._replay.names(dest)
         return next((one.names(dest) for one in self.containers if one.name == container), ())
+
+    def recorded(self, container: str, dest: str) -> Recorded | None:
+        """The verdict on an address that the shield's log has last."""
+        logs = [one.log for one in self.containers if one.name == container and one.log is not None]
+        return logs[0].recorded.get(dest) if logs else None
 
     def _read_names(self, one: Watched, now: Now) -> None:
         """Brings the names up to date; those of waiting requests are told where they have changed."""

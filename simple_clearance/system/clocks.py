@@ -24,19 +24,24 @@ class LocalClock:
     def time(self, wall: float) -> str:
         return time.strftime("%H:%M:%S", time.localtime(wall))
 
+    def ago(self, then: float, wall: float) -> str:
+        date = time.localtime(then)
+        days = round((_noon(*time.localtime(wall)[:3]) - _noon(*date[:3])) / 86400)
+        if days <= 0:
+            return self.time(then)
+        month = MONTHS[date.tm_mon - 1].capitalize()
+        return "%d %s, %s ago" % (date.tm_mday, month, count(days, "day"))
+
     def since(self, stamp: str, wall: float) -> str:
-        year, this_month, today = time.localtime(wall)[:3]
         try:
             month, day = MONTHS.index(stamp[:3].lower()) + 1, int(stamp[4:6])
         except ValueError:
             return stamp[7:15]
-        noon = _noon(year, this_month, today)
-        days = round((noon - _noon(year, month, day)) / 86400)
-        if days < -1:  # such a log tells no year, and nothing of the future
-            days = round((noon - _noon(year - 1, month, day)) / 86400)
-        if days <= 0:
-            return stamp[7:15]
-        return "%d %s, %s ago" % (day, stamp[:3].capitalize(), count(days, "day"))
+        year = time.localtime(wall).tm_year
+        if _noon(year, month, day) > wall + 1.5 * 86400:  # tomorrow at most: nothing is of the future
+            year -= 1
+        told = self.ago(_noon(year, month, day), wall)
+        return told if "ago" in told else stamp[7:15]
 
 
 def _noon(year: int, month: int, day: int) -> float:

@@ -35,6 +35,17 @@ def test_a_blocked_line_is_a_request_with_its_port_and_protocol_and_nobodys_uid(
     assert (event.uid, event.count, event.private, event.ts) == (None, 1, False, BLOCKED["ts"])
 
 
+@pytest.mark.parametrize("action, told", [("allowed", "allow"), ("denied", "deny")])
+def test_a_verdict_is_told_whoever_asked_for_it(action, told):
+    by_name = parse(line(action=action, detail="target=www.example.com"))
+    assert (by_name.action, by_name.dest, by_name.target, by_name.ts) == (
+        told, "198.51.100.2", "www.example.com", BLOCKED["ts"],
+    )  # fmt: skip
+    assert parse(line(action=action)).target == ""
+    assert parse(line(action=action, dest="www.example.com")) is None
+    assert parse(line(action=action, dest=["198.51.100.2"], ts=7)) is None
+
+
 def test_the_name_in_it_is_not_believed():
     """It comes from an unanchored match: the query log itself tells better."""
     assert "edge" not in repr(parse(line())) and not hasattr(parse(line()), "domain")
@@ -86,14 +97,14 @@ def test_a_change_of_the_shields_state_is_told(action, detail, state):
 
 
 def test_other_lines_mean_nothing_to_us():
-    for action in ("setup", "allowed", "denied", "shield_sideways", "", None, 7, ["blocked"], {"a": 1}):
+    for action in ("setup", "shield_sideways", "", None, 7, ["blocked"], {"a": 1}):
         assert parse(line(action=action)) is None
 
 
 def test_the_real_ones_are_understood():
     with open(os.path.join(ROOT, "tests", "samples", "audit.jsonl"), "rb") as file:
         found = [parse(each) for each in file]
-    assert [event.dest for event in found if event is not None] == [
+    assert [event.dest for event in found if isinstance(event, Event)] == [
         *("198.51.100.130", "198.51.100.2", "2001:db8:5::9"),
     ]
 

@@ -15,6 +15,8 @@ import pytest
 from stage import Clock, Stage, name
 from support import thorough
 
+from simple_clearance.base.happenings import Recorded
+from simple_clearance.docket.policy import parse
 from simple_clearance.prompt import layout, notices, questions
 from simple_clearance.prompt.painter import Painter
 from simple_clearance.prompt.sentences import SENTENCES, repeat_commands
@@ -523,6 +525,20 @@ c1  203.0.113.10  tcp 443 https                    17:32:05   3 tries, uid 1000
   | www.example.com   and 1 more name here: allowing opens all of them (i)
 a allow 203.0.113.10  A name   s not now  m this session  d deny        i l ? q
 """)
+
+
+def test_what_is_known_about_one_is_what_was_decided_before():
+    """By a hub, by hand or in another session; and by a rule of this one."""
+    stage = at(80)
+    here = ("c1", "203.0.113.10")
+    stage.recorded[here] = Recorded("allow", here[1], "www.example.com", "1970-01-01T17:20:00Z")
+    stage.docket.set_policy(parse(b"skip 203.0.113.0/24 port 80", "rules"), stage.now)
+    stage.blocked(port=80)
+    stage.blocked()
+    stage.key("i")
+    known = stage.text
+    assert "\n  recorded by the shield: allow 17:20:00, as www.example.com\n" in known
+    assert "\n  answered 17:32:05: skip 203.0.113.10 by `skip 203.0.113.0/24 port 80`\n" in known
 
 
 def test_what_is_known_about_one_are_its_other_ports_and_the_other_addresses_of_its_name():

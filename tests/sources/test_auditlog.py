@@ -222,6 +222,20 @@ def test_where_the_reason_went_to_the_journal_the_state_tells_it(desk):
     desk.ends(5)
 
 
+def test_what_a_hub_decided_before_is_told_among_all_that_is_known(desk):
+    verdict = {"dest": ADDRESS, "detail": "target=www.example.com"}
+    desk.c1.append("audit.jsonl", line("2001-01-31T17:32:05+00:00", "denied", **verdict))
+    t = desk.sit()
+    desk.c1.append("audit.jsonl", line("2002-01-31T17:32:05+00:00", "allowed", dest=OTHER))
+    desk.block(ADDRESS)
+    t.send("i")
+    t.expect(re.compile(r"recorded by the shield: deny 31 Jan, \d+ days ago, as\s+www.example.com"))
+    desk.press("s", t.expect(KEYS))
+    desk.block(OTHER)
+    t.send("i")
+    t.expect("recorded by the shield: allow 31 Jan, ")
+
+
 def test_after_quarantine_the_same_allow_works(desk):
     desk.lab.listen(443)
     desk.c1.shield("quarantine")
