@@ -7,6 +7,7 @@
 - a request is `deciding` exactly while a verdict for it waits or runs
 - nothing runs by itself under a shield that is not up; while names may be missing, no rule by name is passed
   over and no `--answer` is given
+- nothing waits at an address that is muted, unless it is painted, or was asked for; its tries are counted
 - no rule decides what is painted, and nothing denies by itself what an `allow` rule in force has matched
 - the last word on each target is the verdict applied last, unless its opposite was tried in vain since;
   what `u` would undo is not undone yet, and an effect is that of the last verdict on its address
@@ -46,7 +47,7 @@ class Ledger:
         self.pending = {}
         self.closed = {}
         self.verdicts = []
-        self.sums = dict.fromkeys(("lost", "table"), 0)
+        self.sums = dict.fromkeys(("lost", "table", "unmuted"), 0)
 
     def read(self, records):
         for record in records:
@@ -64,6 +65,8 @@ class Ledger:
             elif kind == "verdict":
                 assert set(record["ids"]) <= set(self.pending) - set(self.closed), record
                 self.verdicts.append(record)
+            elif kind == "unmuted":
+                self.sums["unmuted"] += record["tries"]
             elif kind == "lost":
                 self.sums["lost"] += record["count"]
                 self.sums["table"] += record["count"] if record["where"] == "table" else 0
@@ -309,6 +312,10 @@ class Walk:
             assert kept == order[len(order) - len(kept) :], "in the order in which they were applied"
         for container, dest, effect in docket._proof._effects.items():
             assert self.last.get((container, dest), effect.action) == effect.action or effect.named
+        muted = {(answer.container, answer.target) for answer in docket.muted}
+        for request in docket.waiting():
+            quiet = (request.container, request.dest) in muted
+            assert not quiet or request.id in docket.painted or request.by_hand, "what is muted is not asked"
         undoable = docket.last_verdict()
         if undoable is not None:
             assert undoable.result == "applied" and not undoable.undone
@@ -337,6 +344,10 @@ class Walk:
             self.requests[id(request)] = request
         untold = self.docket.counts["untold"] - self.unheard
         assert self.docket.counts["lost"] == self.ledger.sums["lost"], "loss is told"
+        standing = sum(answer.tries for answer in self.docket.muted)
+        pushed_out = bool(self.docket._mutes._over)
+        tries = self.docket.counts["muted_tries"] - self.ledger.sums["unmuted"]
+        assert standing == tries or (pushed_out and standing < tries), "each is one mute's"
         kept = sum(request.count for request in self.requests.values())
         assert self.blocked == kept + untold + self.ledger.sums["table"]
 
@@ -367,5 +378,13 @@ def walk(seed, steps, **options):
     return len(one.ledger.pending), len(one.ledger.verdicts)
 
 
-SMALL = {"requests": 75, "automatic": 9, "answers": 90, "addresses": 12, "targets": 12, "failures": 9}
+SMALL = {
+    "requests": 75,
+    "automatic": 9,
+    "answers": 90,
+    "addresses": 12,
+    "targets": 12,
+    "failures": 9,
+    "muted": 9,
+}
 """Limits that a walk reaches; its three containers share them."""

@@ -20,7 +20,6 @@ from docket_walk import Walk
 from stage import SGR, Stage
 
 from simple_clearance.prompt.asking import Asking, Confirming
-from simple_clearance.prompt.groups import label_of
 from simple_clearance.prompt.keyboard import (
     AFTER_CHANGE,
     AFTER_OWN_KEY,
@@ -149,7 +148,10 @@ class PromptWalk(Walk):
         ]
         lead = self.ledger.pending[ids[0]]
         assert (heads[-1].group(1), heads[-1].group(2)) == (lead["container"], lead["dest"])
-        if name:
+        if action == "mute":
+            shown = [line[4:].split()[0].lstrip(".") for line in lines if line.startswith("  | ")]
+            assert name == lead["dest"] or any(map(name.endswith, shown)), "what was painted is muted"
+        elif name:
             assert f"A allow {name} - any key takes it back" in self.painted()
 
     def painted(self):
@@ -311,7 +313,7 @@ class PromptWalk(Walk):
         """Kept up with each change, or made anew: the same groups."""
         anew = {}
         for request in self.docket.waiting():
-            anew.setdefault((request.container, label_of(self.docket, request)), set()).add(request.id)
+            anew.setdefault((request.container, self.docket.label(request)), set()).add(request.id)
         groups = self.stage.prompt.groups
         assert groups.in_order() == list(anew) and len(groups) == len(anew)
         assert {key: set(groups.group(key).ids) for key in groups.in_order()} == anew

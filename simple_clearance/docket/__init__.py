@@ -21,6 +21,10 @@ What the words mean:
 - *guarded*: private, the host's loopback or a metadata service: nothing allows it by the way.
 - *allowed by*: the policy of which an `allow` rule has matched a request: nothing denies that by itself.
 - *set aside*: answered without a verdict, skipped (for a minute) or muted (for the session).
+- *label*: what a request is asked under: the name of its address that was looked up last, else its address.
+- *muted*: a label that is not asked about, on any port and, for a name, at any address.  A request is
+  muted if its address is, or the name it is asked under now; so an address that has another name since is
+  asked under that, and whoever forges a muted name for an address only silences that address.
 - *covered*: closed by a verdict on its address that was meant for another, or since a packet to its
   address was let out without any verdict of ours.
 - *elsewhere*: requests for which a name was allowed that did not lead to their address.
@@ -30,6 +34,7 @@ What the words mean:
 - *last word*: the action applied last to a target; what `u` and "the same again" go by.
 
 What is kept for how long: an open request until it is closed; a closed one until its container's budget is
-needed for a newer one (`budget`); an effect until it is contradicted after a minute, or pushed out; answers,
-last words and failures until pushed out, which is told once.
+needed for a newer one (`budget`); an effect until it is contradicted after a minute, or pushed out; what is
+muted until it is asked again by hand; that, answers, last words and failures until pushed out, which is
+told once.
 """

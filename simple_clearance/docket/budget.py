@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 LIMITS = {
     "requests": 20_000,  # remembered; then a closed one is forgotten (`states`), else the new one is lost
     "answers": 2_000,  # of the history, those of rules and the others
+    "muted": 20_000,  # names and addresses
     "addresses": 4_096,  # whose verdict is held against the packets
     "targets": 4_096,  # whose last word is known
     "failures": 4_096,  # addresses and names whose verdict came to nothing
@@ -25,7 +26,7 @@ SHARED_BY = 20
 """Containers that share a bound; more of them get as much each as if they were so many."""
 
 TOLD = {
-    "muted": "no room for more destinations: those muted first are asked again when they are tried",
+    "muted": "more than %d names and addresses are muted: the first ones are asked again when they are tried",
     "answers": "more than %d answers: the history shows the latest, --log has all",
     "addresses": "verdicts on more than %d addresses: whether the oldest worked is not told any more",
     "targets": "verdicts on more than %d targets: the oldest are not repeated at the end, --log has all",
@@ -57,6 +58,10 @@ class Kept:
         self._tell = tell
         self._kept: dict[str, dict[str, Any]] = {}
         self._over: dict[str, bool] = {}
+
+    def any(self, container: str) -> bool:
+        """Whether anything is kept for a container."""
+        return bool(self._kept.get(container))
 
     def get(self, container: str, key: str) -> Any:
         return self._kept.get(container, {}).get(key)

@@ -12,7 +12,7 @@ decided without asking in `rules`, the shields' states in `shields`, names in `n
 from __future__ import annotations
 
 from ..base import addresses
-from .budget import Budget
+from .budget import Budget, Kept
 from .history import OPPOSITE, Answers, Tally
 from .jobs import AUTOMATIC, Job, Jobs
 from .later import Later
@@ -22,7 +22,7 @@ from .register import Register
 from .requests import Answer, Request
 from .rules import Rules
 from .shields import Shields
-from .states import ANSWERED, DECIDING, LATE, OPEN, QUEUED, REQUEST, SKIPPED, STILL_OPEN
+from .states import ANSWERED, DECIDING, LATE, MUTED, OPEN, QUEUED, REQUEST, SKIPPED, STILL_OPEN
 from .verdict import APPLIED, DRY_RUN, UNKNOWN, Outcome
 
 TYPE_CHECKING = False
@@ -32,14 +32,12 @@ if TYPE_CHECKING:
     from ..base.happenings import Event, Name, Recorded
     from ..base.moment import Now
     from .policy import Policy, Rule
+    from .requests import Key
 
     Record = Dict[str, Any]
 
 KEYS = 64
 """Requests that an answer remembers, to ask one of them again; an address may have thousands."""
-
-SET_ASIDE = {"skip": "skipped", "mute": "muted"}
-"""Answers without a verdict, and what then happens to a request."""
 
 
 class Docket:
@@ -62,7 +60,7 @@ class Docket:
         """
         self.report_again = report_again
         self.painted: dict[str, None] = {}  # the ids of the requests that the operator is looking at
-        self.counts = dict.fromkeys(("skipped", "muted", "lost", "untold"), 0)
+        self.counts = dict.fromkeys(("skipped", "muted", "muted_tries", "lost", "untold"), 0)
         self.moved: Callable[[Request], None] = lambda request: None
         """Is told of each request that begins or ceases to wait."""
         self.renamed: Callable[[str, str], None] = lambda container, dest: None
@@ -72,8 +70,9 @@ class Docket:
         self.shields = Shields(self._tell, self._shield_changed)
         self.tally = Tally(budget, self._tell)
         self._answers = Answers(budget, self._tell)
+        self._mutes = Kept("muted", budget, self._tell)  # by name or address: the answer that muted it
         self._proof = Proof(self._tell, budget)
-        self._register = Register(budget, self._tell)
+        self._register = Register(budget)
         self._jobs = Jobs()
         self._names = Names(names)
         self.behind = behind
@@ -134,6 +133,11 @@ class Docket:
         """The name that it is shown under: the one looked up last that may be a target, else the last."""
         return self._names.shown(request.container, request.dest)
 
+    def label(self, request: Request) -> str:
+        """What it is asked under: its name; its address where it has none, or wants a warning of its own."""
+        name = None if request.guarded else self.shown_name(request)
+        return request.dest if name is None else name.name
+
     def facts(self, request: Request) -> Record:
         """The fields of a request's `pending` record."""
         return {
@@ -146,6 +150,11 @@ class Docket:
         return self._dossiers.get(container, {})
 
     @property
+    def set_aside(self) -> int:
+        """How many requests were answered without a verdict."""
+        return self.counts["skipped"] + self.counts["muted"]
+
+    @property
     def several(self) -> bool:
         """Whether it is about more than one container."""
         return len(self._dossiers) > 1
@@ -154,6 +163,14 @@ class Docket:
     def history(self) -> list[Answer]:
         """What was answered, the oldest first."""
         return self._answers.all
+
+    @property
+    def muted(self) -> list[Answer]:
+        """The answers that keep something from being asked: each `target` is a name or an address.
+
+        Their `tries` are the packets that were not asked about; `ask_again` takes one of them back.
+        """
+        return [answer for _, _, answer in self._mutes.items()]
 
     def deadline(self) -> float | None:
         """When `tick` wants to be called next (monotonic), or None."""
@@ -218,8 +235,6 @@ class Docket:
     def set_painted(self, ids: Sequence[str], now: Now) -> None:
         """What the operator is looking at: no rule decides it now; what is let go of may be decided."""
         before, self.painted = self.painted, dict.fromkeys(ids)
-        if not self.rules.active:
-            return
         for request_id in before:
             request = self.request(request_id)
             if request is not None and request_id not in self.painted:
@@ -238,14 +253,18 @@ class Docket:
     def answer(self, action: str, ids: Sequence[str], now: Now, by: str, *, name: str = "") -> bool:
         """Answers open requests: allow or deny their addresses (or allow `name`), skip or mute them.
 
-        False, and nothing has changed, unless every id is open and waits for an answer.
+        What is muted is what they are asked under (or `name`, where they were painted as that), with all
+        that waits under it, too.  False, and nothing has changed, unless every id is open and waits for an
+        answer.
         """
         ids = list(dict.fromkeys(ids))
         requests = [request for request in map(self.awaiting, ids) if request is not None]
         if not requests or len(requests) != len(ids):
             return False
-        if action in SET_ASIDE:
-            self._set_aside(action, requests, by, None, now)
+        if action == "mute":
+            self._mute(requests, by, name, now)
+        elif action == "skip":
+            self._skip(requests, by, None, now)
         elif name:
             self._queue(Job(requests[0].container, action, name, ids, by, named=True), now)
         else:
@@ -281,15 +300,20 @@ class Docket:
         return next(own, stand[0] if stand else None)
 
     def ask_again(self, answer: Answer, now: Now) -> Request | None:
-        """Opens an answered request once more, under a new id."""
-        for key in answer.keys if answer.container not in self._stopped else ():
-            request = self._register.get(key)
-            if request is not None:
-                if "asked again" in REQUEST[request.state]:
-                    request.after_rule, request.by_hand = None, True
-                    self._open(request, "asked again", now)
-                return request
-        return None
+        """Opens once more, under new ids, what an answer was about; the first of it, None if there is none.
+
+        What was muted is so no longer: all else that is asked under it is asked when it is tried again.
+        """
+        if answer.container in self._stopped:
+            return None
+        if answer.action == "mute":
+            self._unmute(answer)
+        requests = [request for request in map(self._register.get, answer.keys) if request is not None]
+        for request in requests:
+            if "asked again" in REQUEST[request.state]:
+                request.after_rule, request.by_hand = None, True
+                self._open(request, "asked again", now)
+        return next((request for request in requests if request.state in STILL_OPEN), None)
 
     def names_known(self, container: str, now: Now) -> None:
         """There are no more names to be read: what has waited for them is decided."""
@@ -316,8 +340,10 @@ class Docket:
                 self.consider(request, now)
 
     def consider(self, request: Request, now: Now) -> None:
-        """Lets the rules decide a request that waits and is not being looked at."""
-        if request.state != OPEN or request.id in self.painted or not self.rules.active:
+        """Lets the rules decide a request that waits and is not being looked at; it may be muted, too."""
+        if request.state != OPEN or request.id in self.painted or self._keep_quiet(request, now):
+            return
+        if not self.rules.active:
             return
         if now.mono < request.rests_until:
             return  # a rule whose verdict has failed gets another chance after a minute
@@ -329,7 +355,7 @@ class Docket:
         known = [name.name for name in self.names(request)]
         choice = self.rules.decide(request, known, not self.behind(request.container))
         if choice.action == "skip":
-            self._set_aside("skip", [request], choice.by, choice.rule, now)
+            self._skip([request], choice.by, choice.rule, now)
         elif not choice.action:
             request.undecided, request.undecided_by = names, self.rules.policy
         elif choice.action != "wait" and self.rules.has_room(
@@ -421,7 +447,7 @@ class Docket:
         if job.undoes is not None:
             job.undoes.undone = outcome.result in (APPLIED, DRY_RUN)
             return
-        keys = tuple(request.key for request in (helped + missed)[:KEYS])
+        keys = _keys(helped + missed)
         self._answers.add(
             Answer(
                 job.container, job.action, job.target, keys, outcome.result, now.wall,
@@ -490,6 +516,8 @@ class Docket:
             self._move(request, "released", now)
         if request.state == OPEN and request.container in self._stopped:
             self._abandon([request], now)
+        elif request.state == OPEN and request.id not in self.painted:
+            self._keep_quiet(request, now)
 
     def _next_rule(self, job: Job, rule: Rule, now: Now) -> None:
         """A name rule did not open the blocked address: the request goes on to the next rule."""
@@ -522,11 +550,18 @@ class Docket:
         request.in_doubt = not sure
         if request.state in STILL_OPEN:
             self._tell_tried(request, now)
-        elif request.state in (SKIPPED, ANSWERED) and (
-            now.mono - request.changed >= ASK_AGAIN or (request.state == ANSWERED and tried is not None)
-        ):
+        elif self._asks_anew(request, tried, now):
             request.after_rule, request.by_hand = tried, False
             self._open(request, "tried again", now)
+        self._count_muted(request, event)
+
+    def _asks_anew(self, request: Request, tried: Rule | None, now: Now) -> bool:
+        """Whether a closed request that is tried again is asked once more."""
+        if request.state == MUTED:
+            return self._mute_of(request) is None  # it was taken back, or it has another name by now
+        if request.state == ANSWERED and tried is not None:
+            return True
+        return request.state in (SKIPPED, ANSWERED) and now.mono - request.changed >= ASK_AGAIN
 
     def _new(self, container: str, event: Event, now: Now, tried: Rule | None, sure: bool) -> None:
         request = Request(container, event, now)
@@ -536,6 +571,7 @@ class Docket:
         request.in_doubt = not sure
         if self._register.add(request):
             self._open(request, "blocked", now)
+            self._count_muted(request, event)
         else:
             self._no_room[container] = self._no_room.get(container, 0) + event.count
             self.counts["lost"] += event.count
@@ -585,21 +621,96 @@ class Docket:
         if event.kind == "denied":
             self._proof.denied(container, event, now)
 
-    def _set_aside(self, action: str, requests: list[Request], by: str, rule: Rule | None, now: Now) -> None:
-        cause = SET_ASIDE[action]
+    def _skip(self, requests: list[Request], by: str, rule: Rule | None, now: Now) -> None:
         for request in requests:
-            self.counts[cause] += 1
-            self._move(request, cause, now, by, rule)
+            self._set_aside(request, "skipped", by, rule, now)
         first = requests[0]
-        keys = tuple(request.key for request in requests[:KEYS])
-        self._answers.add(Answer(first.container, action, first.dest, keys, "", now.wall, by=by, rule=rule))
+        self._answers.add(
+            Answer(first.container, "skip", first.dest, _keys(requests), "", now.wall, by=by, rule=rule)
+        )
+
+    def _set_aside(
+        self, request: Request, cause: str, by: str, rule: Rule | None, now: Now, **fields: Any
+    ) -> None:
+        self.counts[cause] += 1
+        self._move(request, cause, now, by, rule, **fields)
+
+    # Muted
+
+    def _mute(self, requests: list[Request], by: str, name: str, now: Now) -> None:
+        """What these are asked under, a name or an address, is not asked in this session, on any port."""
+        under: dict[tuple[str, str], list[Request]] = {}
+        for request in requests:
+            under.setdefault((request.container, name or self.label(request)), []).append(request)
+        for (container, label), cited in under.items():
+            those = list(dict.fromkeys([*cited, *self._asked_under(container, label)]))
+            answer = Answer(
+                container, "mute", label, _keys(those), "", now.wall, named=label != those[0].dest, by=by
+            )
+            before = self._mutes.pop(container, label)
+            answer.tries = before.tries if before is not None else 0
+            self._mutes.put(container, label, answer)
+            self._answers.add(answer)
+            for request in those:
+                if request.state == OPEN:  # else it was under the one before, too
+                    self._set_aside(request, "muted", by, None, now, target=label)
+
+    def _unmute(self, answer: Answer) -> None:
+        """An answer that muted something is taken back; it may have been, or a later one stands for it."""
+        standing = self._mutes.pop(answer.container, answer.target)
+        if standing is not None:
+            standing.undone = answer.undone = True
+            self._tell("unmuted", container=answer.container, target=answer.target, tries=standing.tries)
+
+    def _asked_under(self, container: str, label: str) -> list[Request]:
+        """What waits under a name or an address, and is not being looked at."""
+        dests = dict.fromkeys([label, *self._names.shown_as(container, label)])
+        found = [request for dest in dests for request in self._register.at(container, dest)]
+        return [
+            request
+            for request in found
+            if request.state == OPEN
+            and request.id not in self.painted
+            and label in (request.dest, self.label(request))
+        ]
+
+    def _mute_of(self, request: Request) -> Answer | None:
+        """What keeps it from being asked: its address is muted, or the name that it is asked under.
+
+        Of an address's names that is the one looked up last: one that it had before mutes it no longer.
+        """
+        container = request.container
+        if not self._mutes.any(container):
+            return None
+        found: Answer | None = self._mutes.get(container, request.dest)
+        return found or self._mutes.get(container, self.label(request))
+
+    def _keep_quiet(self, request: Request, now: Now) -> bool:
+        """Closes a request that waits, if it is muted; not one that the operator wants to be asked."""
+        mute = None if request.by_hand else self._mute_of(request)
+        if mute is not None:
+            self._set_aside(request, "muted", mute.by, None, now, target=mute.target)
+        return mute is not None
+
+    def _count_muted(self, request: Request, event: Event) -> None:
+        """Packets that nobody was asked about, since that is muted."""
+        mute = self._mute_of(request) if request.state == MUTED else None
+        if mute is not None:
+            mute.tries += event.count
+            self.counts["muted_tries"] += event.count
 
     def _move(
-        self, request: Request, cause: str, now: Now, by: str | None = None, rule: Rule | None = None
+        self,
+        request: Request,
+        cause: str,
+        now: Now,
+        by: str | None = None,
+        rule: Rule | None = None,
+        **fields: Any,
     ) -> None:
         """To its next state, by the table of `states`; one that is closed by that is told as it.
 
-        `by` is who decided it, if anybody, `rule` which rule.
+        `by` is who decided it, if anybody, `rule` which rule; `fields` are what else is told.
         """
         waited = request.state == OPEN
         self._register.move(request, cause, now)
@@ -608,12 +719,17 @@ class Docket:
             if not self._register.any_at(request.container, request.dest):
                 self._names.forget(request.container, request.dest)
             self.rules.count(rule)
-            self._tell("closed", id=request.id, by=by, rule=rule.text if rule else None, why=cause)
+            self._tell("closed", id=request.id, by=by, rule=rule.text if rule else None, why=cause, **fields)
         if waited != (request.state == OPEN):
             self.moved(request)
 
     def _tell(self, kind: str, **fields: Any) -> None:
         self._records.append({"type": kind, **fields})
+
+
+def _keys(requests: list[Request]) -> tuple[Key, ...]:
+    """What an answer remembers of the requests that it was about."""
+    return tuple(request.key for request in requests[:KEYS])
 
 
 def _places(job: Job, asked: list[Request]) -> set[tuple[str, str]]:

@@ -7,6 +7,7 @@ anything is new.
 from __future__ import annotations
 
 from ..base import addresses
+from ..base.index import Index
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,11 +44,16 @@ class Names:
     def __init__(self, lookup: Callable[[str, str], Sequence[Name]]) -> None:
         self.lookup = lookup
         self._heard: dict[tuple[str, str], Heard] = {}
+        self._shown_as: dict[str, Index] = {}  # by container: the same addresses under their names
 
     def shown(self, container: str, dest: str) -> Name | None:
         """The name that its requests are shown under: the latest that may be a target, else the latest."""
         heard = self._heard.get((container, dest))
         return heard.shown if heard is not None else shown(self.lookup(container, dest))
+
+    def shown_as(self, container: str, name: str) -> list[str]:
+        """The addresses that something waits for and that are shown under that name."""
+        return self._shown_as[container].get(name) if container in self._shown_as else []
 
     def fingerprint(self, container: str, dest: str) -> int:
         """Stands for the names that were heard of an address, and which is the latest."""
@@ -63,11 +69,17 @@ class Names:
         """What was heard of it before, and now."""
         before = self._heard.get((container, dest))
         heard = self._heard[container, dest] = Heard(self.lookup(container, dest))
+        if before is not None and before.text:
+            self._shown_as[container].remove(before.text, dest)
+        if heard.text:
+            self._shown_as.setdefault(container, Index()).add(heard.text, dest)
         return before, heard
 
     def forget(self, container: str, dest: str) -> None:
         """Nothing waits for it any more."""
-        self._heard.pop((container, dest), None)
+        heard = self._heard.pop((container, dest), None)
+        if heard is not None and heard.text:
+            self._shown_as[container].remove(heard.text, dest)
 
 
 def shown(names: Sequence[Name]) -> Name | None:

@@ -8,12 +8,11 @@ of a container's closed requests is forgotten, of those that matter least the on
 from __future__ import annotations
 
 from ..base.index import Index
-from .budget import TOLD
-from .states import FORGOTTEN_FIRST, MUTED, OPEN, REQUEST, STILL_OPEN
+from .states import FORGOTTEN_FIRST, OPEN, REQUEST, STILL_OPEN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Iterable
+    from typing import Iterable
 
     from ..base.moment import Now
     from .budget import Budget
@@ -28,14 +27,12 @@ class Register:
     or since a verdict on it did not help, comes first.
     """
 
-    def __init__(self, budget: Budget, tell: Callable[..., None]) -> None:
+    def __init__(self, budget: Budget) -> None:
         self.open: dict[str, Request] = {}
         self.waiting: dict[str, Request] = {}
         self._budget = budget
-        self._tell = tell
         self._next = 1
         self._requests: dict[Key, Request] = {}
-        self._unmuted: set[str] = set()  # containers of which a muted request had to be forgotten
         self._number: dict[str, int] = {}  # of them, by container
         self._closed: dict[tuple[str, str], dict[Key, None]] = {}  # by container and state, in that order
         self._at: dict[str, Index] = {}  # by container: the open requests under each address
@@ -102,8 +99,5 @@ class Register:
                 del closed[key]
                 del self._requests[key]
                 self._number[container] -= 1
-                if state == MUTED and container not in self._unmuted:
-                    self._unmuted.add(container)
-                    self._tell("error", message=container + ": " + TOLD["muted"])
                 return True
         return False

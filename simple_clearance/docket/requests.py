@@ -100,12 +100,14 @@ class Request:
 class Answer:
     """A line of the session's history: what was answered, when, and what came of it.
 
-    `by` says who answered, `rule` which rule of a policy; `undone` whether its opposite was
-    applied, or is on its way.
+    `by` says who answered, `rule` which rule of a policy; `undone` whether its opposite was applied, or is
+    on its way, or it is muted no longer; `tries` counts the packets that nobody was asked about since, as
+    it is muted.
     """
 
     __slots__ = (
-        "action", "by", "container", "keys", "named", "opened", "result", "rule", "target", "undone", "wall",
+        "action", "by", "container", "keys", "named", "opened", "result", "rule", "target", "tries", "undone",
+        "wall",
     )  # fmt: skip
 
     def __init__(
@@ -133,6 +135,7 @@ class Answer:
         self.by = by
         self.rule = rule
         self.undone = False
+        self.tries = 0
 
     def __repr__(self) -> str:
         return f"Answer({self.action} {self.container} {self.target} {self.result})"

@@ -17,15 +17,15 @@ NEW = "new"  # never opened
 OPEN = "open"  # waits for an answer
 DECIDING = "deciding"  # a verdict that would answer it waits or runs
 SKIPPED = "skipped"  # not now: a try after a minute opens it again
-MUTED = "muted"  # not in this session
+MUTED = "muted"  # not in this session, as long as its address, or the name it is asked under, is muted
 FLOOR = "floor"  # told, not asked: the shield's floor refuses it above every allow
 ANSWERED = "answered"  # a verdict or a packet has answered it (or would have, in a dry run)
 LEFT = "left"  # nobody has answered it, and nobody can any more
 
 STILL_OPEN = (OPEN, DECIDING)
 
-FORGOTTEN_FIRST = (FLOOR, LEFT, ANSWERED, SKIPPED, MUTED)
-"""Closed states, in the order in which room is made: an operator's answers outlast all else."""
+FORGOTTEN_FIRST = (FLOOR, LEFT, MUTED, ANSWERED, SKIPPED)
+"""Closed states, in the order in which room is made: what is muted is known without its requests."""
 
 REQUEST: Table = {
     NEW: {
@@ -53,6 +53,7 @@ REQUEST: Table = {
         "asked again": OPEN,
     },
     MUTED: {
+        "tried again": OPEN,  # it was taken back, or it is asked under another name by now
         "asked again": OPEN,
     },
     ANSWERED: {

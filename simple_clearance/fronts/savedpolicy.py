@@ -14,9 +14,8 @@ import stat
 
 from ..base import addresses, timestamps
 from ..base.errors import CANNOT_START, Refused
-from ..base.happenings import Name
 from ..base.text import printable
-from ..docket import names, policy
+from ..docket import policy
 from ..docket.verdict import APPLIED
 
 TYPE_CHECKING = False
@@ -42,8 +41,9 @@ class SavedPolicy:
         self._path = path
         self._name = printable(path, 200)
         self._report = report
-        self._open: dict[str, tuple[str, str, str]] = {}  # id -> container, address, name or ""
+        self._open: dict[str, str] = {}  # id -> container
         self._ours: dict[str, bytes] = {}  # target -> the line that was added for it
+        self._last: dict[str, str] = {}  # target -> the rule for its last answer, added or there already
         try:
             os.close(self._opened(os.O_CREAT))
         except (OSError, ValueError) as error:  # a path may hold a NUL
@@ -61,15 +61,13 @@ class SavedPolicy:
         """Takes note of any record of the session."""
         kind = record["type"]
         if kind == "pending":
-            guarded = record["class"] == "private" or addresses.special(record["dest"]) is not None
-            name = "" if guarded else _shown(record)
-            self._open[record["id"]] = record["container"], record["dest"], name
-        elif kind == "names" and self._open.get(record["id"], ("", "", ""))[2]:
-            self._open[record["id"]] = (*self._open[record["id"]][:2], _shown(record))
+            self._open[record["id"]] = record["container"]
         elif kind == "closed":
-            container, dest, name = self._open.pop(record["id"], ("", "", ""))
-            if record["why"] == "muted" and record["by"] in OPERATORS and dest:
-                self._answered("skip", name or dest, container, now)
+            container = self._open.pop(record["id"], "")
+            if record["why"] == "muted" and record["by"] in OPERATORS and container:
+                self._answered("skip", record["target"], container, now)
+        elif kind == "unmuted":
+            self._safely(self._take_back, record["target"])
         elif kind == "verdict" and record["result"] == APPLIED and record["by"] in OPERATORS:
             target = record["target"]
             if record["undo"]:
@@ -79,9 +77,9 @@ class SavedPolicy:
 
     def _answered(self, action: str, target: str, container: str, now: Now) -> None:
         rule = "%s %s" % (action, target)
-        ours = self._ours.get(target, b"").split(b" #")[0].rstrip()
-        if ours != rule.encode("ascii"):
+        if self._last.get(target) != rule:  # what is muted may be tried at any number of addresses
             self._safely(self._take_back, target)
+            self._last[target] = rule
             self._safely(self._add, target, "%s   # %s %s\n" % (rule, timestamps.stamp(now.wall), container))
 
     def _safely(self, step: Callable[..., None], *arguments: str) -> None:
@@ -113,6 +111,7 @@ class SavedPolicy:
 
     def _take_back(self, target: str) -> None:
         """The rule that was added for a target becomes a comment, wherever it stands by now."""
+        self._last.pop(target, None)
         rule = self._ours.pop(target, None)
         if rule is None:
             return
@@ -148,9 +147,3 @@ def _content(fd: int) -> bytes:
     if len(data) > policy.LARGEST:
         raise OSError(errno.EFBIG, "it is larger than a policy")
     return data
-
-
-def _shown(record: Record) -> str:
-    """The name that a request with these names is shown under, "" for none."""
-    shown = names.shown([Name(name, "", "") for name in record["names"]])
-    return shown.name if shown is not None else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..base.text import count
+from ..base.text import count, printable
 from ..docket.states import LATE
 from . import details, notices, questions
 from .groups import Group, target_name
@@ -11,6 +11,10 @@ from .view import Confirming, View, key_name
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .view import Desk
+
+
+SHORTEST_NAME = 16
+"""Columns of its end that a name has at least, or none: more of it is on the question."""
 
 
 class Idle(View):
@@ -55,6 +59,7 @@ class Asking(View):
             self._painted_for = (self.width, self.height)
             docket = self.prompt.docket
             self.name = "" if self.guarded else target_name(docket, self.group.lead)
+            self._label = docket.label(self.group.lead)
             self._lines = questions.question(
                 docket, self.group, self.width, self.height, self.prompt.clock, self._place
             )
@@ -98,13 +103,18 @@ class Asking(View):
             prompt.show(self._by_name(), True)
         elif key in "sm":
             action = "skip" if key == "s" else "mute"
+            label = self._label if key == "m" else ""  # as it is painted, whatever its name is by now
             ids = [request_id for request_id in self.ids if self._waits(request_id)]
-            if not prompt.docket.answer(action, ids, prompt.now, "operator"):
+            before = prompt.docket.set_aside
+            if not prompt.docket.answer(action, ids, prompt.now, "operator", name=label):
                 return  # it has just been answered otherwise, and is about to vanish
-            text = "s not now" if key == "s" else "m not in this session"
-            prompt.decided(
-                "  {}{}".format(text, " ({})".format(count(len(ids), "request")) if len(ids) > 1 else "")
-            )
+            number = prompt.docket.set_aside - before  # with what has come since it was painted
+            line = "  s not now" if key == "s" else "  m not in this session"
+            line += " ({})".format(count(number, "request")) if number > 1 else ""
+            room = self.width - len(line) - len(" | ")
+            if label and room >= min(len(label), SHORTEST_NAME):  # else the question says it
+                line += (": " if label == self.group.lead.dest else " | ") + printable(label, room)
+            prompt.decided(line)
         else:
             super().press(key)
 

@@ -122,10 +122,10 @@ HELP = (
     ("a", "allow the address (every port of it)"),
     ("A", "allow the name, where one is known: tells what that opens, then y"),
     ("s", "not now: asked again if it is tried again after a minute"),
-    ("m", "not in this session"),
+    ("m", "not in this session: the name at any address, else the address, on any port"),
     ("d", "deny the address"),
     ("u", "undo the last verdict: tells what that does, then y"),
-    ("l h", "the list of what waits, the history of what was answered"),
+    ("l h", "the list of what waits, the history: there a digit asks again what was answered or muted"),
     ("i ?", "everything known about this one, these keys"),
     ("q", "stop    Ctrl-C stop now    Ctrl-Z suspend    Ctrl-L paint anew"),
 )

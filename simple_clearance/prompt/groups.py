@@ -110,15 +110,9 @@ class Groups:
             self._enter(self._docket.requests_at(container, dest)[0])
 
     def _enter(self, request: Request) -> None:
-        label = label_of(self._docket, request)
+        label = self._docket.label(request)
         self._labels.setdefault(request.container, {})[request.dest] = label
         self._dests.setdefault(request.container, Index()).add(label, request.dest)
-
-
-def label_of(docket: Docket, request: Request) -> str:
-    """The name that it is asked under; its address where it has none, or wants a warning of its own."""
-    name = None if request.guarded else docket.shown_name(request)
-    return request.dest if name is None else name.name
 
 
 def target_name(docket: Docket, request: Request) -> str:

@@ -108,10 +108,10 @@ class Listing(View):
                 prompt.prefer(self._requests(index)[0].id)
             prompt.back()
         elif key in "sm":
-            action, number = "skip" if key == "s" else "mute", 0
+            action, before = "skip" if key == "s" else "mute", prompt.docket.set_aside
             for requests in self._marked_groups():  # each is an answer of its own in the history
-                ids = [request.id for request in requests]
-                number += len(ids) if prompt.docket.answer(action, ids, prompt.now, "operator") else 0
+                prompt.docket.answer(action, [one.id for one in requests], prompt.now, "operator")
+            number = prompt.docket.set_aside - before
             if not number:
                 prompt.grumble(NOTHING_MARKED)
                 return
@@ -300,9 +300,12 @@ class History(View):
             prompt.show(self, True)
         elif key.isdigit():
             shown = self._shown
-            request = (
-                prompt.docket.ask_again(shown[int(key) - 1], prompt.now) if int(key) <= len(shown) else None
-            )
+            answer = shown[int(key) - 1] if int(key) <= len(shown) else None
+            was_muted = answer is not None and answer in prompt.docket.muted
+            request = prompt.docket.ask_again(answer, prompt.now) if answer is not None else None
+            if request is None and was_muted:
+                prompt.grumble("no longer muted: it is asked when it is tried again")
+                return
             if request is None:
                 prompt.grumble("that one can't be asked again")
                 return

@@ -11,7 +11,7 @@ from ..base import addresses
 from ..base.text import ELLIPSIS, clip_right, count, printable
 from ..docket import states
 from .layout import columns, folded
-from .sentences import FLOOR, REASONS, decided_by
+from .sentences import FLOOR, REASONS, decided_by, muted_tries
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -258,8 +258,8 @@ def unheard_lines(docket: Docket, width: int) -> list[str]:
         "multicast": "multicast and the like",
         "bypass": "let through while the shield was down",
     }
-    all_states = [request.state for request in docket.all_requests()]
-    floors, muted = all_states.count(states.FLOOR), all_states.count(states.MUTED)
+    floors = [request.state for request in docket.all_requests()].count(states.FLOOR)
+    muted = docket.muted
     counts = dict.fromkeys(words, 0)
     for (_, kind), number in docket.shields.unheard.items():
         counts[kind] += number
@@ -267,7 +267,7 @@ def unheard_lines(docket: Docket, width: int) -> list[str]:
     if floors:
         found.append("{} under the shield's floor".format(count(floors, "destination")))
     if muted:
-        found.append("%d muted" % muted)
+        found.append("%d muted%s" % (len(muted), muted_tries(sum(answer.tries for answer in muted))))
     return folded("not asked: " + ", ".join(found), width) if found else []
 
 

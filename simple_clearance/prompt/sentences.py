@@ -197,9 +197,15 @@ def _error(record: Record) -> Sentence:
 
 
 def _summary(record: Record) -> Sentence:
-    found = ["%d %s" % (record[key], words) for key, words in COUNTS.items() if record.get(key)]
+    words = {**COUNTS, "muted": COUNTS["muted"] + muted_tries(record.get("muted_tries", 0))}
+    found = ["%d %s" % (record[key], text) for key, text in words.items() if record.get(key)]
     told = ", ".join(found) or "nothing was blocked"
     return Sentence((), "stopped: %s; exit code %d" % (told, record["exit"]))
+
+
+def muted_tries(number: int) -> str:
+    """How often what is muted was tried since."""
+    return " (tried %s since)" % ("once" if number == 1 else "%d times" % number) if number else ""
 
 
 def by_rule(rules: Sequence[tuple[str, int]]) -> list[str]:

@@ -16,7 +16,7 @@ ADDRESS = "203.0.113.10"
 
 @pytest.fixture
 def register():
-    return Register(Budget(), lambda kind, **fields: None)
+    return Register(Budget())
 
 
 def opened(register, dest=ADDRESS, port=443):

@@ -31,9 +31,9 @@ def test_walks_take_every_way_that_the_tables_have():
     taken = set()
 
     class Watched(Docket):
-        def _move(self, request, cause, *more):
+        def _move(self, request, cause, *more, **fields):
             taken.add(("request", request.state, cause))
-            super()._move(request, cause, *more)
+            super()._move(request, cause, *more, **fields)
 
         def begin(self, job, now):
             taken.add(("verdict", job.state, "begins"))

@@ -97,11 +97,22 @@ def test_what_was_decided_without_asking_is_no_rule(path, text, answer):
 
 
 def test_the_same_answer_again_is_no_second_rule(keeper):
+    answered(keeper, "mute", "198.51.100.1", ["www.example.org"])
     for last in range(3):
-        answered(keeper, "mute", "198.51.100.%d" % last, ["www.example.org"])
+        keeper.blocked("198.51.100.%d" % last, names=["www.example.org"])
         answered(keeper, "allow")
         keeper.mono += 61
     assert keeper.rules() == ["skip www.example.org", "allow 203.0.113.10"]
+
+
+def test_a_mute_that_is_taken_back_takes_its_rule_back(keeper):
+    answered(keeper, "mute", "198.51.100.1", ["www.example.org"])
+    keeper.docket.ask_again(keeper.docket.history[-1], keeper.now)
+    keeper.keep()
+    assert keeper.rules() == []
+    keeper.answer("mute", *keeper.ids())
+    keeper.keep()
+    assert keeper.rules() == ["skip www.example.org"], "and once more"
 
 
 @pytest.mark.parametrize(

@@ -312,15 +312,22 @@ def test_a_container_that_stops_is_not_why_the_question_of_another_vanishes(stag
     assert "answered meanwhile: no key needed" in stage.text
 
 
-def test_skip_and_mute_answer_the_painted_group_and_what_joined_it_later_waits(stage):
+@pytest.mark.parametrize(
+    "key, line, left",
+    [
+        ("s", "  s not now (2 requests)", ["r3"]),
+        ("m", "  m not in this session (3 requests) | www.example.com", []),
+    ],
+)
+def test_skip_answers_the_painted_group_and_mute_what_joined_it_later_too(stage, key, line, left):
     stage.blocked("203.0.113.1", names=["www.example.com"])
     stage.blocked("203.0.113.2", names=["www.example.com"])
     stage.key("l")
     stage.key("l")  # painted anew, both in it
     stage.blocked("203.0.113.3", names=["www.example.com"])
-    stage.key("m")
-    assert "  m not in this session (2 requests)" in stage.text.split("\n")
-    assert stage.ids() == ["r3"]
+    stage.key(key)
+    assert line in stage.text.split("\n")
+    assert stage.ids() == left
 
 
 def test_what_of_the_painted_group_was_answered_meanwhile_is_not_counted_with_the_rest(stage):
@@ -331,7 +338,7 @@ def test_what_of_the_painted_group_was_answered_meanwhile_is_not_counted_with_th
     stage.answer("skip", "r2")
     stage.key("m")
     assert stage.ids() == []
-    assert "  m not in this session" in stage.text.split("\n")
+    assert "  m not in this session | www.example.com" in stage.text.split("\n")
     assert stage.docket.history[-1].action == "mute" and len(stage.docket.history) == 2
 
 

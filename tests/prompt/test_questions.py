@@ -670,7 +670,7 @@ def test_text_from_outside_stands_behind_a_bar_and_never_at_the_start_of_a_line(
     shown = [line for line in found if "EVIL" in line]
     assert shown, "its end is kept"
     for line in shown:
-        behind = line.startswith(("  | ",))
+        behind = line.startswith(("  | ", "  m not in this session | "))
         row = line.lstrip(" x").startswith("1 ")  # of the list
         assert behind or row, line
     assert not any(line.startswith(("allow:", "c1  203.0.113.99")) and "EVIL" in line for line in found)

@@ -142,23 +142,47 @@ def test_an_undo_that_fails_is_told_and_the_verdict_can_be_undone_still(stage):
 # --- m
 
 
-def test_mute_is_about_the_address_with_its_port_and_protocol_which_are_counted_still(stage):
+def test_mute_is_about_the_address_on_every_port_which_is_counted_still(stage):
     stage.blocked(port=443)
     stage.key("m")
-    for _ in range(3):
-        stage.blocked(port=443)
+    assert "  m not in this session: %s" % ADDRESS in stage.text.split("\n")
+    for port, proto in ((443, 6), (443, 6), (80, 6), (443, 17)):
+        stage.blocked(port=port, proto=proto)
     assert stage.ids() == []
-    stage.blocked(port=80)
-    assert "tcp 80" in stage.text
-    stage.key("m")
-    stage.blocked(port=443, proto=17)
-    assert "udp 443" in stage.text
-    stage.key("s")
     stage.key("l")
-    assert "not asked: 2 muted" in stage.text
+    assert "not asked: 1 muted (tried 4 times since)" in stage.text
     assert stage.text.count("tcp 443") == 1 and stage.commands == []
-    summary = stage.docket.summary()
-    assert (summary["muted"], summary["skipped"]) == (2, 1)
+    assert stage.docket.summary()["muted"] == 3, "requests"
+
+
+def test_one_mute_is_enough_for_a_name_and_history_takes_it_back(desk):
+    t = desk.sit()
+    for last in range(1, 4):
+        desk.c1.looks_up("telemetry.example.net", "203.0.113.%d" % last)
+    desk.press("m", desk.block("203.0.113.1"))
+    t.expect("  m not in this session | telemetry.example.net\n")
+    for last, port in ((2, 443), (3, 443), (1, 80)):
+        desk.lab.connect("203.0.113.%d" % last, port)
+    desk.settled()
+    t.send("l")
+    t.expect("0 waiting")
+    t.expect("1 muted (tried 3 times since)")
+    t.expect("l back")
+    t.send("l")
+    t.send("h")
+    t.expect(re.compile("1  .*mute telemetry.example.net"))
+    t.expect("h back")
+    t.send("1")
+    t.expect("c1  203.0.113.1  tcp 443 https")
+    t.expect("| telemetry.example.net")
+    desk.press("s", t.expect(KEYS), own=True)
+    t.expect("s not now\n")
+    desk.lab.connect("203.0.113.2", 443)
+    desk.press("s", t.expect(KEYS))
+    t.expect("s not now\n")
+    text = " ".join(desk.quit().split())
+    assert "2 skipped, 4 muted (tried 3 times since); exit code 0" in text
+    assert desk.host.verdicts() == []
 
 
 def test_mute_covers_every_address_of_the_painted_name_and_can_be_taken_back_out_of_the_history(stage):
@@ -168,15 +192,19 @@ def test_mute_covers_every_address_of_the_painted_name_and_can_be_taken_back_out
     stage.key("s")
     assert "1 more of its addresses waits too" in stage.text
     stage.key("m")
-    assert "  m not in this session (2 requests)" in stage.text
+    assert "  m not in this session (2 requests) | api.example.org" in stage.text
     stage.key("h")
     assert "2 answered" in stage.text
     stage.key("1")
     assert stage.text.split("\n")[-3].startswith("c1  " + ADDRESS)
+    assert stage.text.count("1 more of its addresses waits too") == 2, "asked again as it was"
     stage.key("d")
     assert stage.commands == ["deny c1 " + ADDRESS]
+    stage.key("s")
     summary = stage.docket.summary()
-    assert [summary[word] for word in ("denied", "skipped", "muted")] == [1, 1, 2]
+    assert [summary[word] for word in ("denied", "skipped", "muted")] == [1, 2, 2]
+    stage.key("h")
+    assert re.search("mute api.example.org +undone", stage.text)
 
 
 # --- --dry-run, --bell

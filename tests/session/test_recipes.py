@@ -634,7 +634,7 @@ def test_the_events_have_the_fields_that_are_listed(script, host):
     it.until("names")
     it.block("198.51.100.2")
     it.until("again")
-    it.say("allow r1\nrubbish\nskip r2\n")
+    it.say("allow r1\nrubbish\nskip r2\nmute r3\n")
     it.until("closed", id="r1")
     it.feed(
         {"type": "allowed", "container": "c1", "dest": "198.51.100.1", "port": 443, "proto": 6, "id": "c1:9"}
@@ -652,7 +652,7 @@ def test_the_events_have_the_fields_that_are_listed(script, host):
     for kind, fields in listed.items():
         if kind in seen:
             assert set(fields) - {"pending", "allow"} <= seen[kind], kind
-    assert set(listed) - set(seen) == {"still_blocked"}
+    assert set(listed) - set(seen) == {"still_blocked", "unmuted"}
     assert set(listed["summary"]) == seen["summary"] and set(listed["again"]) == seen["again"]
 
 
