@@ -16,7 +16,7 @@ from .base.text import count, printable
 from .containers import forgotten, network, podman, statedir
 from .docket.policy import MISTAKES
 from .hub.hub import Hub
-from .sources import bridge, watched
+from .sources import bridge, lookups, watched
 from .sources.policyfile import PolicyFile
 from .sources.readers import ReaderSource
 from .sources.watched import Watched
@@ -84,6 +84,7 @@ class Check:
             self._verdicts()
             self._step("namespace", self._namespace, *(["container"] if needs_podman else []))
             self._step("packet log", self._packet_log, "namespace", "state dir")
+            self._query_log()
             self._step("terok-shield", self._shield)
             if self._options.policy is not None:
                 self._policy()
@@ -176,6 +177,13 @@ class Check:
         if lock >= 0:
             os.close(lock)
         return listens
+
+    def _query_log(self) -> None:
+        """A line only where it tells no names; a session starts all the same."""
+        state_dir = self._watched.state_dir
+        fault = lookups.fault(os.path.join(state_dir, "dnsmasq.log")) if state_dir else ""
+        if fault:
+            self.lines.append(Line("query log", fault))
 
     def _listens(self) -> str:
         """Starts the reader until it listens, which enters the namespace and binds the group."""

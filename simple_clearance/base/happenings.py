@@ -6,7 +6,7 @@ from . import addresses
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Union
+    from typing import Sequence, Union
 
     Message = Union["Event", "Started", "Held", "Exited", "Lost"]
 
@@ -113,10 +113,10 @@ class Watching:
 
     `state` is its shield's; `missed`, how many packets were blocked before; `held_by`, the pid of
     terok-shield's reader that holds its packet log, `taken_over`, of the one that was ended, else 0;
-    `recorded`, whether it is a recording that is played.
+    `recorded`, whether it is a recording that is played; `unseen`, what can't be seen of it, in words.
     """
 
-    __slots__ = ("dossier", "held_by", "missed", "name", "recorded", "state", "taken_over")
+    __slots__ = ("dossier", "held_by", "missed", "name", "recorded", "state", "taken_over", "unseen")
 
     def __init__(
         self,
@@ -128,8 +128,10 @@ class Watching:
         held_by: int = 0,
         taken_over: int = 0,
         recorded: bool = False,
+        unseen: Sequence[str] = (),
     ) -> None:
         self.name = name
+        self.unseen = unseen
         self.dossier = dossier
         self.state = state
         self.missed = missed

@@ -55,6 +55,18 @@ TIME = re.compile(rb".... ?([0-9]{1,2}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) ")
 # other text of this shape is an address that nobody ever asks for.
 ADDRESS = re.compile(rb"[0-9.]{7,15}|[0-9a-f:]{2,39}")
 
+# `... dnsmasq[4711]: 5 127.0.0.1/40000 query[A] www.example.com from 127.0.0.1`
+OTHER_FORM = re.compile(
+    rb"\n(?![a-z]{3} [ 1-3][0-9] [0-9:]{8} dnsmasq\[[0-9]{1,10}\]: [^0-9])"
+    rb"[^\n]{,64}dnsmasq[^\n]{,64} (?:query\[|reply |cached )"
+)
+
+
+def is_foreign(data: bytes) -> bool:
+    """Whether these lines of a log tell of look-ups, and all in a form that is not read here."""
+    text = b"\n" + data.lower()
+    return OTHER_FORM.search(text) is not None and LINE.search(text) is None
+
 
 class _Asked:
     """When a name was asked for, in seconds of the log's time."""

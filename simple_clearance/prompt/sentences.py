@@ -116,7 +116,7 @@ def greetings(watched: Iterable[Watching], room: int) -> list[Sentence]:
 def _watching(one: Watching, room: int) -> Sentence:
     if one.recorded:
         return Sentence((), "replaying a recording of %s: no verdict is run" % one.name)
-    notes = []
+    notes = list(one.unseen)
     if one.missed:
         times = "once" if one.missed == 1 else "%d times" % one.missed
         notes.append("blocked %s before this start: asked when it is tried again" % times)

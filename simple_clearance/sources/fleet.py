@@ -104,7 +104,7 @@ class Fleet:
         return [
             Watching(
                 one.name, one.dossier, one.state, missed=one.blocked_before, held_by=source.held_by,
-                taken_over=one.taken_over, recorded=source.kind == "replay",
+                taken_over=one.taken_over, recorded=source.kind == "replay", unseen=one.unseen,
             )
             for source in self.sources
             for one in (source.watched,)
@@ -122,7 +122,9 @@ class Fleet:
             self.sources.append(self._reader(one))
             if one.pidfd >= 0:
                 self._watch_end(one)
-            one.book = lookups.NameBook(os.path.join(one.state_dir, "dnsmasq.log"), 1 / len(self.containers))
+            query_log = os.path.join(one.state_dir, "dnsmasq.log")
+            one.unseen += filter(None, [lookups.fault(query_log)])
+            one.book = lookups.NameBook(query_log, 1 / len(self.containers))
             one.log = ShieldLog(os.path.join(one.state_dir, "audit.jsonl"), one.started_at)
             files.watch(one.state_dir, CONTENTS)
             self._read_names(one, clocks.now())

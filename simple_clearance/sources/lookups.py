@@ -8,7 +8,9 @@ the start nor a question waits for it.
 from __future__ import annotations
 
 import os
+import stat
 
+from ..formats import dnsmasq
 from ..formats.dnsmasq import DnsLog
 from ..system import clocks
 from ..system.follow import Follower
@@ -24,11 +26,30 @@ SLICE = 32 * 1024
 SLOW = 1.0
 """Seconds of reading the history, after which it is told that rules wait for it."""
 
+LOOKED_AT = 64 * 1024
+"""Bytes of its end that show how it is written."""
+
 CHUNKS = 32
 """Reads in one round, of 64 KiB each: the keys get their turn however fast the log grows."""
 
 LONGEST = 0.01
 """Seconds after which a round reads no further, where what is in the log takes long."""
+
+
+def fault(path: str) -> str:
+    """Why the query log tells no names, in words; "" when all is well, or it is not there yet."""
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return "no names are known: the query log is not a file"
+            if file.seek(max(0, os.fstat(file.fileno()).st_size - LOOKED_AT)):
+                file.readline()
+            foreign = dnsmasq.is_foreign(file.read(LOOKED_AT))
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return "no names are known: the query log can't be read (%s)" % error.strerror
+    return "no names are known: the query log is in another form (log-queries=extra)" if foreign else ""
 
 
 class NameBook:

@@ -40,6 +40,7 @@ class Watched:
         self.first = 0  # the pid of its first process
         self.sidecar: str | None = None
         self.started_at = ""
+        self.unseen: list[str] = []  # what can't be seen of it, in words
         self.audited = True  # whether its shield's changes and verdicts are in the audit log
         self.pidfd = -1
         self.namespace = -1

@@ -765,6 +765,30 @@ def test_history_that_is_read_later_stands_behind():
     ]
 
 
+# --- another form
+
+
+EXTRA = "Nov 23 23:05:50 dnsmasq[7]: 5 127.0.0.1/40000 query[A] www.example.com from 127.0.0.1\n"
+
+
+@pytest.mark.parametrize(
+    "data, foreign",
+    [
+        pytest.param(b"", False, id="nothing"),
+        pytest.param(log("started, version 2.90 cachesize 150"), False, id="no look-up yet"),
+        pytest.param(EXTRA.encode(), True, id="log-queries=extra"),
+        pytest.param(b"half a line\n" + EXTRA.encode() * 3 + b"half", True, id="in the middle"),
+        pytest.param(EXTRA.encode() + log(query("www.example.com")), False, id="only before"),
+        pytest.param(
+            b"2026-11-23T23:05:50+00:00 c1 dnsmasq[7]: reply a.example is 192.0.2.9\n", True, id="syslog"
+        ),
+        pytest.param(log(query("dnsmasq reply query[A] x")), False, id="odd names"),
+    ],
+)
+def test_a_log_in_another_form_is_told_from_one_that_is_read(data, foreign):
+    assert dnsmasq.is_foreign(data) is foreign
+
+
 # --- whatever stands there
 
 

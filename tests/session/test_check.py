@@ -257,6 +257,39 @@ def test_the_group_is_held_by_the_shields_own_reader_which_is_no_fault(desk, che
     assert os.path.exists("/proc/%d" % head), "to look ends nothing"
 
 
+EXTRA = "Nov 23 23:05:50 dnsmasq[7]: 5 127.0.0.1/40000 query[A] www.example.com from 127.0.0.1\n"
+
+
+@pytest.mark.parametrize("trouble", ["form", "mode", "kind", "absent", ""])
+def test_a_query_log_that_tells_no_names_is_said_and_no_fault(desk, check, trouble):
+    path, words = desk.c1.path("dnsmasq.log"), "no names are known: the query log "
+    if trouble == "form":
+        desk.c1.append("dnsmasq.log", EXTRA)
+        words += "is in another form (log-queries=extra)"
+    elif trouble == "mode":
+        os.remove(path)
+        os.symlink("/proc/self/mem", path)
+        words += "can't be read ("
+    elif trouble == "kind":
+        os.remove(path)
+        os.mkfifo(path)
+        words += "is not a file"
+    elif trouble == "absent":
+        os.remove(path)
+    told = check()
+    assert told.code == 0
+    t = desk.start("c1")
+    t.expect("watching c1")
+    if trouble in ("form", "mode", "kind"):
+        assert told.lines["query log"][0] == "ok" and told.lines["query log"][1].startswith(words)
+        t.expect("no names are known: the query log")
+    else:
+        assert "query log" not in told.lines
+    t.send("\x03")
+    text = desk.ends(0)
+    assert ("no names are known" in text) == (trouble in ("form", "mode", "kind"))
+
+
 def test_terok_shield_is_missing(desk, broken):
     desk.host.remove("terok-shield")
     if shutil.which("terok-shield", path=desk.env["PATH"]):
