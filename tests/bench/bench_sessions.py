@@ -2,8 +2,8 @@
 
     .venv/bin/python tests/bench/bench_sessions.py [SECONDS [FIRST_SEED]]
 
-Each session is `session_fuzz.Episode` with the next seed.  One that breaks a promise is told with its
-seed and its story; it ends with 1 where there was one.
+Each session is a `fuzzing` one with the next seed, of each kind in turn.  One that breaks a promise is
+told with its seed and its story; it ends with 1 where there was one.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.dirname(HERE), os.path.dirname(os.path.dirname(HERE))]
 
-from session_fuzz import Episode  # noqa: E402 - found through the lines above
+from fuzzing.kinds import KINDS  # noqa: E402 - found through the lines above
 from support import ROOT  # noqa: E402
 
 
@@ -29,22 +30,23 @@ def main(seconds: float = 600.0, seed: float = 1.0) -> int:
         subprocess.run([sys.executable, ROOT + "/build_zipapp.py", "-o", archive], check=True)
         while time.monotonic() < until:
             began = time.monotonic()
-            with Episode("%s/%d" % (folder, seed), archive, seed, 4.0 + seed % 3 * 4.0) as episode:
+            kind = list(KINDS)[seed % len(KINDS)]
+            with KINDS[kind]("%s/%d" % (folder, seed), archive, seed, 4.0 + seed % 4 * 4.0) as episode:
                 try:
                     episode.run()
                     faults = episode.faults()
-                except Exception as error:
-                    faults = [repr(error)]
+                except Exception:
+                    faults = [traceback.format_exc()]
                 verdicts += len(episode.host.verdicts())
                 if faults:
                     broken += 1
                     print("seed %d:" % seed, *faults, *episode.story, sep="\n  ", flush=True)
                 print(
-                    "seed %d: %.1f s, %d keys, %d verdicts, %d packets"
+                    "seed %d: %s, %.1f s, %d verdicts, %d destinations"
                     % (
                         seed,
+                        kind,
                         time.monotonic() - began,
-                        len(episode.keys),
                         len(episode.host.verdicts()),
                         len(episode.sent),
                     ),

@@ -5,6 +5,7 @@ namespace of LAB_PID.  At most one line in 30 s for an address, up to 1 s late (
 flush timeout), blocked packets only.  STUBBORN=deaf: both ignore SIGTERM; careless: they catch it.
 """
 
+import errno
 import os
 import signal
 import socket
@@ -70,7 +71,13 @@ def listen(state_dir, sid):
     print("listening", flush=True)
     told = {}
     while True:
-        for message in messages(link.recv(1 << 17)):
+        try:
+            data = link.recv(1 << 17)
+        except OSError as error:
+            if error.errno != errno.ENOBUFS:
+                raise
+            continue  # more came than there was room for: it is lost
+        for message in messages(data):
             found = attributes(message)
             if not found.get(NFULA_PREFIX, b"").startswith(b"TEROK_SHIELD_BLOCKED: "):
                 continue
