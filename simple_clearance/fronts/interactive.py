@@ -143,11 +143,8 @@ class TerminalFront:
     def summary(self, summary: dict[str, Any], commands: list[str]) -> None:
         if self.ended == "hangup":
             return
-        width = self.prompt.painter.width - 1
-        lines = notices.laid_out(SENTENCES["summary"](summary), width)
-        if commands:
-            lines += ["the same again:", *("  " + command for command in commands)]
-        self.tell(lines)
+        lines = ["the same again:", *("  " + command for command in commands)] if commands else []
+        self.tell(lines + notices.laid_out(SENTENCES["summary"](summary), self.prompt.painter.width - 1))
 
     def _ready(self, events: int, now: Now) -> None:
         if events & ~WRITE:

@@ -233,12 +233,14 @@ SENTENCES: dict[str, Callable[[Record], Sentence]] = {
 """By the type of a record; the others tell nothing by themselves."""
 
 
-REPEATED = 100
-"""Commands told at the end."""
+REPEATED = 8
+"""Commands told at the end: with the line above them, and how many more there are, fewer than ten lines."""
 
 
 def repeat_commands(last_words: Sequence[tuple[str, str, str]], shield: str) -> list[str]:
     """The commands that would repeat the applied verdicts: the last word on each target, in their order."""
     commands = [f"{shield} {action} {container} {dest}" for container, dest, action in last_words]
-    more = len(commands) - REPEATED
-    return commands if more <= 0 else [*commands[:REPEATED], "and %d more, which --log keeps" % more]
+    if len(commands) <= REPEATED:
+        return commands
+    told = commands[: REPEATED - 1]
+    return [*told, "and %d more, which --log keeps" % (len(commands) - len(told))]

@@ -165,8 +165,10 @@ def test_what_comes_from_outside_is_escaped_and_bounded(told):
     assert r"\u202eend" in Journal().line(told), "its end is kept"
 
 
-def test_of_many_commands_to_repeat_a_hundred_are_told():
-    words = [("c1", f"203.0.113.{last}", "allow") for last in range(103)]
-    told = repeat_commands(words, "terok-shield")
-    assert told[:100] == [f"terok-shield allow c1 203.0.113.{last}" for last in range(100)]
-    assert told[100:] == ["and 3 more, which --log keeps"]
+@pytest.mark.parametrize("number, told, more", [(1, 1, 0), (8, 8, 0), (9, 7, 2), (103, 7, 96)])
+def test_commands_to_repeat_stay_under_ten_lines(number, told, more):
+    words = [("c1", f"203.0.113.{last}", "allow") for last in range(number)]
+    assert repeat_commands(words, "terok-shield") == [
+        *(f"terok-shield allow c1 203.0.113.{last}" for last in range(told)),
+        *(["and %d more, which --log keeps" % more] if more else []),
+    ]

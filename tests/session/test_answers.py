@@ -237,7 +237,9 @@ def test_the_commands_to_repeat_can_be_pasted_whatever_the_verdict_command_is(de
     t = desk.sit("--shield", shlex.join(words))
     desk.press("a", desk.block(ADDRESS))
     t.expect("done in")
-    pasted = " ".join(desk.quit().partition("the same again:")[2].split("\n")).replace("  ", "")
+    told, _, summary = desk.quit().partition("the same again:")[2].partition("stopped:")
+    assert summary.splitlines() == [" 1 allowed; exit code 0"], "which stands last"
+    pasted = " ".join(told.split("\n")).replace("  ", "")
     assert shlex.split(pasted)[-6:] == [*words, "allow", "c1", ADDRESS], pasted
 
 
