@@ -29,6 +29,9 @@ def main():  # type: () -> None
         from simple_clearance.cli import script
 
         code = script()
+    except KeyboardInterrupt:  # the command line, once it is there, has the same words
+        sys.stderr.write("simple-clearance: stopped before anything was watched\n")
+        code = 3
     except Exception as error:
         where = sys.exc_info()[2]
         while where and where.tb_next:

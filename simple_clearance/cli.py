@@ -6,7 +6,7 @@ import os
 import sys
 
 from . import __version__
-from .base.errors import INCOMPLETE, INTERNAL, OK, USAGE, Refused
+from .base.errors import CANNOT_START, INCOMPLETE, INTERNAL, OK, STOPPED_EARLY, USAGE, Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ exit codes:
       or unknown, events lost, a record that could not be written
   70  a bug of simple-clearance; --debug shows the trace
 
-Ctrl-C gives 0 or 5, not 130: a calling script goes on.
+Ctrl-C gives 0 or 5, not 130: a calling script goes on. Before anything is
+watched it gives 3, so that no script takes it for an end without a block.
 """
 
 
@@ -66,6 +67,13 @@ def script() -> int:
 
 def main(argv: list[str]) -> int:
     """Runs `argv` (without the program's name) and returns the exit code."""
+    try:
+        return _main(argv)
+    except KeyboardInterrupt:  # there was no session yet that could end properly
+        return _complain(Refused(CANNOT_START, STOPPED_EARLY))
+
+
+def _main(argv: list[str]) -> int:
     if None in (sys.stdin, sys.stdout, sys.stderr):
         from .system.children import fill_standard_descriptors
 
@@ -121,8 +129,6 @@ def guarded(options: Options, last: bool = False) -> int:
         return Session(options, os.environ, last).run()
     except Refused as error:
         return _complain(error)
-    except KeyboardInterrupt:
-        return 0  # before there was a session that could end properly
     except Exception as error:  # the last resort: no traceback ever reaches a user
         return _bug(error, options.debug)
 

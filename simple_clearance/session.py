@@ -11,7 +11,15 @@ import os
 import signal
 
 from . import __version__
-from .base.errors import HUB_ACTIVE, INCOMPLETE, OK, READER_ENDED, Refused
+from .base.errors import (
+    CANNOT_START,
+    HUB_ACTIVE,
+    INCOMPLETE,
+    OK,
+    READER_ENDED,
+    STOPPED_EARLY,
+    Refused,
+)  # fmt: skip
 from .base.options import Options
 from .docket.docket import Docket
 from .docket.states import QUEUED, RUNNING
@@ -183,6 +191,8 @@ class Session:
             try:
                 self._guard.watch(places)
                 self._start(files)
+                if self._ending == OK:
+                    raise Refused(CANNOT_START, STOPPED_EARLY)
                 self._greet(term)
                 woken(0, clocks.now())  # what came while it waited for the terminal
                 self._round(clocks.now())  # what came along with the readers' first line
@@ -484,7 +494,7 @@ class Session:
             if rules:
                 front.tell(by_rule(rules))
         else:
-            front.tell(["stopped before anything was watched"])
+            front.tell([STOPPED_EARLY])
         until = clocks.now().mono + LAST_WORDS
         self._loop.deadlines.append(lambda: until if self._hurry else None)
         while front.busy and not (self._hurry and clocks.now().mono >= until):

@@ -11,6 +11,10 @@ INCOMPLETE = 5
 INTERNAL = 70  # EX_SOFTWARE of sysexits.h
 
 
+STOPPED_EARLY = "stopped before anything was watched"
+"""Which is no end as asked: who calls us must not go on as if nothing had been blocked."""
+
+
 class Refused(Exception):
     """Something that the user can mend: what is wrong, and how to mend it.
 

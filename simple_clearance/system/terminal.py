@@ -3,7 +3,8 @@
 Owns one descriptor, whose flags nobody shares, so that it may be non-blocking: a stalled ssh
 or Ctrl-S never holds us up.  The awkward facts: draining output (TCSADRAIN, TCSAFLUSH) blocks
 on a stopped terminal, so modes are set at once (TCSANOW); and after SIGSTOP and SIGCONT the
-shell has put its own modes back.
+shell has put its own modes back.  And a terminal may have no name here, if it was opened in another mount
+namespace, as that of a container is; /proc knows it all the same.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import sys
 import termios
 
 from ..base.errors import USAGE, Refused
+from ..base.text import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -132,20 +134,35 @@ class Terminal:
 
 def find() -> Terminal:
     """The controlling terminal, or the one on stdin.  Refused (2) when there is none."""
-    names = ["/dev/tty"]
-    if os.isatty(0):
-        names.append(os.ttyname(0))
-    for name in names:
+    paths = ["/dev/tty", *(["/proc/self/fd/0"] if os.isatty(0) else [])]
+    problem = ""
+    for path in paths:
         try:
-            return Terminal(os.open(name, _FLAGS))
-        except (OSError, termios.error):
-            continue
-    raise Refused(
-        USAGE,
-        "no terminal to prompt on",
+            return Terminal(os.open(path, _FLAGS))
+        except OSError as error:
+            problem = error.strerror or str(error)
+        except termios.error as error:
+            problem = str(error.args[-1])
+    rest = (
         "ssh -t HOST simple-clearance.pyz CONTAINER, for one over ssh",
         "--json for a program that answers, --answer skip for none that does",
     )
+    if len(paths) == 1:
+        raise Refused(USAGE, "no terminal to prompt on", *rest)
+    raise Refused(
+        USAGE,
+        "no terminal to prompt on: that on stdin (%s) can't be opened: %s" % (_name(0), problem),
+        "su --pty -c 'simple-clearance.pyz CONTAINER' USER, where su left it with another user",
+        *rest,
+    )
+
+
+def _name(fd: int) -> str:
+    """A terminal's; what its descriptor was opened as, where it has none in our mount namespace."""
+    try:
+        return printable(os.ttyname(fd), 80)
+    except OSError:
+        return printable(os.readlink("/proc/self/fd/%d" % fd), 80)
 
 
 def diagnose(line: str) -> None:

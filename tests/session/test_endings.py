@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import termios
+import time
 
 import endtoend
 import pytest
@@ -138,11 +139,14 @@ def test_another_readers_end_after_it_listened_gives_4_with_its_words(desk):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, *thorough(signal.SIGTERM, signal.SIGHUP)])
 def test_a_signal_while_podman_is_being_asked_leaves_the_terminal_alone(desk, number):
+    """Nothing was watched yet, so it is no end as asked: Ctrl-C is 3, others end it as any program."""
     desk.host.control("podman", mode="hang")
     t = desk.start("c1")
     eventually(desk.host.calls, what="podman is asked")
     t.kill(number)
-    assert t.wait() in (0, -number)
+    assert t.wait() == (3 if number == signal.SIGINT else -number)
+    told = "simple-clearance: stopped before anything was watched\n"
+    assert t.text() == (told if number == signal.SIGINT else "")
     assert t.termios() == endtoend.as_opened()
     desk.nothing_is_left()
 
@@ -399,6 +403,19 @@ def test_one_that_is_ended_before_its_reader_listens_says_nothing_of_watching(de
     else:
         t.expect("the reader does not listen yet")  # which takes three seconds
     t.kill(number)
-    text = desk.ends(0)
-    assert "watching" not in text and "nothing was blocked" not in text
-    assert ("stopped before anything was watched" in text) == ("--json" not in words)
+    text = desk.ends(3)
+    assert "watching c1" not in text and "nothing was blocked" not in text and "{" not in text
+    assert "simple-clearance: stopped before anything was watched\n" in text
+
+
+def test_ctrl_c_at_any_moment_of_the_start_leaves_no_trace(desk, some_python):
+    """3 once it is ours to say so; while the interpreter itself begins, it ends as any program of Python."""
+    desk.python = some_python.path
+    desk.host.control("podman", gate=desk.host.gate())
+    for milliseconds in (0, 20, 40, 60, 90):
+        t = desk.start("c1")
+        time.sleep(milliseconds / 1000)
+        t.kill(signal.SIGINT)
+        if t.wait() != 3:
+            assert "simple_clearance" not in t.text() and "zipimport" not in t.text(), t.text()
+        assert t.termios() == endtoend.as_opened()

@@ -711,6 +711,7 @@ def test_help_fits_the_terminal_and_says_what_ctrl_c_gives(pyz, columns, widest)
     argv = [sys.executable, pyz, "--help"]
     done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=True, env=env)
     assert b"Ctrl-C gives 0 or 5, not 130" in done.stdout
+    assert b"Before anything is\nwatched it gives 3" in done.stdout
     options = re.split("\noption(?:s|al arguments):\n", done.stdout.decode())[1]  # as 3.9 has it
     options = options.partition("\n\n")[0].splitlines()
     assert min(widest, 100) - 20 < max(map(len, options)) <= widest

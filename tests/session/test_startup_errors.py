@@ -296,6 +296,46 @@ def test_no_terminal(desk):
     assert desk.host.calls() == []
 
 
+@pytest.mark.parametrize("controlling", [True, False], ids=["controlling", "on stdin alone"])
+def test_a_terminal_of_another_mount_namespace_is_asked_on_all_the_same(desk, need, some_python, controlling):
+    """As one that is handed into a container: it has no name there."""
+    need("root")
+    desk.python = some_python.path
+    script = 'mount -t devpts -o newinstance,ptmxmode=0666 none /dev/pts && ! tty && exec "$@"'
+    desk.prefix = ["unshare", "-m", *([] if controlling else ["setsid", "-w"]), "sh", "-c", script, "sh"]
+    t = desk.sit()
+    desk.press("s", desk.block())
+    t.expect("s not now\n")
+    t.send("q")
+    t.expect("stopped")
+    desk.nothing_is_left()
+
+
+def test_a_terminal_that_su_left_with_another_user_is_named_and_so_is_the_way(desk, told, need, some_python):
+    """`su -c` starts it in a session without a terminal, on one that its user may not open."""
+    need("root")
+    desk.python = some_python.path
+    master, slave = os.openpty()
+    try:
+        os.chown(slave, 1000, 1000)
+        os.chmod(os.ttyname(slave), 0o600)
+        done = subprocess.run(
+            ["setpriv", "--bounding-set", "-dac_override,-dac_read_search", "--", *desk.argv("c1")],
+            stdin=slave,
+            env=desk.env,
+            start_new_session=True,
+            capture_output=True,
+            check=False,
+        )
+        name = os.ttyname(slave)
+    finally:
+        os.close(master)
+        os.close(slave)
+    got = Told(done.returncode, done.stdout.decode(), done.stderr.decode())
+    words = "no terminal to prompt on: that on stdin (%s) can't be opened: Permission denied" % name
+    check(got, 2, words, "su --pty -c", "ssh -t", "--json")
+
+
 def test_keys_are_not_read_from_a_pipe(desk):
     done = subprocess.run(
         desk.argv("c1"),
@@ -385,7 +425,8 @@ def test_a_reader_that_never_listens_can_be_stopped(desk, number):
     t = desk.start("--reader", script, "c1")
     reader = eventually(lambda: [pid for pid, argv in endtoend.processes(script) if "--reader" not in argv])
     t.kill(number)
-    assert t.wait() == 0
+    assert t.wait() == 3
+    assert t.text() == "simple-clearance: stopped before anything was watched\n"
     assert t.termios() == endtoend.as_opened()
     eventually(lambda: not os.path.exists("/proc/%d" % reader[0]), what="the reader is gone")
 
