@@ -53,7 +53,7 @@ class Places:
         if self._bus is not None and self._chance.random() < 0.4:
             other = Owner(self.path + "/bus")
             self._closing.append(other)
-            other.own("org.example.Shield1")
+            other.own("org.example.Shield%d" % self._chance.randrange(1 << 30))
             return "a name of somebody else's on the bus"
         self._bind(sid)
         return "a socket without a hub"
