@@ -17,16 +17,18 @@ if TYPE_CHECKING:
 
 BOLD, YELLOW, DIM = "1", "33", "2"
 UP = b"\x1b[A"  # CUU of ECMA-48
+WIDEST = 101
+"""Columns that are used at most, the last one left free: what belongs together stays together."""
 
 
 class Painter:
-    """Turns lines into bytes.  `width` and `height` are the terminal's, in characters.
+    """Turns lines into bytes.  `width` and `height` are the terminal's, in characters, as far as it is used.
 
     `below` counts the lines painted since `mark` was called, without those that may be rewritten.
     """
 
     def __init__(self, width: int, height: int, *, dumb: bool = False, colour: bool = False) -> None:
-        self.width = width
+        self.width = min(width, WIDEST)
         self.height = height
         self.below = 0
         self.dumb = dumb
@@ -36,7 +38,7 @@ class Painter:
 
     def resize(self, width: int, height: int) -> None:
         """The line of keys may have been wrapped: it is left where it is."""
-        self.width, self.height = width, height
+        self.width, self.height = min(width, WIDEST), height
         self.commit()
 
     def take(self) -> bytes:
