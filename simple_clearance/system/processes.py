@@ -15,24 +15,29 @@ if TYPE_CHECKING:
     from typing import Iterator
 
 
-def words(pid: int) -> list[bytes]:
-    """Its command line; empty when there is no such process, or a zombie."""
+LOOKED_AT = 4096
+"""Bytes of a command line in which a command has to begin that is looked for among all there are."""
+
+
+def words(pid: int, most: int = -1) -> list[bytes]:
+    """Its command line, whole words of its first `most` bytes; empty when it is gone, or a zombie."""
     try:
-        with open("/proc/%d/cmdline" % pid, "rb") as file:
-            return file.read().split(b"\0")[:-1]
+        with open("/proc/%d/cmdline" % pid, "rb", 0) as file:
+            return file.read(most).split(b"\0")[:-1]
     except OSError:
         return []
 
 
 def ours() -> Iterator[tuple[int, list[bytes]]]:
-    """Every process of our uid but ourselves, and its command line.
+    """Every process of our uid but ourselves, and the beginning of its command line.
 
-    A container's processes may have our uid, too: they are told by `is_beside_us`.
+    A container's processes may have our uid, too: they are told by `is_beside_us`.  Each may have 6 MB of
+    command line, and thousands of those would take a minute to read.
     """
     uid, own = os.getuid(), os.getpid()
     for entry in os.listdir("/proc"):
         if entry.isdigit() and int(entry) != own and owner(int(entry)) == uid:
-            yield int(entry), words(int(entry))
+            yield int(entry), words(int(entry), LOOKED_AT)
 
 
 def home(pid: int) -> bytes | None:

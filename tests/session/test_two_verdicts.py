@@ -14,6 +14,8 @@ import scripting
 from needs import need
 from support import eventually
 
+from simple_clearance.system import processes
+
 desk = endtoend.desk
 script = scripting.script
 FIRST, SECOND = "203.0.113.61", "203.0.113.62"
@@ -137,3 +139,13 @@ def test_a_containers_own_process_can_hold_up_no_verdict(script, host):
         assert not it.of("error")
         other.stdin.close()
     it.ends(0)
+
+
+def test_of_a_command_line_of_megabytes_only_the_beginning_is_read():
+    """Whoever is inside may have our uid, thousands of processes, and 6 MB of words in each."""
+    sleeping = [sys.executable, "-c", "import sys; print(flush=True); sys.stdin.read()"]
+    with subprocess.Popen([*sleeping, *["x" * 100_000] * 10], stdin=PIPE, stdout=PIPE) as long:
+        long.stdout.readline()
+        read = [len(b" ".join(words)) for pid, words in processes.ours() if pid == long.pid]
+        assert read and read[0] <= processes.LOOKED_AT
+        long.stdin.close()
