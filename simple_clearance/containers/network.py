@@ -53,10 +53,11 @@ def open_namespace(container: Container) -> tuple[int, int]:
             raise _ended(container)
         return pidfd, opened[1]
     except BaseException as error:
+        headless = not has_ended(pidfd)
         for fd in opened:
             os.close(fd)
-        if isinstance(error, OSError):
-            raise _ended(container) from None  # /proc without it: the process is gone
+        if isinstance(error, OSError):  # /proc without it: the process is gone, or its main thread is
+            raise _headless(container) if headless else _ended(container) from None
         raise
 
 
@@ -111,6 +112,13 @@ def _is_conmons_child(container: Container) -> bool:
 def _ended(container: Container) -> Refused:
     reason = "%s has stopped: pid %d is no longer its process" % (container.name, container.pid)
     return Refused(CANNOT_START, reason, "podman start %s" % container.name)
+
+
+def _headless(container: Container) -> Refused:
+    """The kernel shows no namespaces of a process whose other threads go on without the main one."""
+    who = "%s: pid %d (%s)" % (container.name, container.pid, printable(processes.name(container.pid)))
+    reason = who + " has ended its main thread: nobody can enter its network namespace, terok-shield neither"
+    return Refused(CANNOT_START, reason, "podman restart %s" % container.name)
 
 
 def _left(container: Container) -> Refused:

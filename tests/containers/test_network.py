@@ -86,6 +86,18 @@ def test_a_process_that_has_ended_is_refused(process):
     refusal(made(process.pid, os.getpid()))  # not even that
 
 
+def test_a_process_that_goes_on_without_its_main_thread_is_named():
+    """Its namespaces are not to be seen, though it runs: nothing can be watched there, and nothing opened."""
+    leave = "threading.Thread(target=sys.stdin.read).start(); ctypes.CDLL(None).syscall(int(sys.argv[1]), 0)"
+    number = {"x86_64": "60", "aarch64": "93"}.get(os.uname().machine, "93")  # exit(2), of one thread
+    argv = [sys.executable, "-c", "import ctypes, sys, threading; " + leave, number]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE) as child:
+        eventually(lambda: gone(child.pid), what="its main thread has ended")
+        error = refusal(made(child.pid, os.getpid()))
+        assert "has ended its main thread" in error.message
+        child.stdin.close()
+
+
 def test_the_parent_is_found_whatever_the_process_calls_itself():
     rename = "import ctypes, sys; ctypes.CDLL(None).prctl(15, b') S 1 (x', 0, 0, 0)"  # PR_SET_NAME
     argv = [sys.executable, "-c", rename + "; print(flush=True); sys.stdin.read()"]

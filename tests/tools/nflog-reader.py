@@ -81,7 +81,10 @@ def listen(state_dir, sid):
             found = attributes(message)
             if not found.get(NFULA_PREFIX, b"").startswith(b"TEROK_SHIELD_BLOCKED: "):
                 continue
-            dest, port, proto = destination(found[NFULA_PAYLOAD])
+            try:
+                dest, port, proto = destination(found[NFULA_PAYLOAD])
+            except (IndexError, ValueError):
+                continue  # a packet that is none
             now = time.monotonic()
             if now - told.get(dest, -30) < 30 or dest.startswith("ff02:"):
                 continue
