@@ -9,18 +9,15 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 
 from ..base.addresses import canonical
 from ..base.jsonlines import BadLine, parse_object
 from ..base.text import count
 from ..base.timestamps import is_before, stamp
+from . import kept
 
 LIVE = (("policy/live", ""), ("live.allowed", "+"), ("deny.list", "-"))
 """The records and, where it is not on each line, the sign of all of them (bundle 18; 14)."""
-
-LIMIT = 1 << 20
-"""Bytes of a file that are looked at: its last ones."""
 
 LOADED = "shield_up"
 """The audit log's word for the command that loads all of them."""
@@ -38,13 +35,13 @@ def forgotten(state_dir: str, started_at: str) -> int:
     recorded: set[str] = set()
     touched = 0.0
     for file, sign in LIVE:
-        text, changed = _read(os.path.join(state_dir, file))
+        text, changed = kept.read(os.path.join(state_dir, file))
         recorded |= _addresses(text, sign)
         touched = max(touched, changed)
-    missing = recorded - _loaded(_read(os.path.join(state_dir, "ruleset.nft"))[0]) if recorded else set()
+    missing = recorded - _loaded(kept.read(os.path.join(state_dir, kept.RULES))[0]) if recorded else set()
     if not missing:
         return 0
-    since = _since(_read(os.path.join(state_dir, "audit.jsonl"))[0], started_at)
+    since = _since(kept.read(os.path.join(state_dir, "audit.jsonl"))[0], started_at)
     if LOADED in since or not (since or is_before(stamp(touched), started_at)):
         return 0  # all is loaded; or some are newer, and nothing tells which
     return len(missing - since)
@@ -90,20 +87,3 @@ def _since(log: str, started_at: str) -> set[str]:
             elif isinstance(dest, str) and action in ("allowed", "denied"):
                 found.add(("+" if action == "allowed" else "-") + dest)
     return found
-
-
-def _read(path: str) -> tuple[str, float]:
-    """The end of a regular file, and when it changed last; "" and 0 where there is none."""
-
-    def opener(name: str, _flags: int) -> int:
-        return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-
-    try:
-        with open(path, "rb", opener=opener) as file:
-            found = os.fstat(file.fileno())
-            if not stat.S_ISREG(found.st_mode):
-                return "", 0.0
-            file.seek(max(0, found.st_size - LIMIT))
-            return file.read(LIMIT).decode("utf-8", "replace"), found.st_mtime
-    except OSError:
-        return "", 0.0  # a folder included

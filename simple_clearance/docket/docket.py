@@ -185,9 +185,13 @@ class Docket:
 
     # What goes in
 
-    def add_container(self, name: str, version: int | None, dossier: dict[str, str]) -> None:
-        """A container, the bundle version of its shield, and the labels it was launched with."""
+    def add_container(
+        self, name: str, version: int | None, dossier: dict[str, str], *, ipv6: bool = True
+    ) -> None:
+        """A container: its shield's bundle version, the labels it was launched with, whether IPv6 works."""
         self.shields.versions[name] = version
+        if not ipv6:
+            self.shields.without_ipv6.add(name)
         self._dossiers[name] = dossier
         self._budget.containers = len(self._dossiers)
 

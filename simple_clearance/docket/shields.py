@@ -20,6 +20,7 @@ class Shields:
     def __init__(self, tell: Callable[..., None], changed: Callable[[str, Now], None]) -> None:
         """`changed(container, now)` is called when a shield's state is another one."""
         self.versions: dict[str, int | None] = {}
+        self.without_ipv6: set[str] = set()  # where nothing answers, whatever is allowed
         self.unheard: dict[tuple[str, str], int] = {}
         self._tell = tell
         self._told_change = changed
@@ -38,6 +39,10 @@ class Shields:
         """Whether this shield keeps private ranges shut; None when its version is unknown."""
         version = self.versions.get(container)
         return None if version is None else version >= FLOOR_SINCE
+
+    def answers(self, container: str, dest: str) -> bool:
+        """Whether an address may answer at all, once it is allowed."""
+        return not (":" in dest and container in self.without_ipv6)
 
     def state(self, container: str, state: str, now: Now) -> None:
         """The shield was seen to go to `state`: up, down, disengaged or quarantine."""

@@ -7,7 +7,7 @@ from ..base.text import printable
 from .groups import target_name
 from .layout import folded
 from .questions import more_names, other_ports, service_text, warning
-from .sentences import decided_by
+from .sentences import NO_IPV6, decided_by
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,6 +93,8 @@ def consequences(docket: Docket, request: Request, named: bool) -> list[str]:
     warn = warning(docket, request)
     if warn:
         texts.append("! " + warn)
+    if not docket.shields.answers(request.container, request.dest):
+        texts.append("! " + NO_IPV6)
     names = docket.names(request)
     forgot = names and names[-1].forgot
     every = ", for all names on it, at least %d" if forgot else ", for all %d names on it"

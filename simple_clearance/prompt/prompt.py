@@ -17,7 +17,7 @@ from .groups import Groups
 from .keyboard import INTERRUPTS, Keyboard, Press
 from .lists import History, Listing
 from .painter import Painter
-from .sentences import lost
+from .sentences import NO_IPV6, lost
 from .view import View, key_name
 
 TYPE_CHECKING = False
@@ -240,6 +240,8 @@ class Prompt:
             self._outcome(record, width)
         elif kind != "pending" or record["floor"]:
             lines = notices.notice_lines(record, width, self.clock.time(now.wall))
+            if kind == "passed" and not self.docket.shields.answers(record["container"], record["dest"]):
+                lines += layout.folded("! " + NO_IPV6, width)
             if lines:
                 self._notice(lines)
 

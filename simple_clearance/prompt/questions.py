@@ -11,7 +11,7 @@ from ..base import addresses
 from ..base.text import ELLIPSIS, clip_right, count, printable
 from ..docket import states
 from .layout import columns, folded
-from .sentences import FLOOR, REASONS, decided_by, muted_tries
+from .sentences import FLOOR, NO_IPV6, REASONS, decided_by, muted_tries
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -155,6 +155,8 @@ def question(
     warn = warning(docket, request)
     if warn:
         lines.extend(folded("! " + warn, width))
+    if not docket.shields.answers(request.container, request.dest):
+        lines.extend(folded("! " + NO_IPV6, width))
     lines.extend(name_lines(docket, group, width, clock) if docket.names(request) or not warn else [])
     if request.failure:
         failed = "the last answer failed: " + REASONS.get(request.failure, "it can be tried again")

@@ -44,6 +44,8 @@ STILL_REASONS = {
 
 FLOOR = "not asked: the shield keeps private ranges shut, whatever is allowed"
 
+NO_IPV6 = "IPv6 gets no answer in this container, allowed or not: its shield stops neighbour discovery"
+
 # what became of a request without a verdict of its own
 CLOSED = {
     "skipped": "skipped",

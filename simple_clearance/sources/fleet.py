@@ -14,7 +14,7 @@ from ..base.errors import CANNOT_START, OK, READER_ENDED, Refused
 from ..base.happenings import Event, Exited, Lost, Started, Watching
 from ..base.ids import SHORT_ID
 from ..base.text import printable
-from ..containers import forgotten, statedir
+from ..containers import forgotten, kept, statedir
 from ..formats import auditline
 from ..system import archived, clocks
 from ..system.folders import CONTENTS
@@ -118,7 +118,8 @@ class Fleet:
     def start(self, files: Folders) -> None:
         """Starts every source; `listening` tells when all of them do."""
         for one in self.containers:
-            self._docket.add_container(one.name, one.version, one.dossier)
+            ipv6 = not kept.stops_ipv6(one.state_dir)
+            self._docket.add_container(one.name, one.version, one.dossier, ipv6=ipv6)
             self.sources.append(self._reader(one))
             if one.pidfd >= 0:
                 self._watch_end(one)

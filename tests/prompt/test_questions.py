@@ -367,6 +367,25 @@ def test_done_and_proved():
     ]
 
 
+def test_where_ipv6_can_not_work_question_details_and_proof_say_so():
+    stage = at(80)
+    stage.docket.add_container("c1", 18, {}, ipv6=False)
+    stage.blocked("2001:db8::10")
+    told = lines("""
+  ! IPv6 gets no answer in this container, allowed or not: its shield stops
+    neighbour discovery
+""")
+    assert painted(stage)[1:3] == told
+    stage.key("i")
+    assert stage.text.count(told[0]) == 3, "in the details, and in the question again below them"
+    stage.key("a")
+    stage.event("allowed", "2001:db8::10")
+    stage.refresh()
+    assert painted(stage)[-4:] == ["c1  2001:db8::10: first packet let out 0.0 s later", *told, ""]
+    stage.blocked("203.0.113.10")
+    assert told[0] not in painted(stage)[-4:]
+
+
 def test_by_name_and_the_blocked_address_not_among_them():
     stage = at(80)
     stage.blocked(names=["www.example.com"])

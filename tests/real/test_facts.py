@@ -13,7 +13,7 @@ from real.sandbox import readers, shielded
 from support import PATIENCE, eventually
 
 from simple_clearance.base import addresses
-from simple_clearance.containers import podman
+from simple_clearance.containers import kept, podman
 
 LINE = re.compile(r"[A-Z][a-z]{2} [ 0-9]\d \d\d:\d\d:\d\d dnsmasq\[(\d+)\]: (.*)")
 
@@ -551,6 +551,7 @@ def test_let_out_is_not_answered_as_ipv6_never_connects(rig, tapped):
     name, tap = tapped
     assert rig.shield("allow", name, "2001:db8:6::6").returncode == 0
     assert not rig.conn(name, "2001:db8:6::6", patience=1).endswith(" connected")
+    assert kept.stops_ipv6(rig.state(name))
     assert tap.packet("2001:db8:6::6")["prefix"] == "TEROK_SHIELD_ALLOWED: "
 
 

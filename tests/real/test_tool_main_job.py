@@ -35,6 +35,19 @@ def test_a_name_is_allowed_as_the_host_resolves_it(desk, c):
     desk.quit()
 
 
+def test_that_ipv6_gets_no_answer_is_told_when_it_is_asked_and_when_it_is_let_out(desk, c):
+    t = desk.sit(c)
+    asked = desk.block(c, "2001:db8:6::9")
+    words = "! IPv6 gets no answer in this container, allowed or not"
+    assert words in t.text()
+    desk.press("a", asked)
+    t.expect("a allow 2001:db8:6::9 ... done in")
+    assert not desk.rig.conn(c, "2001:db8:6::9", patience=1).endswith(" connected")
+    t.expect("c1  2001:db8:6::9: first packet let out")
+    t.expect(words)
+    desk.quit()
+
+
 def test_where_terok_shield_has_no_dig_it_is_told_what_of_the_name_it_opened(rig, desk, c):
     t = desk.sit(c, env={"PATH": rig.without("dig", "drill")})
     first = "2001:db8:43::43" if rig.fact(IPV6_FIRST) else "192.0.2.43"
