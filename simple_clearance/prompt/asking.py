@@ -31,6 +31,8 @@ class Idle(View):
 class Asking(View):
     """One question, about one group."""
 
+    counts = True
+
     def __init__(self, prompt: Desk, group: Group, place: str) -> None:
         super().__init__(prompt)
         self.group = group

@@ -11,6 +11,8 @@ from .sentences import NO_IPV6, decided_by
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Sequence
+
     from ..base.moment import Clock
     from ..docket.docket import Docket
     from ..docket.requests import Request
@@ -132,11 +134,28 @@ HELP = (
     ("q", "stop    Ctrl-C stop now    Ctrl-Z suspend    Ctrl-L paint anew"),
 )
 
+LIST_HELP = (
+    ("1-9", "marks one, or takes the mark away"),
+    ("*", "marks all, those of the other pages too; with a word only what is shown"),
+    ("space", "the next page; Backspace: the one before"),
+    ("/", "a word, then Enter: only what holds it is shown; ESC: all again"),
+    ("a", "allow what is marked: shows every address, then their number is typed, then Enter"),
+    ("s m", "not now, not in this session: what is marked"),
+    ("Enter", "asks the first that is marked, else the first that is shown"),
+    ("l", "back, and so does ESC"),
+)
+HISTORY_HELP = (
+    ("1-9", "asks that one again"),
+    ("space", "the next page, of older ones; Backspace: the one before"),
+    ("h", "back, and so does ESC"),
+)
 
-def help_lines(width: int) -> list[str]:
+
+def help_lines(keys: Sequence[tuple[str, str]], width: int) -> list[str]:
     lines: list[str] = []
-    for key, text in HELP:
-        lines.extend(folded(text, width, "  %-4s " % key, "       "))
+    column = max(len(key) + 1 for key, _ in keys)
+    for key, text in keys:
+        lines.extend(folded(text, width, f"  {key:{column}} ", " " * (column + 3)))
     lines.extend(
         folded("A key that decides counts only alone, once the question has stood for a moment.", width)
     )

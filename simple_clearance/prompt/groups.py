@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     Key = Tuple[str, str]  # a container, and a name or an address
 
 
+LONGEST_ADDRESS = 39
+
+
 class Group:
     """Waiting requests of one container and one name, or of one address, as they were at one moment."""
 
@@ -87,6 +90,12 @@ class Groups:
             requests += [one for one in self._docket.requests_at(container, dest) if one.state == OPEN]
         requests.sort(key=lambda request: request.changed)  # since when they wait
         return Group(key, requests)
+
+    def longest(self, key: Key) -> int:
+        """How long the addresses of that group are, in characters: the longest of them."""
+        container, label = key
+        dests = self._dests[container].get(label) if key in self else ()
+        return max(map(len, dests), default=LONGEST_ADDRESS)
 
     def _key(self, request: Request) -> Key:
         return request.container, self._labels[request.container][request.dest]

@@ -1,45 +1,60 @@
-"""The views of many: the list of what waits, allowing several at once, the history.  Pure."""
+"""The views of many: the list of what waits, and allowing several at once.  Pure."""
 
 from __future__ import annotations
 
 from ..base.text import count, printable
-from . import layout, questions
+from . import details, layout, rows
 from .groups import Group
 from .keyboard import ESCAPE
-from .view import EVERYWHERE, View
+from .pages import Pages
+from .view import EVERYWHERE, View, key_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..docket.requests import Answer, Request
+    from typing import Sequence
+
+    from ..docket.requests import Request
+    from .groups import Key
     from .view import Desk
 
-PAGE = 9
+WORD = "".join(map(chr, range(0x21, 0x7F)))
+"""The keys that a word to look for may have."""
+LONGEST_WORD = 60
 SHORTEST_NAME = 16
 """Columns of its end that a name beside its addresses has at least; where there is no room, none."""
 
 
 class Listing(View):
-    """What waits, a page at a time; the marked ones are answered together.
+    """What waits, a page at a time; the marked ones are answered together.  After it, what is muted.
 
-    Each row keeps its digit as long as the list stands; one that is answered meanwhile says so when
-    it is painted anew, is no longer counted and can't be marked.
+    Each row keeps its digit until a key of the operator's turns the page or takes a word, and stands for
+    the requests it was painted with: one that is answered meanwhile says so, is no longer counted and
+    can't be marked.  What begins to wait is counted at once; a row of its own, behind the others, it gets
+    at the next key.
     """
 
-    working = EVERYWHERE + "123456789* \x7f\x08\r\n" + ESCAPE
+    help = details.LIST_HELP
+    counts = True
 
     def __init__(self, prompt: Desk) -> None:
         super().__init__(prompt)
-        self._keys = prompt.groups.in_order()
+        self._keys: list[Key] = []
         self._ids: dict[
             int, tuple[str, ...]
         ] = {}  # of those painted, as they were: asked again it has new ones
+        self._muted = prompt.docket.muted
         self._chosen: list[int] = []
-        self._first = self._shown = 0  # the row that stands first, and how many stand there
-        self._before: list[int] = []  # which stood first on the pages before
+        self._word = ""  # what has to be held by all that is shown
+        self._typed: str | None = None  # the word, while it is being typed
+        self._pages = Pages()
+        self._digits: dict[str, int] = {}  # those that stand there, and the rows that they mark
+        self._rows: list[str] = []
+        self._measured: tuple[int, str] | None = None  # the width and the container for which the heights are
+        self._arrange()
 
     @property
     def deciding(self) -> str:
-        return "asm" if self._marked else ""
+        return "asm" if self._marked and self._typed is None else ""
 
     @property
     def _waiting(self) -> list[int]:
@@ -49,92 +64,228 @@ class Listing(View):
     def _marked(self) -> list[int]:
         return [index for index in self._chosen if self._waits(index)]
 
-    def _rows(self, several: bool) -> list[str]:
-        """As many as there is room for, and no more than there are digits."""
-        rows: list[str] = []
-        self._shown = 0
-        for index in range(self._first, min(self._first + PAGE, len(self._keys))):
-            group = Group(self._keys[index], self._requests(index))
-            row = [questions.answered_row(self._keys[index][1], self.width)]
-            if group.requests:
-                marked, digit = index in self._chosen, self._shown + 1
-                row = questions.list_rows(self.prompt.docket, group, digit, marked, self.width, several)
-            if rows and len(rows) + len(row) > self.height - 4:
-                break
-            rows += row
-            self._shown += 1
-        return rows
+    # What stands there
 
-    def lines(self) -> list[str]:
-        docket = self.prompt.docket
-        waiting = self._waiting
-        several = len({container for container, _ in self._keys}) > 1
-        where = "" if several or not self._keys else " for " + self._keys[0][0]
-        rows = self._rows(several)
-        pages = self._shown < len(self._keys)
-        hint = "a digit marks, * all, space: next page" if pages else "a digit marks, * all"
-        lines = [layout.columns("%d waiting%s" % (len(waiting), where), hint if waiting else "", self.width)]
-        lines += rows
-        more = sum(index >= self._first + self._shown for index in waiting)
-        if more > 0:
-            lines.append("        ... %d more" % more)
-        if self._first == 0:
-            room = max(0, self.height - len(lines) - len(self.key_lines()))
-            unheard = questions.unheard_lines(docket, self.width)
-            lines.extend(unheard if len(unheard) <= room else [])
-        return lines
+    def _arrange(self) -> None:
+        """Which rows there are, and how many on a page: a key of the operator's, or another size."""
+        self.working = EVERYWHERE + "123456789* \x7f\x08\r\n/" + ESCAPE
+        if self._typed is not None:
+            self.working = WORD + "\x7f\x08\r\n\x0c" + ESCAPE
+        self._arranged_for = (self.width, self.height)
+        here = {self._keys[index] for index in self._waiting}
+        self._keys += [key for key in self.prompt.groups.in_order() if key not in here]
+        containers = {key[0] for key in self._keys} | {answer.container for answer in self._muted}
+        self._container = "" if len(containers) != 1 else containers.pop()
+        self._shown = [index for index, key in enumerate(self._keys) if self._holds(key)]
+        self._shown_muted = [one for one in self._muted if self._holds((one.container, one.target))]
+        room = self.height - 2 - len(self.key_lines()) - bool(self._shown_muted)  # one line above it is free
+        self._pages.fit(self._row_heights(), room)
+
+    def _row_heights(self) -> list[int]:
+        """Those of the rows that are shown, each as it was when it came to the list."""
+        size = self.width, self._container
+        if self._measured != size:
+            self._measured = size
+            self._heights: list[int] = []
+            self._measure = rows.Heights(self.width, not self._container).of
+        new, groups = self._keys[len(self._heights) :], self.prompt.groups
+        self._heights += [self._measure(key, groups) for key in new]
+        muted = [len(rows.muted_rows(one, self.width, not self._container)) for one in self._shown_muted]
+        return [*(self._heights[index] for index in self._shown), *muted]
+
+    def rows(self) -> list[str]:
+        if self._arranged_for != (self.width, self.height):
+            self._arrange()
+        docket, first, end = self.prompt.docket, self._pages.first, self._pages.end
+        several = not self._container
+        self._digits = {}
+        lines: list[str] = []
+        for digit, index in enumerate(self._shown[first:end], 1):
+            group = Group(self._keys[index], self._requests(index))
+            if not group.requests:
+                lines.append(rows.answered_row(self._keys[index][1], self.width))
+                continue
+            self._digits[str(digit)] = index
+            lines += rows.list_rows(group, str(digit), index in self._chosen, self.width, several)
+        muted = self._shown_muted[max(0, first - len(self._shown)) : max(0, end - len(self._shown))]
+        if muted:
+            lines.append(
+                self._fits("  muted, with the tries since; h asks it again:", "  muted; h asks it again:")
+            )
+        for answer in muted:
+            lines += rows.muted_rows(answer, self.width, several)
+        self._rows = [self._header(), *lines]
+        if first == 0 and not self._word:
+            unheard = rows.unheard_lines(docket, self.width)
+            whole = len(self._rows) + len(unheard) + len(self.key_lines()) < self.height
+            self._rows += unheard if whole else []
+        return self._rows
+
+    def _header(self) -> str:
+        """How many wait, and of which of them this is the page; less of it where there is no room."""
+        waiting, new = self._waiting, len(self.prompt.groups)
+        here = {self._keys[index] for index in waiting}
+        new -= sum(key in self.prompt.groups for key in here)
+        number = len(waiting) + new
+        where = self._container and " for " + printable(self._container, 40)
+        texts = [f"{number} waiting{where}", f"{number} waiting"]
+        if self._word:
+            held, hold = sum(map(self._waits, self._shown)), ' hold "%s"' % printable(self._word, 20)
+            hidden = "; %d hidden" % (len(waiting) - held)
+            texts = [f"{held} of {texts[0]}{hold}{hidden}", f"{held} of {number}{hold}{hidden}"]
+            texts += [f"{held} of {number}{hold}", f"{held} hold"]
+        since = ", %d new (space)" % new if new else ""
+        page = self._pages.text
+        for text in [text + since for text in texts] + texts:
+            if len(text) + 2 + len(page) <= self.width:
+                return layout.columns(text, page, self.width)
+        return layout.columns(texts[-1], page, self.width)
 
     def key_lines(self) -> list[str]:
-        marked = len(self._marked)
-        if not any(map(self._waits, range(len(self._keys)))):
-            return ["l back"]
+        if self._typed is not None:
+            return [
+                self._fits("Enter shows what holds it   ESC: no"),
+                "/ " + printable(self._typed, self.width - 3),
+            ]
+        return [self._looking_keys(), self._answering_keys()] if self._keys or self._muted else ["l back"]
+
+    def _looking_keys(self) -> str:
+        """The line with the keys that change what is seen or marked."""
+        digits = _spans(sorted(map(int, self._digits)))
+        mark = digits and digits + " mark"
+        every = any(map(self._waits, self._shown))
+        star = every and ("* these %d" % len(self._shown) if self._word else "* all")
+        word = self._word and "ESC: all again"
+        pages = len(self._pages) > 1
+        on, back = pages and "space: next page", pages and "Backspace: page before"
+        return self._fits(
+            _joined("   ", mark, star, "/ word", on, back, word),
+            _joined("  ", mark, star, "/ word", pages and "space, Backspace: pages", word),
+            _joined("  ", mark, star, "/ word", pages and "space: page", word and "ESC: all"),
+            _joined("  ", digits, star, pages and "space: page", word and "ESC: all"),
+            _joined(" ", digits, every and "*", "/", pages and "space: page"),
+        )
+
+    def _answering_keys(self) -> str:
+        """The line with the keys that answer what is marked, and that leave the list."""
+        marked, hidden = len(self._marked), len(set(self._marked) - set(self._shown))
         if not marked:
-            narrow = self.width < questions.NARROW
-            return ["1-9 * mark   Enter asks   l back" if narrow else "Enter asks the first   l back"]
-        if self.width < questions.NARROW:
-            line = "%d marked: a s m  Enter  l back" % marked
-            return [line if len(line) <= self.width else "%d: a s m  Enter  l" % marked]
-        return ["%d marked: a allow  s not now  m this session    Enter asks it   l back" % marked]
+            enter = bool(self._waiting)
+            return self._fits(
+                _joined("   ", enter and "Enter asks the first", "? keys", "l back"),
+                _joined("  ", enter and "Enter asks", "l back"),
+            )
+        text = "%d marked" % marked
+        if hidden:
+            text += ", %d not shown" % hidden
+        asks = "Enter asks it" if marked == 1 else "Enter asks the first"
+        return self._fits(
+            f"{text}: a allow  s not now  m this session    {asks}   l back",
+            f"{text}: a allow  s not now  m session  Enter asks  l back",
+            f"{text}: a s m  Enter asks  l back",
+            f"{text}: a s m  Enter  l",
+            f"{marked}: a s m  Enter  l",
+        )
+
+    def _fits(self, *texts: str) -> str:
+        """The first of them that has room, else the last."""
+        return next((text for text in texts if len(text) <= self.width), texts[-1])
+
+    def is_readable(self) -> bool:
+        painted = [*self._rows, *self.key_lines()]
+        return len(painted) <= self.height and max(map(len, painted)) <= self.width
+
+    # Keys
 
     def press(self, key: str) -> None:
         prompt = self.prompt
-        if key in ("l", ESCAPE):
+        if self._typed is not None:
+            self._type(key)
+        elif key == "l" or (key == ESCAPE and not self._word):
             prompt.back()
-        elif key.isdigit() or key in "* \x7f\x08":
-            self._mark(key)
+        elif key in "123456789* \x7f\x08/" + ESCAPE:
+            self._look(key)
+            self._arrange()
             prompt.show(self, True)
         elif key in "\r\n":
-            for index in [*self._marked, *self._waiting][:1]:
-                prompt.prefer(self._requests(index)[0].id)
+            shown = [index for index in self._shown if self._waits(index)]
+            for index in [*self._marked, *self._digits.values(), *shown, *self._waiting]:
+                if self._waits(index):
+                    prompt.prefer(self._requests(index)[0].id)
+                    break
             prompt.back()
         elif key in "sm":
-            action, before = "skip" if key == "s" else "mute", prompt.docket.set_aside
-            for requests in self._marked_groups():  # each is an answer of its own in the history
-                prompt.docket.answer(action, [one.id for one in requests], prompt.now, "operator")
-            number = prompt.docket.set_aside - before
-            if not number:
-                prompt.grumble(NOTHING_MARKED)
-                return
-            text = "s not now" if key == "s" else "m not in this session"
-            prompt.decided("  {} ({})".format(text, count(number, "request")))
+            self._set_aside(key)
         elif key == "a":
             self._allow()
         else:
             super().press(key)
 
-    def _mark(self, key: str) -> None:
+    def unknown(self, key: str) -> None:
+        if self._typed is None:
+            super().unknown(key)
+        else:
+            self.prompt.grumble(
+                f"{key_name(key)} is in no name: Enter shows what holds the word, ESC leaves it"
+            )
+
+    def _look(self, key: str) -> None:
+        """A key that changes what is seen or marked."""
         if key == " ":
-            self._before.append(self._first)
-            self._first += self._shown
-            if self._first >= len(self._keys):
-                self._first, self._before = 0, []
+            self._pages.turn(1)
         elif key in "\x7f\x08":
-            self._first = self._before.pop() if self._before else 0
+            self._pages.turn(-1)
+        elif key == "/":
+            self._typed = ""
+        elif key == ESCAPE:
+            self._word = ""
+            self._pages.begin()
         elif key == "*":
-            every = self._waiting
-            self._chosen = [] if self._marked == every else every
-        elif int(key) <= self._shown and self._waits(self._first + int(key) - 1):
-            self._chosen = sorted(set(self._marked) ^ {self._first + int(key) - 1})
+            every = {index for index in self._shown if self._waits(index)}
+            marked = set(self._marked)
+            self._chosen = sorted(marked - every if every <= marked else marked | every)
+            for index in self._chosen:
+                self._requests(index)  # those of now, though they stand on another page
+        elif key in self._digits and self._waits(self._digits[key]):
+            self._chosen = sorted(set(self._marked) ^ {self._digits[key]})
+
+    def _type(self, key: str) -> None:
+        """A key while the word is being typed: it decides nothing, whatever it is."""
+        assert self._typed is not None
+        if key in "\r\n":
+            self._word, self._typed = self._typed.lower(), None
+            self._pages.begin()
+        elif key == ESCAPE:
+            self._typed = None
+        elif key in "\x7f\x08":
+            self._typed = self._typed[:-1]
+        else:
+            self._typed = (self._typed + key)[:LONGEST_WORD]
+        if self._typed is None:
+            self._arrange()
+            self.prompt.show(self, True)
+        else:
+            self.prompt.paint_keys()
+
+    def _set_aside(self, key: str) -> None:
+        """Not now, or not in this session: what is marked."""
+        prompt, action = self.prompt, "skip" if key == "s" else "mute"
+        docket, before = prompt.docket, prompt.docket.set_aside
+        for index in self._marked:  # each is an answer of its own in the history
+            ids, label = [request.id for request in self._requests(index)], self._keys[index][1]
+            docket.answer(action, ids, prompt.now, "operator", name=label if action == "mute" else "")
+        number = docket.set_aside - before
+        if not number:
+            prompt.grumble(NOTHING_MARKED)
+            return
+        text = "s not now" if key == "s" else "m not in this session"
+        prompt.decided("  {} ({})".format(text, count(number, "request")))
+
+    # Which requests
+
+    def _holds(self, key: Key) -> bool:
+        """Whether a row is to be shown: it holds the word."""
+        return self._word in key[1].lower() or (not self._container and self._word in key[0].lower())
 
     def _waits(self, index: int) -> bool:
         """Whether anything of a row still waits."""
@@ -236,7 +387,7 @@ class Counting(View):
             self._typed = self._typed[:-1]
         elif len(self._typed) < 6:
             self._typed += key
-        prompt.painter.keys(self.key_lines())
+        prompt.paint_keys()
 
     def announcement(self, key: str) -> str:
         return "  " + self._does if self._typed == str(len(self._requests)) else ""
@@ -259,57 +410,16 @@ class Counting(View):
         self.prompt.back()
 
 
-class History(View):
-    """What was answered in this session, newest first."""
+def _joined(between: str, *parts: str | bool) -> str:
+    return between.join(part for part in parts if isinstance(part, str) and part)
 
-    working = EVERYWHERE + "123456789 " + ESCAPE
 
-    def __init__(self, prompt: Desk) -> None:
-        super().__init__(prompt)
-        self._answers: list[Answer] = list(reversed(prompt.docket.history))
-        self._page = 0
-
-    @property
-    def _size(self) -> int:
-        return max(1, min(PAGE, self.height - 4))
-
-    @property
-    def _shown(self) -> list[Answer]:
-        return self._answers[self._page * self._size :][: self._size]
-
-    def lines(self) -> list[str]:
-        if not self._answers:
-            return layout.folded("nothing was answered in this session", self.width, "", "  ")
-        if self._page * self._size >= len(self._answers):
-            self._page = 0  # more fit on a page than before
-        top = layout.columns("%d answered" % len(self._answers), "newest first, space: older", self.width)
-        return [top, *(
-            questions.history_row(answer, number + 1, self.width, self.prompt.clock)
-            for number, answer in enumerate(self._shown)
-        )]  # fmt: skip
-
-    def key_lines(self) -> list[str]:
-        return ["a digit asks that one again   h back" if self._answers else "h back"]
-
-    def press(self, key: str) -> None:
-        prompt = self.prompt
-        if key in ("h", ESCAPE):
-            prompt.back()
-        elif key == " ":
-            self._page = self._page + 1 if (self._page + 1) * self._size < len(self._answers) else 0
-            prompt.show(self, True)
-        elif key.isdigit():
-            shown = self._shown
-            answer = shown[int(key) - 1] if int(key) <= len(shown) else None
-            was_muted = answer is not None and answer in prompt.docket.muted
-            request = prompt.docket.ask_again(answer, prompt.now) if answer is not None else None
-            if request is None and was_muted:
-                prompt.grumble("no longer muted: it is asked when it is tried again")
-                return
-            if request is None:
-                prompt.grumble("that one can't be asked again")
-                return
-            prompt.prefer(request.id)
-            prompt.back()
+def _spans(numbers: Sequence[int]) -> str:
+    """`1-3,5` for 1, 2, 3 and 5."""
+    spans: list[list[int]] = []
+    for number in numbers:
+        if spans and spans[-1][-1] == number - 1:
+            spans[-1][1:] = [number]
         else:
-            super().press(key)
+            spans.append([number])
+    return ",".join("-".join(map(str, span)) for span in spans)

@@ -1,10 +1,12 @@
 """Lines on a terminal that is never queried, of which only the last are ever rewritten.  Pure.
 
 What is painted goes into the scrollback and stays; the line of keys stands last, without a
-newline, and gives its place to what is told next.  It is rewritten by a carriage return and
-blanks, which every terminal and serial line understands.  Where it takes two, the cursor goes
-up between them: never above what was painted as keys, even if the window has become narrower
-meanwhile, for blanks that are wrapped lead it down.  With TERM=dumb nothing is rewritten.
+newline, and gives its place to what is told next.  The rows of a list stand above it and are
+rewritten with it: of them only those that have changed.  That takes a carriage return, blanks
+and a line feed, which every terminal and serial line understands, and to go up by a line: never
+above what was painted so, even if the window has become narrower meanwhile, for there its lines
+are more, not fewer.  What the window has no room for can't be reached, and stays.  With
+TERM=dumb nothing is rewritten.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ class Painter:
         self.below = 0
         self.dumb = dumb
         self._colour = colour
-        self._keys: list[str] = []
+        self._standing: list[str] = []  # the rows and the line of keys, as they stand there
         self._out = bytearray()
 
     def resize(self, width: int, height: int) -> None:
@@ -54,35 +56,61 @@ class Painter:
         return self.below + more < self.height
 
     def lines(self, texts: Sequence[str]) -> None:
-        """Paints whole lines in the place of the line of keys."""
+        """Paints whole lines in the place of what may be rewritten."""
         self.erase()
         for text in texts:
             self._out += self._styled(_safe(text)).encode() + b"\r\n"
         self.below += len(texts)
 
-    def keys(self, texts: Sequence[str]) -> None:
-        """Paints the line of keys, or the lines."""
-        self.erase()
-        self._keys = [clip_right(_safe(text), self.width - 1) for text in texts]  # a wrapped one stays
-        self._out += "\r\n".join(self._keys).encode()
+    def keys(self, texts: Sequence[str], rows: Sequence[str] = ()) -> None:
+        """Paints the line of keys, or the lines, below the rows of a list."""
+        room = self.width - 1  # a line that is wrapped could not be rewritten
+        standing = [clip_right(_safe(text), room) for text in (*rows, *texts)]
+        if not standing or max(len(standing), len(self._standing)) > self.height:
+            self.erase()
+        if self._standing:
+            self._rewrite(standing, len(rows))
+        else:
+            lines = (self._row(standing, at, len(rows)) for at in range(len(standing)))
+            self._out += b"\r\n".join(lines)
+        self._standing = standing
         if self.dumb:
             self.commit()
 
+    def _row(self, standing: list[str], at: int, rows: int) -> bytes:
+        """One of the lines that may be rewritten, of which the first so many are rows."""
+        return (self._styled(standing[at]) if at < rows else standing[at]).encode()
+
+    def _rewrite(self, standing: list[str], rows: int) -> None:
+        """Those lines that have changed; then the last one in any case, where the cursor stays."""
+        old, last = self._standing, len(standing) - 1
+        longest, here = max(len(old), len(standing)), len(old) - 1
+        changed = [at for at in range(longest) if old[at : at + 1] != standing[at : at + 1]]
+        for at in [*(at for at in changed if at != last), last]:
+            self._out += b"\r" + UP * (here - at) + b"\r\n" * (at - here)
+            here = at
+            if at < len(old) and (at > last or len(old[at]) > len(standing[at])):
+                self._out += b" " * len(old[at]) + b"\r"
+            if at <= last:
+                self._out += self._row(standing, at, rows)
+
     def commit(self) -> None:
-        """Lets the line of keys stand as it is: what follows goes below it."""
-        if self._keys:
+        """Lets what may be rewritten stand as it is: what follows goes below it."""
+        if self._standing:
             self._out += b"\r\n"
-            self.below += len(self._keys)
-            self._keys = []
+            self.below += len(self._standing)
+            self._standing = []
 
     def bell(self) -> None:
         self._out += b"\a"
 
     def erase(self) -> None:
-        """Takes the line of keys away."""
-        if self._keys:
-            self._out += UP.join(b"\r" + b" " * len(text) + b"\r" for text in reversed(self._keys))
-            self._keys = []
+        """Takes away what may be rewritten, unless the window has no room for all of it."""
+        if len(self._standing) > self.height:
+            self.commit()
+        if self._standing:
+            self._out += UP.join(b"\r" + b" " * len(text) + b"\r" for text in reversed(self._standing))
+            self._standing = []
 
     def _styled(self, text: str) -> str:
         """Colour says nothing that the text doesn't: a container's line bold, a warning yellow."""

@@ -14,8 +14,9 @@ from ..base.text import count, printable
 from . import layout, notices
 from .asking import Asking, Idle
 from .groups import Groups
+from .history import History
 from .keyboard import INTERRUPTS, Keyboard, Press
-from .lists import History, Listing
+from .lists import Listing
 from .painter import Painter
 from .sentences import NO_IPV6, lost
 from .view import View, key_name
@@ -208,10 +209,12 @@ class Prompt:
             return
         self._told_lines += len(lines)
         self.painter.lines(lines)
-        self._paint_keys()
+        self.paint_keys()
 
     def _is_pushed_out(self, more: int) -> bool:
         """Whether so many lines are too many between what stands and its line of keys."""
+        if not self._lines_above():
+            return False
         if self._told_lines + more >= NOTICE_LINES:
             return True
         keys = len(self._view.key_lines())
@@ -300,7 +303,7 @@ class Prompt:
 
     def _counts(self) -> int:
         """How many groups wait, where the line of keys tells it and may be rewritten."""
-        if isinstance(self._view, Asking) and not self.painter.dumb:
+        if self._view.counts and not self.painter.dumb:
             return len(self.groups)
         return self._counted
 
@@ -311,7 +314,7 @@ class Prompt:
         if self._bell and self._counted == 1:
             self.painter.bell()
         self._counted_at = now.mono
-        self._paint_keys()
+        self.paint_keys()
 
     def show(self, view: View, own_key: bool) -> None:
         """Puts a view on the screen."""
@@ -380,20 +383,26 @@ class Prompt:
         self.painter.mark()
         self._resized_at = None
         self._told_lines = 0
-        lines = self._view.lines()
+        lines = self._lines_above()
         if lines:
             self.painter.lines(lines)
-        self._paint_keys()
+        self.paint_keys()
         self._view_keys()
         self._fresh = not isinstance(self._view, Idle)
         if not self._fresh:
             self._keyboard.arm(self.now.mono, False)  # there is nothing to be read first
 
-    def _paint_keys(self) -> None:
+    def _lines_above(self) -> list[str]:
+        """What stands there and stays: where nothing is rewritten, that are the rows of a list, too."""
+        return [*self._view.lines(), *(self._view.rows() if self.painter.dumb else ())]
+
+    def paint_keys(self) -> None:
+        """The line of keys anew, and the rows of a list above it, of which only what has changed."""
+        rows = () if self.painter.dumb else self._view.rows()
         keys = self._view.key_lines()
         self._counted = len(self.groups)
         if keys:
-            self.painter.keys(keys)
+            self.painter.keys(keys, rows)
 
     def _view_keys(self) -> None:
         self._unreadable = "" if self._view.is_readable() else self._view.deciding

@@ -1,4 +1,4 @@
-"""What the operator reads: a question, and the rows of the list and the history.  Pure.
+"""What the operator reads: a question.  Pure.
 
 Kernel truth comes first; text from outside stands behind a `|` and never at the start of a
 line; the keys come last.  Every function returns lines of printable ASCII no longer than
@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from ..base import addresses
 from ..base.text import ELLIPSIS, clip_right, count, printable
-from ..docket import states
 from .layout import columns, folded
-from .sentences import FLOOR, NO_IPV6, REASONS, decided_by, muted_tries
+from .sentences import FLOOR, NO_IPV6, REASONS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from ..base.happenings import Name
     from ..base.moment import Clock
     from ..docket.docket import Docket
-    from ..docket.requests import Answer, Request
+    from ..docket.requests import Request
     from .groups import Group
 
 
@@ -203,87 +202,3 @@ def _keys(start: str, waits: str, width: int) -> str:
 def floor_lines(record: dict[str, Any], width: int, when: str) -> list[str]:
     """A request under the floor: told, not asked."""
     return [*head(record, width, when), *folded("! " + FLOOR, width)]
-
-
-# The list and the history
-
-
-def list_rows(docket: Docket, group: Group, digit: int, marked: bool, width: int, several: bool) -> list[str]:
-    """A group in the list: its name or address, and its container where there are several.
-
-    What has no room beside those goes to a second line.  No address and no container is ever cut: rows
-    of two of them would look alike.
-    """
-    lead, name = group.lead, docket.shown_name(group.lead)
-    label = name.name if name is not None and group.key[1] == name.name else lead.dest
-    kinds = {(r.proto, r.port) for r in group.requests}
-    port = "{} {}".format(
-        addresses.proto_name(lead.proto) if lead.proto is not None else "?",
-        "?" if lead.port is None else lead.port,
-    )
-    counts = (
-        port if len(kinds) == 1 else "%d ports" % len(kinds),
-        count(len(group.dests), "address", "addresses"),
-        count(group.tries, "try", "tries"),
-    )
-    mark, container = "x" if marked else " ", printable(lead.container)
-    start = f"  {mark}  {digit}  "
-    row = "%s%s%-9s  %-13s %-9s  %s" % (
-        start, "%-10s  " % container if several else "", *counts, printable(label),
-    )  # fmt: skip
-    if len(row) <= width and (not several or len(container) <= 10):
-        return [row]
-    if width < NARROW:
-        start = f"{mark} {digit} "
-    indent = " " * len(start)
-    if label == lead.dest:
-        rows = folded(label, width, start, indent)
-    else:
-        rows = [start + printable(label, max(8, width - len(start)))]
-    if not several and width < NARROW:
-        return rows
-    return rows + folded("  ".join([container, *counts] if several else counts), width, indent, indent)
-
-
-def answered_row(label: str, width: int) -> str:
-    """A row of the list that no longer waits: its digit is not given to another."""
-    start = "     -  answered meanwhile  "
-    if width - len(start) < 16:
-        start = "  - "
-    return start + printable(label, max(8, width - len(start)))
-
-
-def unheard_lines(docket: Docket, width: int) -> list[str]:
-    """What was counted but is not asked."""
-    words = {
-        "denied": "denied before",
-        "multicast": "multicast and the like",
-        "bypass": "let through while the shield was down",
-    }
-    floors = [request.state for request in docket.all_requests()].count(states.FLOOR)
-    muted = docket.muted
-    counts = dict.fromkeys(words, 0)
-    for (_, kind), number in docket.shields.unheard.items():
-        counts[kind] += number
-    found = [f"{number} {words[kind]}" for kind, number in counts.items() if number]
-    if floors:
-        found.append("{} under the shield's floor".format(count(floors, "destination")))
-    if muted:
-        found.append("%d muted%s" % (len(muted), muted_tries(sum(answer.tries for answer in muted))))
-    return folded("not asked: " + ", ".join(found), width) if found else []
-
-
-def history_row(answer: Answer, digit: int, width: int, clock: Clock) -> str:
-    how = "undone" if answer.undone else answer.result
-    room = width - 35 - min(39, len(answer.target))  # no address is cut for a container's name
-    start = "     %d  %s  %s  %s " % (
-        digit, clock.time(answer.wall), clip_right(answer.container, max(4, room)), answer.action,
-    )  # fmt: skip
-    if width < NARROW:
-        where = clip_right(answer.container, 8) + " " if width >= 38 else ""
-        start = "%d %s%s " % (digit, where, answer.action)
-    end = "  " + how if how and width >= 38 else ""
-    row = start + printable(answer.target, max(8, width - len(start) - len(end))) + end
-    decided = decided_by(answer.by, answer.rule.text if answer.rule else None)
-    room = width - len(row) - 1
-    return row + " " + clip_right(decided, room) if decided and room > 12 else row

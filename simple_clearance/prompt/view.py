@@ -1,8 +1,8 @@
 """What stands on the screen, and the second thought before what can't be taken back lightly.  Pure.
 
-A view is painted once for the ids it holds.  `deciding` keys count only alone and after a
-while (`keyboard`), and where the whole view has room on the screen; `working` ones at any time;
-every other key changes nothing and says so.
+A view is painted once for the ids it holds; the rows of a list are painted anew with its keys.
+`deciding` keys count only alone and after a while (`keyboard`), and where the whole view has room on
+the screen; `working` ones at any time; every other key changes nothing and says so.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from .keyboard import ESCAPE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Protocol
+    from typing import Callable, Protocol, Sequence
 
     from ..base.moment import Clock, Now
     from ..docket.docket import Docket
@@ -50,6 +50,9 @@ if TYPE_CHECKING:
         def where(self, container: str) -> str:
             """What a line about a container begins with."""
 
+        def paint_keys(self) -> None:
+            """The line of keys anew, and the rows above it."""
+
         def open_list(self) -> None: ...
         def open_history(self) -> None: ...
 
@@ -58,9 +61,15 @@ EVERYWHERE = "lh?iq\x0c"
 
 
 class View:
-    """What stands on the screen: `lines` above, `key_lines` last."""
+    """What stands on the screen: `lines` above, `key_lines` last.
+
+    Between them are the `rows` of a list, which are rewritten as the keys are.  `help` is what `?` tells
+    of the keys; `counts` whether what stands there tells how many wait.
+    """
 
     working = EVERYWHERE
+    help: Sequence[tuple[str, str]] = details.HELP
+    counts = False
 
     @property
     def deciding(self) -> str:
@@ -82,12 +91,15 @@ class View:
     def lines(self) -> list[str]:
         return []
 
+    def rows(self) -> list[str]:
+        return []
+
     def key_lines(self) -> list[str]:
         return []
 
     def is_readable(self) -> bool:
         """Whether the screen has room for all of it: else nobody can read what would be decided."""
-        painted = [*self.lines(), *self.key_lines()]
+        painted = [*self.lines(), *self.rows(), *self.key_lines()]
         return len(painted) <= self.height and max(map(len, painted), default=0) <= self.width
 
     def vanished(self) -> bool:
@@ -107,7 +119,7 @@ class View:
         elif key == "h":
             prompt.open_history()
         elif key == "?":
-            prompt.painter.lines(details.help_lines(self.width))
+            prompt.painter.lines(details.help_lines(self.help, self.width))
             prompt.show(self, True)
         elif key == "i":
             self.inform()

@@ -153,17 +153,17 @@ a allow 203.0.113.20  A name   s not now  m session  d deny   +11 wait  i l ? q
     stage.key("l")
     stage.key("2")
     assert painted(stage)[-12:] == lines("""
-12 waiting for c1                        a digit marks, * all, space: next page
-     1  tcp 443    4 addresses   8 tries    registry.example.com
-  x  2  tcp 443    1 address     2 tries    telemetry.example.net
-     3  tcp 443    1 address     1 try      198.51.100.1
-     4  tcp 443    1 address     1 try      198.51.100.2
-     5  tcp 443    1 address     1 try      198.51.100.3
-     6  tcp 443    1 address     1 try      198.51.100.4
-     7  tcp 443    1 address     1 try      198.51.100.5
-     8  tcp 443    1 address     1 try      198.51.100.6
-     9  tcp 443    1 address     1 try      198.51.100.7
-        ... 3 more
+12 waiting for c1                                                   page 1 of 2
+     1  registry.example.com                  4 addresses  tcp 443      8 tries
+  x  2  telemetry.example.net                              tcp 443      2 tries
+     3  198.51.100.1                                       tcp 443        1 try
+     4  198.51.100.2                                       tcp 443        1 try
+     5  198.51.100.3                                       tcp 443        1 try
+     6  198.51.100.4                                       tcp 443        1 try
+     7  198.51.100.5                                       tcp 443        1 try
+     8  198.51.100.6                                       tcp 443        1 try
+     9  198.51.100.7                                       tcp 443        1 try
+1-9 mark   * all   / word   space: next page   Backspace: page before
 1 marked: a allow  s not now  m this session    Enter asks it   l back
 """)
 
@@ -177,12 +177,13 @@ def test_a_list_of_several_containers_says_whose_each_is():
     stage.event("multicast", "ff02::1", container="web", count=2)
     stage.event("denied", "192.0.2.1", container="web", count=4)
     stage.key("l")
-    assert painted(stage)[-5:] == lines("""
-2 waiting                                                  a digit marks, * all
-     1  c1          tcp 443    1 address     1 try      www.example.com
-     2  web         tcp 80     1 address     1 try      203.0.113.11
+    assert painted(stage)[-6:] == lines("""
+2 waiting
+     1  www.example.com                        c1          tcp 443        1 try
+     2  203.0.113.11                           web         tcp 80         1 try
   not asked: 7 denied before, 2 multicast and the like
-Enter asks the first   l back
+1-2 mark   * all   / word
+Enter asks the first   ? keys   l back
 """)
 
 
@@ -202,8 +203,8 @@ def test_no_two_rows_of_different_containers_or_networks_look_alike(width, named
             stage.blocked("203.0.113.1", container=container, names=["www." + "x" * 70 + ".example.com"])
     stage.key("l")
     rows = []
-    for line in stage.text.rsplit(" waiting", 1)[1].split("\n")[1:-1]:
-        begins = re.match(r"  [ x]  \d  (?=\S)|[ x] \d (?=\S)", line)
+    for line in stage.text.rsplit(" waiting", 1)[1].split("\n")[1:-2]:
+        begins = re.match(r"  [ x]  \d  (?=\S)|[ x]\d (?=\S)", line)
         if begins:
             rows.append("")
         rows[-1] += " " + line[begins.end() if begins else 0 :].strip()
@@ -222,16 +223,16 @@ def test_the_rows_of_a_narrow_list_fit_and_keep_the_end_of_a_name():
     stage.blocked("203.0.113.20", names=[long], container="a-container-with-a-rather-long-name")
     stage.blocked("203.0.113.21", names=["www." + long])
     stage.key("l")
-    rows = stage.text.rsplit(" waiting", 1)[1].split("\n")[1:-1]
-    assert rows[0].startswith("  1 ..xxx") and rows[0].endswith(".example.net")
-    second = next(at for at, row in enumerate(rows) if row.startswith("  2 ..xxx"))
+    rows = stage.text.rsplit(" waiting", 1)[1].split("\n")[1:-2]
+    assert rows[0].startswith(" 1 ..xxx") and rows[0].endswith(".example.net")
+    second = next(at for at, row in enumerate(rows) if row.startswith(" 2 ..xxx"))
     told = "".join("".join(rows[1:second]).split())
-    assert told == "a-container-with-a-rather-long-nametcp4431address1try", "nothing is cut"
-    assert rows[second + 1].split() == ["c1", "tcp", "443", "1", "address", "1", "try"]
+    assert told == "a-container-with-a-rather-long-name203.0.113.20tcp4431try", "nothing is cut"
+    assert "".join(rows[second + 1 :]).split() == ["c1", "203.0.113.21", "tcp", "443", "1", "try"]
     stage.answer("skip", "r1")
     stage.key("\x0c")
     rows = stage.text.rsplit(" waiting", 1)[1].split("\n")
-    assert rows[1].startswith("  - ..") and rows[1].endswith(".example.net")
+    assert rows[1].startswith(" - ..") and rows[1].endswith(".example.net answered")
 
 
 @pytest.mark.parametrize(
@@ -279,9 +280,13 @@ def test_a_list_says_what_is_not_known_of_one():
     stage.blocked("203.0.113.10", None, proto=None)
     stage.blocked("203.0.113.11", None)
     stage.key("l")
-    assert painted(stage)[-3:-1] == lines("""
-     1  ? ?        1 address     1 try      203.0.113.10
-     2  tcp ?      1 address     1 try      203.0.113.11
+    stage.blocked("203.0.113.12", None, proto=1)
+    stage.key("l")
+    stage.key("l")
+    assert painted(stage)[-5:-2] == lines("""
+     1  203.0.113.10                                       ? ?            1 try
+     2  203.0.113.11                                       tcp ?          1 try
+     3  203.0.113.12                                       icmp           1 try
 """)
 
 
@@ -658,12 +663,15 @@ def test_a_list_at_40_columns():
     stage.blocked("203.0.113.21", names=["a-rather-long-name-of-a-host.telemetry.example.net"])
     stage.key("l")
     stage.key("2")
-    assert painted(stage)[-4:] == lines(
+    assert painted(stage)[-7:] == lines(
         """
-2 waiting for c1   a digit marks, * all
-  1 registry.example.com
-x 2 ..e-of-a-host.telemetry.example.net
-1 marked: a s m  Enter  l back
+2 waiting for c1
+ 1 registry.example.com
+                   tcp 443        1 try
+x2 ..me-of-a-host.telemetry.example.net
+   203.0.113.21    tcp 443        1 try
+1-2 mark   * all   / word
+1 marked: a s m  Enter asks  l back
 """
     )
 

@@ -1,0 +1,73 @@
+"""The view of what was answered.  Pure."""
+
+from __future__ import annotations
+
+from . import details, layout, rows
+from .keyboard import ESCAPE
+from .pages import Pages
+from .view import EVERYWHERE, View
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..docket.requests import Answer
+    from .view import Desk
+
+
+class History(View):
+    """What was answered in this session, newest first."""
+
+    working = EVERYWHERE + "123456789 \x7f\x08" + ESCAPE
+    help = details.HISTORY_HELP
+
+    def __init__(self, prompt: Desk) -> None:
+        super().__init__(prompt)
+        self._answers: list[Answer] = list(reversed(prompt.docket.history))
+        self._pages = Pages()
+
+    @property
+    def _shown(self) -> list[Answer]:
+        self._pages.fit([1] * len(self._answers), self.height - 4)
+        return self._answers[self._pages.first : self._pages.end]
+
+    def rows(self) -> list[str]:
+        if not self._answers:
+            return layout.folded("nothing was answered in this session", self.width, "", "  ")
+        shown, number = self._shown, "%d answered, newest first" % len(self._answers)
+        return [layout.columns(number, self._pages.text, self.width), *(
+            rows.history_row(answer, number + 1, self.width, self.prompt.clock)
+            for number, answer in enumerate(shown)
+        )]  # fmt: skip
+
+    def key_lines(self) -> list[str]:
+        number, pages = len(self._shown), len(self._pages) > 1
+        digits = (
+            "" if not number else "1 asks it again   " if number == 1 else f"1-{number} asks that again   "
+        )
+        turn = "space: older  Backspace: newer   " if pages else ""
+        for line in (f"{digits}{turn}h back", f"{digits}{turn and 'space: older   '}h back"):
+            if len(line) <= self.width:
+                return [line]
+        return [f"{digits and '1-%d  ' % number}{turn and 'space: older  '}h back"]
+
+    def press(self, key: str) -> None:
+        prompt = self.prompt
+        if key in ("h", ESCAPE):
+            prompt.back()
+        elif key in " \x7f\x08":
+            self._pages.turn(1 if key == " " else -1)
+            prompt.show(self, True)
+        elif key.isdigit():
+            shown = self._shown
+            answer = shown[int(key) - 1] if int(key) <= len(shown) else None
+            was_muted = answer is not None and answer in prompt.docket.muted
+            request = prompt.docket.ask_again(answer, prompt.now) if answer is not None else None
+            if request is None and was_muted:
+                prompt.grumble("no longer muted: it is asked when it is tried again")
+                return
+            if request is None:
+                prompt.grumble("that one can't be asked again")
+                return
+            prompt.prefer(request.id)
+            prompt.back()
+        else:
+            super().press(key)

@@ -1,0 +1,54 @@
+"""Which page of a list is shown.  Pure."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Iterable
+
+PAGE = 9
+"""Rows of a page at most: each has a digit."""
+
+
+class Pages:
+    """The pages of a list, one of which is shown: `first` to `end` are the numbers of its rows."""
+
+    def __init__(self) -> None:
+        self._starts = [0]
+        self._number = 0
+        self._shown = 0
+
+    def fit(self, heights: Iterable[int], room: int) -> None:
+        """Rows of these heights, as many on a page as have room; the page with the row that stood first."""
+        first, self._starts, self._number, left = self.first, [0], 0, room
+        for height in heights:
+            full = height > left or self._number - self._starts[-1] == PAGE
+            if full and self._number > self._starts[-1]:
+                self._starts.append(self._number)
+                left = room
+            self._number += 1
+            left -= height
+        self._shown = sum(start <= first for start in self._starts) - 1
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    @property
+    def first(self) -> int:
+        return self._starts[self._shown]
+
+    @property
+    def end(self) -> int:
+        return [*self._starts, self._number][self._shown + 1]
+
+    def turn(self, pages: int) -> None:
+        """So many pages on; the first comes after the last."""
+        self._shown = (self._shown + pages) % len(self)
+
+    def begin(self) -> None:
+        """The first page."""
+        self._shown = 0
+
+    @property
+    def text(self) -> str:
+        return "page %d of %d" % (self._shown + 1, len(self)) if len(self) > 1 else ""

@@ -1,0 +1,171 @@
+"""The rows of the list and of the history.  Pure.
+
+No two rows of a list look alike: what they are about (a name or an address, and its container) has its
+room first, and no address and no container is ever cut.  What has no room goes to a second line; and so
+does the address of a name that has lost its left end.
+
+How many lines a row takes at most does not hang on how often it was tried: so a page that has been laid
+out holds what it held.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ..base import addresses
+from ..base.text import clip_right, count, printable
+from ..docket import states
+from .layout import folded
+from .questions import NARROW
+from .sentences import decided_by
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..base.moment import Clock
+    from ..docket.docket import Docket
+    from ..docket.requests import Answer, Request
+    from .groups import Group, Groups, Key
+
+LONGEST = ("9999 addresses", "tcp 65535", "9999 tries")
+"""The counts of a row, as long as they get."""
+
+
+def list_rows(group: Group, digit: str, marked: bool, width: int, several: bool) -> list[str]:
+    """A group in the list, with its container where there are `several`."""
+    container, label = group.key
+    dests = len(group.dests)
+    kinds = {(request.proto, request.port) for request in group.requests}
+    counts = (
+        _few(dests, 4, "address", "addresses") if dests > 1 else "",
+        _service(group.lead) if len(kinds) == 1 else _few(len(kinds), 3, "port"),
+        _few(group.tries, 4, "try", "tries"),
+    )
+    start = f"  {'x' if marked else ' '}  {digit}  " if width >= NARROW else f"{' x'[marked]}{digit} "
+    return _laid_out(start, label, container if several else "", group.lead.dest, counts, width)
+
+
+def muted_rows(answer: Answer, width: int, several: bool) -> list[str]:
+    """What is not asked any more, with how often it was tried since: it has no digit."""
+    start = "     m  " if width >= NARROW else " m "
+    counts = ("", "", _few(answer.tries, 4, "try", "tries"))
+    dest = answer.keys[0][1] if answer.named and answer.keys else answer.target
+    return _laid_out(start, answer.target, answer.container if several else "", dest, counts, width)
+
+
+class Heights:
+    """How many lines rows of this width take at most, with the counts that they may come to have."""
+
+    def __init__(self, width: int, several: bool) -> None:
+        self._width = width
+        self._several = several
+        self._known: dict[tuple[str, bool, int, int], int] = {}
+
+    def of(self, key: Key, groups: Groups) -> int:
+        container, label = key
+        named, start = addresses.is_name(label), "  x  1  " if self._width >= NARROW else "x1 "
+        cut = named and len(start) + len(label) > self._width
+        dest = groups.longest(key) if cut else 0
+        shape = (container if self._several else "", named, len(label), dest)
+        if shape not in self._known:
+            label = ("n" if named else ":") * len(label)
+            counts = LONGEST if named else ("", *LONGEST[1:])
+            row = _laid_out(start, label, shape[0], "f" * dest if named else label, counts, self._width)
+            self._known[shape] = len(row)
+        return self._known[shape]
+
+
+def _laid_out(
+    start: str, label: str, container: str, dest: str, counts: tuple[str, str, str], width: int
+) -> list[str]:
+    """`start` and the label; in the same line or in the next the container, and at the margin the counts."""
+    text, container = printable(label), printable(container)
+    numbers = (counts[0] + "  " if counts[0] else "") + "%-9s %10s" % counts[1:]
+    gap = 2 if width >= NARROW else 1
+    whole = label == dest or len(start) + len(text) <= width
+    right = ("%-10s  " % container if container else "") + numbers
+    if whole and len(start) + len(text) + gap + len(right) <= width:
+        return [(start + text).ljust(width - len(right)) + right]
+    indent, room = " " * len(start), max(8, width - len(start))
+    rows = _broken(text, room) if label == dest else [printable(label, room)]
+    parts = [*rows[1:], *filter(None, (container, "" if whole else dest))]
+    second = indent + "  ".join(parts)
+    if len(rows) < 3 and len(second) + gap + len(numbers) <= width:
+        return [start + rows[0], second.ljust(width - len(numbers)) + numbers]
+    more = "  ".join([*parts[len(rows) - 1 :], *filter(None, counts)])
+    return [start + rows[0], *(indent + row for row in rows[1:]), *folded(more, width, indent, indent)]
+
+
+def _broken(address: str, room: int) -> list[str]:
+    """An address in rows of `room`, broken behind its colons."""
+    rows = [""]
+    for part in re.split("(?<=:)", address):
+        if rows[-1] and len(rows[-1]) + len(part) > room:
+            rows.append("")
+        rows[-1] += part
+    return rows
+
+
+def _few(number: int, digits: int, singular: str, plural: str = "") -> str:
+    """Like `count`, with the number in so many characters."""
+    units = "kMGT"
+    shown, unit = number, ""
+    while len(f"{shown}{unit}") > digits and units:
+        shown, unit, units = shown // 1000, units[0], units[1:]
+    return count(shown, singular, plural) if not unit else f"{shown}{unit} {plural or singular + 's'}"
+
+
+def _service(request: Request) -> str:
+    """`tcp 443`, `icmp`; `? ?` where nothing is known.
+
+    In nine characters: `udplite 65535` is `136 65535`.
+    """
+    proto, port = request.proto, request.port
+    if proto is None:
+        return "? ?" if port is None else f"? {port}"
+    name = addresses.proto_name(proto)
+    if proto not in addresses.WITH_PORTS:
+        return name
+    text = f"{name} {'?' if port is None else port}"
+    return text if len(text) <= len(LONGEST[1]) else f"{proto} {port}"
+
+
+def answered_row(label: str, width: int) -> str:
+    """A row of the list that no longer waits: its digit is not given to another."""
+    start, end = ("     -  ", "  answered meanwhile") if width >= NARROW else (" - ", " answered")
+    if width - len(start) - len(end) < 16:
+        end = ""
+    row = start + printable(label, max(8, width - len(start) - len(end)))
+    return row.ljust(width - len(end)) + end if end else row
+
+
+def unheard_lines(docket: Docket, width: int) -> list[str]:
+    """What was counted but is not asked."""
+    words = {
+        "denied": "denied before",
+        "multicast": "multicast and the like",
+        "bypass": "let through while the shield was down",
+    }
+    counts = dict.fromkeys(words, 0)
+    for (_, kind), number in docket.shields.unheard.items():
+        counts[kind] += number
+    found = [f"{number} {words[kind]}" for kind, number in counts.items() if number]
+    floors = sum(request.state == states.FLOOR for request in docket.all_requests())
+    if floors:
+        found.append("{} under the shield's floor".format(count(floors, "destination")))
+    return folded("not asked: " + ", ".join(found), width) if found else []
+
+
+def history_row(answer: Answer, digit: int, width: int, clock: Clock) -> str:
+    how = "undone" if answer.undone else answer.result
+    room = width - 35 - min(39, len(answer.target))  # no address is cut for a container's name
+    start = "     %d  %s  %s  %s " % (
+        digit, clock.time(answer.wall), clip_right(answer.container, max(4, room)), answer.action,
+    )  # fmt: skip
+    if width < NARROW:
+        where = clip_right(answer.container, 8) + " " if width >= 38 else ""
+        start = "%d %s%s " % (digit, where, answer.action)
+    end = "  " + how if how and width >= 38 else ""
+    row = start + printable(answer.target, max(8, width - len(start) - len(end))) + end
+    decided = decided_by(answer.by, answer.rule.text if answer.rule else None)
+    room = width - len(row) - 1
+    return row + " " + clip_right(decided, room) if decided and room > 12 else row
