@@ -9,6 +9,7 @@ told with its seed and its story; it ends with 1 where there was one.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,8 @@ from support import ROOT  # noqa: E402
 
 
 def main(seconds: float = 600.0, seed: float = 1.0) -> int:
+    for number in (signal.SIGINT, signal.SIGHUP):  # ignored in a script's `&`, and so in each session
+        signal.signal(number, signal.SIG_DFL)
     seed, first, verdicts, broken = int(seed), int(seed), 0, 0
     until = time.monotonic() + seconds
     with tempfile.TemporaryDirectory() as folder:
