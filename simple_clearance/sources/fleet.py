@@ -20,7 +20,7 @@ from ..system import archived, clocks
 from ..system.folders import CONTENTS
 from . import bridge, lookups, watched
 from .auditlog import ShieldLog
-from .readers import AuditSource, ReaderSource
+from .readers import AuditSource, ReaderSource, SharedSource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,9 +36,11 @@ if TYPE_CHECKING:
     from .replay import ReplayFile, ReplaySource
     from .watched import Watched
 
-    Source = Union[ReaderSource, AuditSource, ReplaySource]
+    Source = Union[ReaderSource, AuditSource, SharedSource, ReplaySource]
     Row = Tuple[str, str, str, Union[int, None]]
 
+
+SHARED = "in the network of %s: what it tries is asked as that one's"
 
 LAST = 1.0
 """Seconds that a container's last packets may take from the kernel to us."""
@@ -120,7 +122,7 @@ class Fleet:
         for one in self.containers:
             ipv6 = not kept.stops_ipv6(one.state_dir)
             self._docket.add_container(one.name, one.version, one.dossier, ipv6=ipv6)
-            self.sources.append(self._reader(one))
+            self.sources.append(self._source(one))
             if one.pidfd >= 0:
                 self._watch_end(one)
             query_log = os.path.join(one.state_dir, "dnsmasq.log")
@@ -298,6 +300,22 @@ class Fleet:
 
     # Sources
 
+    def _source(self, one: Watched) -> ReaderSource | SharedSource:
+        """A reader, or that of another container with the same network: one program can listen in it."""
+        for source in self.sources:
+            if not isinstance(source, SharedSource) and source.watched.in_one_network(one):
+                one.unseen.append(SHARED % source.watched.name)
+                return SharedSource(one, source.watched)
+        return self._reader(one)
+
+    def _hand_over(self, one: Watched) -> None:
+        """It listens no more: the next one in its network does."""
+        for source in self._of(one):
+            source.close()
+        for source in list(self.sources):
+            if isinstance(source, SharedSource) and source.through is one and not source.watched.ended:
+                self._replace(source, self._source(source.watched))
+
     def _reader(self, one: Watched) -> ReaderSource:
         return ReaderSource(
             one, self._loop, self._event, self._reader_gone, self._options.reader, self._trace
@@ -419,6 +437,8 @@ class Fleet:
         self._last[one] = now.mono + LAST
         for source in self._of(one):
             source.stop()
+            if isinstance(source, SharedSource):
+                self._had_all(one, now)
 
     def _had_all(self, one: Watched, now: Now, whole: bool = True) -> None:
         """Nothing more comes of a container that has ended; `whole`: nor is there more."""
@@ -429,6 +449,7 @@ class Fleet:
             self._docket.lost(one.name, lost, "reader")
         one.unlock()  # one that is started again is not taken up again
         self._docket.stop(one.name, now)
+        self._hand_over(one)
         if all(other.ended for other in self.containers) and not self._last:
             self._ended(OK)
 

@@ -247,5 +247,29 @@ class AuditSource:
         self._gone(self, now)
 
 
+class SharedSource:
+    """The listener of `through`, whose network namespace this container is in, too: as those of a pod are.
+
+    A packet doesn't tell whose it is: all of them are told as the one's that listens.
+    """
+
+    kind = "nflog"
+    foreign = False
+    started = True
+    held_by = 0
+
+    def __init__(self, watched: Watched, through: Watched) -> None:
+        self.watched = watched
+        self.through = through
+
+    def stop(self) -> None:
+        """Nothing of it is this container's to end."""
+
+    close = stop
+
+    def reap(self, now: Now) -> None:
+        """It has no process."""
+
+
 def printable_lines(data: bytes) -> list[str]:
     return [printable(line, 1000) for line in data.splitlines() if line.strip()]

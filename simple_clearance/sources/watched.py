@@ -84,6 +84,12 @@ class Watched:
             os.close(self.lock)
             self.lock = -1
 
+    def in_one_network(self, other: Watched) -> bool:
+        """Whether both run, in one network namespace; False where that is unknown."""
+        if self.namespace < 0 or other.namespace < 0:
+            return False
+        return os.path.samestat(os.fstat(self.namespace), os.fstat(other.namespace))
+
     def close_namespace(self) -> None:
         """The reader has it now; while anyone holds it, it outlives the container."""
         if self.namespace >= 0:
