@@ -201,7 +201,22 @@ class Sitting(Episode):
             self.blocks()
         time.sleep(self.chance.choice([0.5, 1.2]))
         keys = self.chance.choice(
-            ["Ay", "Ay", "uy", "uy", "An", "lq", "h1", "l1s", "l1a1\r", "l1a1\r", "l*a2\r", "l\r", "qn"]
+            [
+                "Ay",
+                "Ay",
+                "uy",
+                "uy",
+                "An",
+                "lq",
+                "h1",
+                "l1s",
+                "l1a1\r",
+                "l1a1\r",
+                "l*a2\r",
+                "l\r",
+                "qn",
+                "l/0.\r*a1\r",
+            ]
         )
         for key in keys:
             self._key(key)
@@ -210,7 +225,9 @@ class Sitting(Episode):
     def _hurries(self) -> None:
         """Any keys, at any time."""
         for _ in range(self.chance.randint(1, 6)):
-            key = self.chance.choice([*"aAsmdulhi?y123* \r\n\t\x7f\x0c", "\x1b", "\x1b[A", "\x1bOA", "\x1ba"])
+            key = self.chance.choice(
+                [*"aAsmdulhi?y123* /\r\n\t\x7f\x0c", "\x1b", "\x1b[A", "\x1bOA", "\x1ba"]
+            )
             burst = self.chance.random() < 0.2
             self._key(key * self.chance.randint(2, 40) if burst else key)
             time.sleep(self.chance.choice([0.0, 0.01, 0.05, 0.2, 0.45]))
