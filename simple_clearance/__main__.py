@@ -4,6 +4,7 @@ Any Python must be able to read this file, 2.7 too, so that one that is too old 
 `--version` is answered here: it is what scripts ask first, and needs none of the rest.
 """
 
+import errno
 import os
 import sys
 import zipimport
@@ -36,7 +37,10 @@ def main():  # type: () -> None
         where = sys.exc_info()[2]
         while where and where.tb_next:
             where = where.tb_next
-        if where and where.tb_frame.f_globals.get("__name__") == "zipimport":
+        if getattr(error, "errno", 0) in (errno.EMFILE, errno.ENFILE):
+            more = "hint: allow it more open files: ulimit -n 1024, LimitNOFILE=1024 in a unit"
+            error = ImportError("too many open files\n%s" % more)
+        elif where and where.tb_frame.f_globals.get("__name__") == "zipimport":
             error = ImportError("%s is damaged, or was replaced or removed: %s" % (archive, error))
         if not isinstance(error, ImportError):
             raise

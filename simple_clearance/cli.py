@@ -6,7 +6,17 @@ import os
 import sys
 
 from . import __version__
-from .base.errors import CANNOT_START, INCOMPLETE, INTERNAL, OK, STOPPED_EARLY, USAGE, Refused
+from .base.errors import (
+    CANNOT_START,
+    INCOMPLETE,
+    INTERNAL,
+    MORE_FILES,
+    OK,
+    STOPPED_EARLY,
+    USAGE,
+    Refused,
+    starved,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,6 +49,10 @@ exit codes:
 Ctrl-C gives 0 or 5, not 130: a calling script goes on. Before anything is
 watched it gives 3, so that no script takes it for an end without a block.
 """
+
+
+FEW_FILES = 64
+"""Descriptors; podman takes some 20, a session 30 and 10 more for each further container."""
 
 
 class Instead(Exception):
@@ -137,12 +151,24 @@ def _complain(error: Refused) -> int:
     from .system.terminal import diagnose
 
     diagnose(f"{NAME}: {error.message}")
-    for hint in error.hints:
+    hints = [] if starved(error) else [*error.hints]
+    if error.code == CANNOT_START and (starved(error) or _few_files()):
+        hints.append(MORE_FILES)
+    for hint in hints:
         diagnose("hint: " + hint)
     return error.code
 
 
+def _few_files() -> bool:
+    """Whether so few descriptors are allowed that podman, too, finds words for that which mislead."""
+    import resource
+
+    return 0 <= resource.getrlimit(resource.RLIMIT_NOFILE)[0] < FEW_FILES
+
+
 def _bug(error: Exception, debug: bool) -> int:
+    if starved(error):
+        return _complain(Refused(CANNOT_START, starved(error).lower(), MORE_FILES))
     where = error.__traceback__
     while where is not None and where.tb_next is not None:
         where = where.tb_next

@@ -15,10 +15,13 @@ from .base.errors import (
     CANNOT_START,
     HUB_ACTIVE,
     INCOMPLETE,
+    MORE_FILES,
     OK,
     READER_ENDED,
     STOPPED_EARLY,
+    USAGE,
     Refused,
+    starved,
 )  # fmt: skip
 from .base.options import Options
 from .docket.docket import Docket
@@ -117,6 +120,7 @@ class Session:
         self._log: Log | None = None
         self._profile: Profile | None = None
         self._saved: SavedPolicy | None = None
+        self._rotates = False  # whether a SIGHUP is no hang-up, but what follows on the rotation of a log
         self._until: float | None = None
         self._patience: float | None = None
         self._ending: int | None = None
@@ -162,7 +166,7 @@ class Session:
             raise
 
     def _run_on(self, term: terminal.Terminal | None) -> int:
-        self._open_records()
+        self._open_records(term)
         if term is None:
             self._front = self._piped_front()
         if not self._options.replay:
@@ -198,7 +202,7 @@ class Session:
                 self._round(clocks.now())  # what came along with the readers' first line
                 while not self._over():
                     self._tell_the_end()
-                    self._round(self._loop.wait())
+                    self._next_round()
                 return self._finish(clocks.now())
             finally:
                 if term is not None:
@@ -220,10 +224,13 @@ class Session:
     def _policy_due(self) -> float | None:
         return None if self._policy is None else self._policy.due
 
-    def _open_records(self) -> None:
+    def _open_records(self, term: terminal.Terminal | None) -> None:
         if self._options.log is not None:
             from .fronts.logfile import Log
 
+            if self._options.log == "-" and (term is None or self._options.sandbox):
+                raise Refused(USAGE, "--log -: other things go to stdout", "--json has the same there")
+            self._rotates = term is None and not terminal.is_controlled()
             self._log = Log(self._options.log, self._docket.warn)
         if self._options.save_profile is not None:
             from .fronts.logfile import Profile
@@ -263,7 +270,7 @@ class Session:
 
         if not self._options.json:
             return piped.QuietFront(self._loop, self._docket)
-        stdin = -1 if self._options.answer else 0
+        stdin = -1 if self._options.answer or self._options.replay == "-" else 0
         return piped.JsonFront(self._loop, self._docket, self._docket.warn, stdin=stdin)
 
     def _greet(self, term: terminal.Terminal | None) -> None:
@@ -287,6 +294,18 @@ class Session:
             self._front.greet(self._fleet.watching())
 
     # One round
+
+    def _next_round(self) -> None:
+        """What can't be had any more, a reader or a descriptor, ends it with all that is to be told."""
+        try:
+            self._round(self._loop.wait())
+        except Refused as refused:
+            hints = (MORE_FILES,) if starved(refused) else refused.hints
+            self._end(READER_ENDED, refused.message, *("hint: " + hint for hint in hints))
+        except OSError as error:
+            if not starved(error):
+                raise
+            self._end(READER_ENDED, starved(error).lower(), "hint: " + MORE_FILES)
 
     def _round(self, now: Now) -> None:
         front = self._front
@@ -385,7 +404,7 @@ class Session:
         if signal.SIGINT in numbers:
             self._hurry = self._hurry or self._ending is not None
             self._end(OK)
-        elif numbers & ENDS:
+        elif numbers & ENDS - ({signal.SIGHUP} if self._rotates else set()):
             self._end(OK)
         if self._front is not None:
             self._job_control(numbers, self._front)

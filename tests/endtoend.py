@@ -16,7 +16,7 @@ import subprocess
 import sys
 import termios
 import time
-from typing import TYPE_CHECKING, Any, Callable, Iterator
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
 
 import pytest
 from support import PATIENCE, eventually
@@ -85,11 +85,13 @@ class Desk:
         self.wait_for_keys(painted, own)
         return self.t.send(key)  # type: ignore[no-any-return]
 
-    def run(self, *words: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
+    def run(
+        self, *words: str, prefix: Sequence[str] = (), **options: Any
+    ) -> subprocess.CompletedProcess[bytes]:
         """The archive without any terminal, to its end."""
         options.setdefault("env", self.env)
         return subprocess.run(
-            self.argv(*words),
+            [*prefix, *self.argv(*words)],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             start_new_session=True,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 OK = 0
 HUB_ACTIVE = 1
 USAGE = 2
@@ -13,6 +15,9 @@ INTERNAL = 70  # EX_SOFTWARE of sysexits.h
 
 STOPPED_EARLY = "stopped before anything was watched"
 """Which is no end as asked: who calls us must not go on as if nothing had been blocked."""
+
+
+MORE_FILES = "allow it more open files: ulimit -n 1024, LimitNOFILE=1024 in a unit"
 
 
 class Refused(Exception):
@@ -30,3 +35,12 @@ class Refused(Exception):
 
     def __repr__(self) -> str:
         return "Refused(%d, %r, *%r)" % (self.code, self.message, self.hints)
+
+
+def starved(error: BaseException | None) -> str:
+    """`Too many open files`, where that is what an error comes from, whatever was made of it; else ""."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+            return error.strerror or str(error)
+        error = error.__cause__ or error.__context__
+    return ""

@@ -18,6 +18,7 @@ from ..base import timestamps
 from ..base.errors import CANNOT_START, Refused
 from ..base.text import printable
 from ..docket.verdict import APPLIED
+from ..system.output import Output
 from . import protocol
 
 TYPE_CHECKING = False
@@ -45,16 +46,27 @@ class Appender:
 
     def __init__(self, path: str, option: str, mode: int, report: Callable[[str], None]) -> None:
         self.failed = ""
+        self._path = path
         self._name = printable(path, 200)
         self._option = option
+        self._mode = mode
         self._report = report
         self._removed = False
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+        self.fd = -1
         try:
-            self.fd = os.open(path, flags, mode)
+            self._take(self._open())
         except (OSError, ValueError) as error:  # a path may hold a NUL
             raise self._refused(_text(error)) from None
-        found = os.fstat(self.fd)
+
+    def _open(self) -> int:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+        return os.open(self._path, flags, self._mode)
+
+    def _take(self, fd: int) -> None:
+        """From now on that is the file."""
+        self.close()
+        self.fd = fd
+        found = os.fstat(fd)
         self.regular = stat.S_ISREG(found.st_mode)
         self.size = found.st_size if self.regular else 0
         self._torn = bool(self.size) and self._tail() not in (b"\n", b"")
@@ -74,7 +86,7 @@ class Appender:
         data = memoryview((("\n" if self._torn else "") + text).encode("ascii"))
         try:
             while data:
-                written = os.write(self.fd, data)
+                written = self._write(data)
                 self._torn = data[written - 1] != 0x0A
                 data = data[written:]
             if self.regular and not os.fstat(self.fd).st_nlink:
@@ -84,6 +96,9 @@ class Appender:
             self._fail(error)
             return False
         return True
+
+    def _write(self, data: memoryview) -> int:
+        return os.write(self.fd, data)
 
     def _tail(self) -> bytes:
         """Its last byte, b"" where we may not read it."""
@@ -118,11 +133,40 @@ def _text(error: Exception) -> str:
 
 
 class Log(Appender):
-    """`--log FILE`: every record of the session as a line of JSON, readable by its owner alone."""
+    """`--log FILE`: every record of the session as a line of JSON, readable by its owner alone.
+
+    `-` is stdout.  A file that has been renamed or removed is begun anew by its name: a log is rotated
+    like that, and the old one may be compressed and gone a moment later.
+    """
 
     def __init__(self, path: str, report: Callable[[str], None]) -> None:
         self._missed = 0
+        self._stdout = Output() if path == "-" else None
         super().__init__(path, "--log", 0o600, report)
+
+    def append(self, text: str) -> bool:
+        if self.regular and self._stdout is None and not self._is_there():
+            self._begin_anew()
+        return super().append(text)
+
+    def _is_there(self) -> bool:
+        try:
+            return os.path.samestat(os.stat(self._path), os.fstat(self.fd))
+        except OSError:
+            return False
+
+    def _begin_anew(self) -> None:
+        try:
+            self._take(self._open())
+        except OSError:
+            return  # the old one takes it, as long as that has a name: a new one may be on its way
+        self._removed = False
+
+    def _open(self) -> int:
+        return super()._open() if self._stdout is None else os.dup(self._stdout.fd)
+
+    def _write(self, data: memoryview) -> int:
+        return super()._write(data) if self._stdout is None else self._stdout.write(data)
 
     def record(self, record: Record, now: Now) -> None:
         """Adds one record; after some that could not be added, how many those were."""
@@ -145,7 +189,6 @@ class Profile(Appender):
         if not self.regular or self.size > PROFILE_LIMIT:
             self.close()
             raise self._refused("it is larger than a profile" if self.regular else "it is not a file")
-        self._path = path
         self._ours: dict[str, int] = {}  # line -> where it stands
         self._lines = dict.fromkeys(self._read().splitlines())
 

@@ -6,7 +6,9 @@ from a reader, each with the time at which it was recorded, as fast as it takes 
 
 from __future__ import annotations
 
+import errno
 import os
+import sys
 
 from ..base.errors import CANNOT_START, USAGE, Refused
 from ..base.happenings import Learnt
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     Sink = Callable[["ReplaySource", Message, Now], None]
     Gone = Callable[["ReplaySource", Now], None]
 
+_OPEN = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 CHUNK = 1 << 16
 AHEAD = 1 << 20
 """Bytes read before the start, to find out which container it is about."""
@@ -36,8 +39,9 @@ FORMATS = "a recording is what --log or --json wrote, or a reader's lines"
 
 
 class ReplayFile:
-    """An open recording.  `known` becomes true once enough of it is read to tell its container.
+    """An open recording, `-` for stdin.
 
+    `known` becomes true once enough of it is read to tell its container.
     Refused (3) when it can't be read or holds nothing of the kind, (2) when it holds several
     containers and `container` does not say which.  It never waits: a pipe's first lines may be
     long in coming, or never come, and whoever waits for them has to hear of signals, too.
@@ -54,9 +58,18 @@ class ReplayFile:
         self._broken = ""
         self._lines = Lines(LINE_LIMIT)
         try:
-            self.fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+            self.fd = self._stdin() if path == "-" else os.open(path, _OPEN)
         except (OSError, ValueError) as error:
             raise self._refused(error) from None
+
+    @staticmethod
+    def _stdin() -> int:
+        """Another descriptor of it, none of whose flags are changed: it is read once it polls readable."""
+        if sys.stdin is None:
+            raise OSError(errno.EBADF, "it is closed")
+        if os.isatty(0):
+            raise OSError(errno.ENOTSUP, "it is a terminal")
+        return os.dup(0)
 
     def __repr__(self) -> str:
         return "ReplayFile(%s, %s)" % (self.name, self.recording.container)

@@ -82,7 +82,7 @@ class Output:
         while self.backlog and not self.gone:
             block = self._blocks[0]
             try:
-                written = self._write(block)
+                written = self.write(block)
             except BlockingIOError:
                 return
             except OSError as problem:
@@ -95,7 +95,8 @@ class Output:
             if not block:
                 del self._blocks[0]
 
-    def _write(self, block: bytearray) -> int:
+    def write(self, block: bytearray | memoryview) -> int:
+        """At once, or BlockingIOError; how much of it was taken."""
         if self._socket:
             return self._send(block)
         if not self._small:
@@ -104,7 +105,7 @@ class Output:
             raise BlockingIOError
         return os.write(self.fd, block[: select.PIPE_BUF])
 
-    def _send(self, block: bytearray) -> int:
+    def _send(self, block: bytearray | memoryview) -> int:
         borrowed = socket.socket(fileno=self.fd)
         try:
             return borrowed.send(block, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)

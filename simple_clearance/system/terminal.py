@@ -157,6 +157,15 @@ def find() -> Terminal:
     )
 
 
+def is_controlled() -> bool:
+    """Whether this process belongs to the session of a terminal, which may hang up."""
+    try:
+        os.close(os.open("/dev/tty", _FLAGS))
+    except OSError:
+        return False
+    return True
+
+
 def _name(fd: int) -> str:
     """A terminal's; what its descriptor was opened as, where it has none in our mount namespace."""
     try:

@@ -216,11 +216,45 @@ def test_a_folder_that_vanishes_is_told_at_the_next_record(tmp_path, opened, tol
     assert told == ["--log %s: it was removed: not everything is recorded" % (tmp_path / "folder" / "log")]
 
 
-def test_a_log_that_was_moved_aside_goes_on_where_it_is(tmp_path, opened, told):
+@pytest.mark.parametrize("how", ["renamed", "removed", "replaced"])
+def test_a_log_that_was_moved_aside_is_begun_anew(tmp_path, opened, told, how):
+    """As logrotate does it, with `create` or without, and whatever becomes of the old file then."""
     log = opened(Log, tmp_path / "log", told)
-    os.rename(tmp_path / "log", tmp_path / "log.1")
     log.record(closed(1), NOW)
-    assert told == [] and len(records(tmp_path / "log.1")) == 1
+    if how == "removed":
+        os.unlink(tmp_path / "log")
+    else:
+        os.rename(tmp_path / "log", tmp_path / "log.1")
+    if how == "replaced":
+        (tmp_path / "log").touch()
+    log.record(closed(2), NOW)
+    log.record(closed(3), NOW)
+    assert told == [] and [record["id"] for record in records(tmp_path / "log")] == ["r2", "r3"]
+    if how != "removed":
+        assert [record["id"] for record in records(tmp_path / "log.1")] == ["r1"]
+    if how != "replaced":
+        assert stat.S_IMODE(os.stat(tmp_path / "log").st_mode) == 0o600
+
+
+def test_a_log_whose_name_can_not_be_had_goes_on_in_the_old_file(tmp_path, opened, told):
+    """In a folder of somebody else's a moment passes between the old file's rename and the new one."""
+    (tmp_path / "folder").mkdir()
+    log = opened(Log, tmp_path / "folder" / "log", told)
+    os.rename(tmp_path / "folder", tmp_path / "moved")
+    log.record(closed(1), NOW)
+    (tmp_path / "folder").mkdir()
+    log.record(closed(2), NOW)
+    assert told == []
+    assert [record["id"] for record in records(tmp_path / "moved" / "log")] == ["r1"]
+    assert [record["id"] for record in records(tmp_path / "folder" / "log")] == ["r2"]
+
+
+def test_a_log_that_was_truncated_is_written_from_its_beginning(tmp_path, opened, told):
+    log = opened(Log, tmp_path / "log", told)
+    log.record(closed(1), NOW)
+    os.truncate(tmp_path / "log", 0)
+    log.record(closed(2), NOW)
+    assert told == [] and [record["id"] for record in records(tmp_path / "log")] == ["r2"]
 
 
 def test_a_pipe_that_is_read_serves_as_a_log(tmp_path, opened, told):

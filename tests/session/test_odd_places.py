@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -192,6 +193,52 @@ def test_with_few_descriptors_it_works_or_says_so(desk, rounds):
         assert t.wait() in (0, 3)
         assert t.termios() == endtoend.as_opened() and "Traceback" not in t.text()
         desk.nothing_is_left()
+
+
+def test_with_few_descriptors_that_is_what_is_named(desk, some_python):
+    """Not that podman is to be installed, nor that the file is damaged."""
+    desk.python = some_python.path
+    for limit in (*range(4, 12), 24, 28, 32):
+        done = desk.run(
+            "--answer",
+            "skip",
+            "--for",
+            "0.2",
+            "c1",
+            prefix=["sh", "-c", 'ulimit -n %d; exec "$@"' % limit, "sh"],
+        )
+        said = done.stderr.decode()
+        if done.returncode:
+            assert done.returncode in (1, 3) and done.stdout == b"", (limit, done)
+            if "simple-clearance: " in said:
+                assert "damaged" not in said
+                assert said.endswith(
+                    "hint: allow it more open files: ulimit -n 1024, LimitNOFILE=1024 in a unit\n"
+                )
+        desk.nothing_is_left()
+
+
+@pytest.mark.parametrize("how", ["a verdict", "a reader"])
+def test_the_limit_of_descriptors_reached_in_the_middle_ends_it_with_a_summary(desk, some_python, how):
+    desk.python = some_python.path
+    if how == "a reader":
+        bridge = desk.c1.bridge_reader()
+    t = desk.start("c1")
+    t.expect("watching c1")
+    if how == "a verdict":
+        asked = desk.block()
+        desk.wait_for_keys(asked)
+    (pid,) = desk.processes("session")
+    most = len(os.listdir("/proc/%d/fd" % pid))
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (most, most))
+    if how == "a verdict":
+        t.send("a")
+    else:
+        os.killpg(bridge, signal.SIGKILL)
+    text = desk.ends(4)
+    assert "oo many open files" in text and "hint: allow it more open files" in text
+    assert ("1 left open" if how == "a verdict" else "stopped: nothing was blocked; exit code 4") in text
+    assert desk.host.verdicts() == []
 
 
 def test_without_a_controlling_terminal_the_one_on_stdin_is_opened(desk):
