@@ -36,6 +36,7 @@ class Script:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         prefix=(),
+        python=sys.executable,
         **options,
     ):
         self.host = host
@@ -47,7 +48,7 @@ class Script:
         words = words or ("--json",)
         if reader:
             words = ("--reader", self._open_feed(host), *words)
-        argv = [*prefix, sys.executable, "-S", "-W", "error", pyz, *words, *names]
+        argv = [*prefix, python, "-S", "-W", "error", pyz, *words, *names]
         options.setdefault("env", host.env())
         self.child = subprocess.Popen(argv, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, **options)
 

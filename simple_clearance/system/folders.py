@@ -15,6 +15,9 @@ import signal
 
 ENTRIES = fcntl.DN_CREATE | fcntl.DN_DELETE | fcntl.DN_RENAME | fcntl.DN_ATTRIB  # who is in it
 CONTENTS = ENTRIES | fcntl.DN_MODIFY  # and what they hold: appends and truncations
+MOVES = fcntl.DN_RENAME | fcntl.DN_DELETE  # what takes a folder in it from its place
+
+LINKS = 40  # symbolic links on the way to a file, after which the kernel gives up (ELOOP)
 
 _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -30,6 +33,7 @@ class Folders:
     def __init__(self, number: int = signal.SIGIO) -> None:
         self._number = number
         self._wanted: dict[str, int] = {}  # path -> DN_ mask
+        self._files: list[str] = []
         self._armed: dict[tuple[int, int], tuple[int, int]] = {}  # (device, inode) -> (fd, mask)
 
     def __repr__(self) -> str:
@@ -46,27 +50,37 @@ class Folders:
 
         That is: the folder may not be read, or its file system or the kernel has no notices.
         """
-        if signal.getsignal(self._number) in (signal.SIG_DFL, None) and self._number != signal.SIGURG:
-            raise RuntimeError("a notice would kill this process: catch signal %d first" % self._number)
+        self._check_handler()
         path = os.path.abspath(path)
         self._wanted[path] = self._wanted.get(path, 0) | events
         return self._arm(path, self._wanted[path]) is not None
 
     def watch_file(self, path: str) -> bool:
-        """Watch one file for appends, truncation and replacement, behind a symbolic link too."""
-        link, real = os.path.dirname(os.path.abspath(path)), os.path.dirname(os.path.realpath(path))
-        return self.watch(real, CONTENTS) and (link == real or self.watch(link, ENTRIES))
+        """Watch one file for appends, truncation and replacement, and each folder and link on its way.
+
+        False where the folder that it lies in can't be watched.
+        """
+        self._check_handler()
+        self._files.append(os.path.abspath(path))
+        armed = [self._arm(*step) for step in _way(path)]
+        return armed[-1] is not None
 
     def refresh(self) -> None:
         """Follow folders that appeared, went away or were replaced since."""
-        needed = {self._arm(path, events) for path, events in self._wanted.items()}
+        wanted = [*self._wanted.items(), *(step for path in self._files for step in _way(path))]
+        needed = {self._arm(path, events) for path, events in wanted}
         for key in set(self._armed) - needed:
             os.close(self._armed.pop(key)[0])
 
     def close(self) -> None:
         """No notice comes from here any more."""
         self._wanted.clear()
+        self._files.clear()
         self.refresh()
+
+    def _check_handler(self) -> None:
+        if signal.getsignal(self._number) in (signal.SIG_DFL, None) and self._number != signal.SIGURG:
+            raise RuntimeError("a notice would kill this process: catch signal %d first" % self._number)
 
     def _arm(self, path: str, events: int) -> tuple[int, int] | None:
         """Have notices from `path`, or from its nearest existing ancestor; which folder that is."""
@@ -104,6 +118,35 @@ class Folders:
             return False
         self._armed[key] = (fd, mask | events)
         return True
+
+
+def _way(path: str) -> list[tuple[str, int]]:
+    """The folders in which the names on the way to a file are looked up, and what there may lead elsewhere.
+
+    The last one is that which the file lies in.
+    """
+    found: list[tuple[str, int]] = []
+    folder, names, links = "/", os.path.abspath(path).split("/")[:0:-1], 0
+    while names:
+        name = names.pop()
+        if name in ("", "."):
+            continue
+        if name == "..":
+            folder = os.path.dirname(folder)
+            continue
+        try:
+            target = os.readlink(os.path.join(folder, name)) if links < LINKS else ""
+        except OSError:  # it is no link, or not there
+            target = ""
+        if target:
+            links += 1
+            found.append((folder, ENTRIES))
+            names += target.split("/")[::-1]
+            folder = "/" if target.startswith("/") else folder
+        else:
+            found.append((folder, MOVES if names else CONTENTS))
+            folder = os.path.join(folder, name)
+    return found or [("/", ENTRIES)]
 
 
 def _open_nearest(path: str) -> tuple[str, int]:

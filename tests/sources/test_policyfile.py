@@ -465,6 +465,61 @@ def test_it_may_be_changed_in_place_or_behind_a_symbolic_link(script, policy, tm
     it.ends(0)
 
 
+@pytest.mark.parametrize("how", ["a link", "a link to a link", "a folder", "a folder above"])
+def test_what_leads_to_it_may_be_swapped(script, tmp_path, some_python, how):
+    """As a release is put into place: by another `current`, or by a folder in the place of another."""
+    for number in (1, 2):
+        (tmp_path / ("release%d" % number) / "etc").mkdir(parents=True)
+        rules = "skip 198.51.100.%d\n" % number
+        (tmp_path / ("release%d" % number) / "etc" / "rules").write_text(rules)
+    current = tmp_path / "current"
+    if how.startswith("a link"):
+        current.symlink_to("release1")
+    else:
+        os.rename(tmp_path / "release1", current)
+    path = current / "etc" / "rules"
+    if how == "a link to a link":
+        (tmp_path / "here").mkdir()
+        path = tmp_path / "here" / "rules"
+        path.symlink_to("../current/etc/rules")
+    it = script("--json", "--policy", str(path), python=some_python.path)
+    it.block("198.51.100.1", "198.51.100.2")
+    it.until("closed", id="r1")
+    if how.startswith("a link"):
+        (tmp_path / "new").symlink_to("release2")
+        os.rename(tmp_path / "new", current)
+    elif how == "a folder above":
+        os.rename(current, tmp_path / "old")
+        os.rename(tmp_path / "release2", current)
+    else:
+        os.rename(current / "etc", current / "old")
+        os.rename(tmp_path / "release2" / "etc", current / "etc")
+    it.until("closed", id="r2", why="skipped")
+    (current / "etc" / "rules").write_text("skip 198.51.100.3\n")
+    it.block("198.51.100.3")
+    it.until("closed", id="r3", why="skipped")
+    it.ends(0)
+    assert it.of("error") == []
+
+
+@pytest.mark.parametrize("above", [1, 2])
+def test_a_folder_that_is_taken_away_is_told_and_the_rules_stay(script, tmp_path, some_python, above):
+    folder = tmp_path / "etc" / "clearance"
+    folder.mkdir(parents=True)
+    (folder / "rules").write_text("skip 198.51.100.1\n")
+    it = script("--json", "--policy", str(folder / "rules"), python=some_python.path)
+    decides(it, "198.51.100.1", "skipped")
+    moved = folder if above == 1 else folder.parent
+    os.rename(moved, tmp_path / "old")
+    message = "policy file %s: No such file or directory: the rules stay as they were" % (folder / "rules")
+    assert it.until("error")["message"] == message
+    os.rename(tmp_path / "old", moved)
+    (folder / "rules").write_text("skip 198.51.100.2\n")
+    it.block("198.51.100.2")
+    it.until("closed", 2)
+    it.ends(0)
+
+
 def test_while_nothing_changes_it_sleeps(script, policy):
     it = script("--json", "--policy", policy("skip *\n"))
     decides(it, "198.51.100.1", "skipped")
