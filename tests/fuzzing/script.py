@@ -201,8 +201,8 @@ class Conversation(Episode):
     # --- what must hold
 
     def faults(self) -> list[str]:
-        if self._hasty:
-            self.told_to_end.append(self._ended)
+        if self._hasty:  # it stops by itself, and may wait for us to read what it said
+            self.told_to_end += [min(self._ended, self.moment(it["ts"])) for it in self.records("summary")]
         found = []
         strange = re.sub(rb"[ -~\n]", b"", self.said().encode("latin-1"))
         if strange:

@@ -367,14 +367,16 @@ class World:
         except FileNotFoundError:
             return False
 
+    def moment(self, stamp: str) -> float:
+        """The monotonic time of a time of day, in whole seconds."""
+        return calendar.timegm(time.strptime(stamp[:19], "%Y-%m-%dT%H:%M:%S")) - self._wall
+
     def audit_lines(self, until: float) -> set[tuple[str, str]]:
         """(container, address) of what terok-shield's own readers had told by then; in whole seconds."""
         found = set()
         for name, container in self.host.containers.items():
             for line in map(json.loads, container.read("audit.jsonl").splitlines()):
-                at = calendar.timegm(time.strptime(line["ts"], "%Y-%m-%dT%H:%M:%S+00:00"))
-                if line["action"] == "blocked" and at - self._wall < min(
-                    until, self.ended_at.get(name, until)
-                ):
+                before = min(until, self.ended_at.get(name, until))
+                if line["action"] == "blocked" and self.moment(line["ts"]) < before:
                     found.add((name, line["dest"]))
         return found
