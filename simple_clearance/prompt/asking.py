@@ -32,6 +32,7 @@ class Asking(View):
     """One question, about one group."""
 
     counts = True
+    headed = True
 
     def __init__(self, prompt: Desk, group: Group, place: str) -> None:
         super().__init__(prompt)

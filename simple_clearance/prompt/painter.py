@@ -17,7 +17,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Sequence
 
-BOLD, YELLOW, DIM = "1", "33", "2"
+# SGR of ECMA-48: no colour of its own, so that both stand out on a dark background and on a light one
+HEADLINE, WARNING = "1;7", "1"
 UP = b"\x1b[A"  # CUU of ECMA-48
 WIDEST = 101
 """Columns that are used at most, the last one left free: what belongs together stays together."""
@@ -55,11 +56,12 @@ class Painter:
         """Whether `more` lines leave the question's first line on the screen."""
         return self.below + more < self.height
 
-    def lines(self, texts: Sequence[str]) -> None:
-        """Paints whole lines in the place of what may be rewritten."""
+    def lines(self, texts: Sequence[str], *, headed: bool = False) -> None:
+        """Paints whole lines in the place of what may be rewritten; `headed`, the first is a question's."""
         self.erase()
         for text in texts:
-            self._out += self._styled(_safe(text)).encode() + b"\r\n"
+            self._out += self._styled(_safe(text), headed).encode() + b"\r\n"
+            headed = False
         self.below += len(texts)
 
     def keys(self, texts: Sequence[str], rows: Sequence[str] = ()) -> None:
@@ -112,15 +114,10 @@ class Painter:
             self._out += UP.join(b"\r" + b" " * len(text) + b"\r" for text in reversed(self._standing))
             self._standing = []
 
-    def _styled(self, text: str) -> str:
-        """Colour says nothing that the text doesn't: a container's line bold, a warning yellow."""
-        if not self._colour or not text:
-            return text
-        if text[0] == "!" or text.startswith("  !"):
-            return f"\x1b[{YELLOW}m{text}\x1b[0m"
-        if text[0] != " " and "  " in text:
-            return f"\x1b[{BOLD}m{text}\x1b[0m"
-        return text
+    def _styled(self, text: str, headed: bool = False) -> str:
+        """Style says nothing that the text doesn't: where a question begins, and what is grave."""
+        style = HEADLINE if headed else WARNING if text.lstrip()[:1] == "!" else ""
+        return f"\x1b[{style}m{text}\x1b[0m" if style and self._colour else text
 
 
 def _safe(text: str) -> str:

@@ -385,7 +385,7 @@ class Prompt:
         self._told_lines = 0
         lines = self._lines_above()
         if lines:
-            self.painter.lines(lines)
+            self.painter.lines(lines, headed=self._view.headed)
         self.paint_keys()
         self._view_keys()
         self._fresh = not isinstance(self._view, Idle)

@@ -64,12 +64,13 @@ class View:
     """What stands on the screen: `lines` above, `key_lines` last.
 
     Between them are the `rows` of a list, which are rewritten as the keys are.  `help` is what `?` tells
-    of the keys; `counts` whether what stands there tells how many wait.
+    of the keys; `counts` whether what stands there tells how many wait, `headed` whether it is a question.
     """
 
     working = EVERYWHERE
     help: Sequence[tuple[str, str]] = details.HELP
     counts = False
+    headed = False
 
     @property
     def deciding(self) -> str:

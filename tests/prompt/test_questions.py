@@ -854,6 +854,20 @@ def test_colour_is_never_the_only_carrier_of_a_meaning():
     assert coloured.text == plain.text
 
 
+def test_a_questions_first_line_is_found_at_a_glance_whatever_the_background():
+    """Reversed, and nothing else is: so it stands out among what was told before, dark on light or not."""
+    stage = at(80, colour=True)
+    stage.blocked(names=["www.example.com"])
+    stage.key("a")
+    stage.event("allowed", "203.0.113.10")
+    stage.docket.lost("c1", 3, "kernel")
+    stage.blocked("169.254.169.254", private=True)
+    stage.wait(3)
+    reversed_ones = re.findall(rb"\x1b\[1;7m(.*?)\x1b\[0m", stage.written)
+    assert [line.split()[:2] for line in reversed_ones] == [[b"c1", b"203.0.113.10"]]
+    assert {SGR for SGR in re.findall(rb"\x1b\[([0-9;]*)m", stage.written)} == {b"1;7", b"1", b"0"}
+
+
 def test_the_bell_rings_on_a_new_question_and_for_no_other_reason():
     stage = at(80, bell=True)
     stage.blocked("203.0.113.1")
