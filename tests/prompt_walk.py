@@ -9,7 +9,7 @@
   (the stage looks at that itself)
 - questions come in the order in which their requests came, unless the operator chose
 - what is painted is bounded by what happened
-- it always ends: with the letter q, pressed as often as there are second thoughts
+- it always ends: with ESC and the letter q, pressed as often as there are second thoughts
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from simple_clearance.prompt.keyboard import (
 from simple_clearance.prompt.lists import Counting, Listing
 
 NEARLY = 1e-6
-KEYS = "aaaaAAddssmmuuyyyyyylhi?qx\n\n\r123**00\x7f\x0c "
+KEYS = "aaaaAAddssmmuuyyyyyylhi?qx\n\n\r123**00\x7f\x0c /\x1b"
 HEAD = re.compile(r"^(c\d)  ([0-9a-f.:]+)  \S.* \d\d:\d\d:\d\d   \d+ tr(?:y|ies)")
 BURSTS = [
     "aa",
@@ -331,7 +331,9 @@ class PromptWalk(Walk):
         stage = self.stage
         stage.stalled = False
         self.flush()
-        for _ in range(6):
+        self.pass_time(1.3)
+        self.read(b"\x1b")  # a word that is being typed would take the letter
+        for _ in range(7):
             if stage.prompt.quit:
                 break
             self.pass_time(1.3)

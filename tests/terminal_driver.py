@@ -89,7 +89,7 @@ class Session:
         self._looked = 0
         self._ending = b""  # what has come since a mark was written behind the program's last word
         self._marked = False
-        self._screen = pyte.Screen(size[1], size[0])
+        self._screen = pyte.HistoryScreen(size[1], size[0], history=10_000)
         self._stream = pyte.ByteStream(self._screen)
         self._news = threading.Condition()
         self._mode = self._mode_seen = READING
@@ -214,6 +214,13 @@ class Session:
         while lines and not lines[-1]:
             lines.pop()
         return lines
+
+    def scrollback(self) -> list[str]:
+        """The lines that have left the screen at its top, and those on it."""
+        with self._news:
+            columns = range(self._screen.columns)
+            gone = ["".join(line[at].data for at in columns) for line in self._screen.history.top]
+            return [line.rstrip() for line in gone] + self._lines()
 
     def text(self) -> str:
         """All that came, without escape sequences: the scrollback, lines painted over included."""

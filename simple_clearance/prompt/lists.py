@@ -149,6 +149,11 @@ class Listing(View):
             ]
         return [self._looking_keys(), self._answering_keys()] if self._keys or self._muted else ["l back"]
 
+    def show_again(self) -> None:
+        """The operator's own key has changed what is shown, or comes back to it."""
+        self._arrange()
+        self.prompt.show(self, True)
+
     def _looking_keys(self) -> str:
         """The line with the keys that change what is seen or marked."""
         digits = _spans(sorted(map(int, self._digits)))
@@ -205,8 +210,7 @@ class Listing(View):
             prompt.back()
         elif key in "123456789* \x7f\x08/" + ESCAPE:
             self._look(key)
-            self._arrange()
-            prompt.show(self, True)
+            self.show_again()
         elif key in "\r\n":
             shown = [index for index in self._shown if self._waits(index)]
             for index in [*self._marked, *self._digits.values(), *shown, *self._waiting]:
@@ -262,8 +266,7 @@ class Listing(View):
         else:
             self._typed = (self._typed + key)[:LONGEST_WORD]
         if self._typed is None:
-            self._arrange()
-            self.prompt.show(self, True)
+            self.show_again()
         else:
             self.prompt.paint_keys()
 
@@ -322,7 +325,7 @@ class Listing(View):
         if not ids:
             self.prompt.grumble("; ".join(told) if guarded else NOTHING_MARKED)
             return
-        view = Counting(self.prompt, told, ids)
+        view = Counting(self, told, ids)
         if not view.is_readable():
             number = count(len(ids), "address has", "addresses have")
             self.prompt.grumble(f"{number} no room on this screen, to be read first: mark fewer")
@@ -334,12 +337,17 @@ NOTHING_MARKED = "nothing marked waits any more"
 
 
 class Counting(View):
-    """Allowing many: each address stands there whole, and their number is typed, then Enter."""
+    """Allowing many: each address stands there whole, and their number is typed, then Enter.
+
+    Anything else is a no, and leads back to the list and its marks.
+    """
 
     working = "0123456789\x7f\x08" + ESCAPE
 
-    def __init__(self, prompt: Desk, told: list[str], ids: list[str]) -> None:
-        super().__init__(prompt)
+    def __init__(self, listing: Listing, told: list[str], ids: list[str]) -> None:
+        super().__init__(listing.prompt)
+        prompt = listing.prompt
+        self._listing = listing
         self._requests = ids
         self._told = told  # of what was marked and is not among them
         self._typed = ""
@@ -400,14 +408,14 @@ class Counting(View):
         prompt, docket = self.prompt, self.prompt.docket
         if self._typed != str(len(self._requests)):
             prompt.painter.lines(layout.folded("not that number: nothing is allowed", self.width))
-            prompt.back()
+            self._listing.show_again()
             return
         allowed = [one for one in self._requests if docket.answer("allow", [one], prompt.now, "operator")]
         prompt.decided("  a allow {} ...".format(count(len(allowed), "address", "addresses")))
 
     def unknown(self, key: str) -> None:
         self.prompt.painter.lines(["  no"])
-        self.prompt.back()
+        self._listing.show_again()
 
 
 def _joined(between: str, *parts: str | bool) -> str:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ..docket.requests import Answer, Request
     from .groups import Group, Groups, Key
 
-LONGEST = ("9999 addresses", "tcp 65535", "9999 tries")
+LONGEST = ("999 addresses", "tcp 65535", "9999 tries")
 """The counts of a row, as long as they get."""
 
 
@@ -36,7 +36,7 @@ def list_rows(group: Group, digit: str, marked: bool, width: int, several: bool)
     dests = len(group.dests)
     kinds = {(request.proto, request.port) for request in group.requests}
     counts = (
-        _few(dests, 4, "address", "addresses") if dests > 1 else "",
+        _few(dests, 3, "address", "addresses") if dests > 1 else "",
         _service(group.lead) if len(kinds) == 1 else _few(len(kinds), 3, "port"),
         _few(group.tries, 4, "try", "tries"),
     )

@@ -574,11 +574,14 @@ def test_verdicts_that_the_end_leaves_in_the_queue_are_one_line(stage, waits):
 
 def test_esc_is_the_way_back_from_everything(stage):
     stage.blocked(names=["www.example.com"])
-    for keys in ("l", "h", "A", "q", "l1a"):
+    for keys in ("l", "h", "A", "q", "l1a\x1b", "l/w", "l/w\r"):
         for key in keys:
             stage.key(key)
         assert not stage.keys.startswith("a allow ")
         stage.key("\x1b")
+        if "/" in keys:
+            assert stage.keys.endswith("l back")
+            stage.key("\x1b")
         assert stage.keys.startswith("a allow 203.0.113.10")
     stage.key("\x1b")
     assert "ESC is no key here" in stage.text
@@ -1089,12 +1092,15 @@ def test_a_number_is_no_longer_than_six_digits_and_gone_when_it_counted(stage):
     assert "left out" not in stage.text
 
 
-def test_after_another_number_what_waits_is_asked_again(stage):
+def test_after_another_number_the_list_stands_there_again_with_its_marks(stage):
     several(stage, 2)
     for key in "l*a1\r":
         stage.key(key)
     assert "not that number: nothing is allowed" in stage.text
-    assert stage.keys.startswith("a allow ")
+    assert stage.keys.startswith("2 marked: a allow ") and stage.text.count("  x  ") == 2
+    for key in "a2\r":
+        stage.key(key)
+    assert len(stage.commands) == 2
 
 
 def test_private_addresses_are_left_out_of_an_allow_of_many(stage):

@@ -292,6 +292,99 @@ def test_the_list_answers_what_is_marked_after_the_number_is_typed(desk):
     desk.quit()
 
 
+def many(desk, number, **more):
+    """So many wait, and the list of them stands there."""
+    t = desk.sit(**more)
+    for last in range(number):
+        desk.lab.connect("198.51.100.%d" % last, 443, "udp")
+    endtoend.lists(t, number)
+    return t
+
+
+@pytest.mark.parametrize("term, size", [("linux", (24, 80)), ("vt100", (12, 40)), ("screen", (50, 132))])
+def test_the_list_is_rewritten_in_its_place_on_every_terminal(desk, term, size):
+    t = many(desk, 100, env={"TERM": term}, size=size)
+    before = t.scrollback()
+    for key, shown in (
+        ("2", "1 marked"), (" ", "page 2 of"), ("\x7f", "page 1 of"), ("*", "100 marked"), ("*", "l back"),
+        ("/", "ESC: no"), ("1", "/ 1"), ("0", "/ 10"), ("0", "/ 100"), (".", "/ 100."), ("9", "/ 100.9"),
+        ("\r", "11 of 100"), ("*", "11 marked"), ("\x1b", "* all"), ("*", "100 marked"),
+        ("*", "l back"),
+    ):  # fmt: skip
+        t.send(key)
+        t.until(lambda lines, shown=shown: any(shown in line for line in lines))
+    t.send("2")
+    t.on_screen("1 marked")
+    t.send("2")
+    t.until(lambda lines: not any("marked" in line for line in lines))
+    assert t.scrollback() == before, "not a line more, nor another"
+    t.send("l")
+    t.until(lambda lines: not any("l back" in line for line in lines))
+    assert not any("100 waiting" in line or "marked" in line for line in t.scrollback())
+    t.send("\x03")
+    desk.ends(5)
+
+
+def test_on_a_dumb_terminal_the_list_is_printed_anew(desk):
+    t = many(desk, 12, env={"TERM": "dumb"})
+    for key, shown in (
+        ("2\n", "1 marked"),
+        (" \n", "page 2 of 2"),
+        ("/00.7\n", '1 of 12 waiting for c1 hold "00.7"'),
+    ):
+        t.send(key)
+        t.expect(shown)
+        t.expect("l back")
+    assert b"\x1b" not in t.raw
+    t.send("\x03")
+    desk.ends(5)
+
+
+def test_letters_of_a_word_decide_nothing_in_whatever_reads_they_come(desk):
+    t = many(desk, 3)
+    t.send("*")
+    t.expect("3 marked")
+    time.sleep(1)
+    t.send("/asmhlqu\rs")  # the s is a key of the list then, but not alone
+    t.expect('hold "asmhlqu"')
+    t.expect("l back")
+    t.send("/asm")
+    t.expect("/ asm")
+    for key in "sma":
+        time.sleep(0.6)
+        t.send(key)
+    t.expect("/ asmsma")
+    nothing_was_decided(desk)
+    t.send("\x1b")
+    t.expect("3 marked, 3 not shown")
+    t.send("\x1b")
+    t.until(lambda lines: any(line.startswith("3 waiting") for line in lines))
+    time.sleep(1.1)  # after an ESC
+    t.send("s")
+    t.expect("s not now (3 requests)")
+    assert desk.host.verdicts() == []
+    desk.quit()
+
+
+def test_a_notice_goes_above_the_list_and_a_smaller_window_has_it_anew(desk):
+    t = many(desk, 20)
+    t.send("4")
+    t.expect("1 marked")
+    standing = t.screen()[-12:]
+    desk.lab.connect("10.1.2.3", 22)
+    t.expect("not asked: the shield keeps private ranges shut")
+    t.until(lambda lines: lines[-2:] == standing[-2:] and lines[-13:-3] == standing[:-2])
+    assert "not asked: 1 destination under the shield's floor" in t.screen()[-3]
+    t.resize(8, 40)
+    t.until(lambda lines: lines[-1:] == ["1 marked: a s m  Enter asks  l back"])
+    assert [line for line in t.screen() if line.startswith("x4 198.51.100.3")]
+    t.send(" ")
+    t.on_screen("page 2 of")
+    assert t.screen()[-1] == "1 marked: a s m  Enter asks  l back"
+    t.send("\x03")
+    desk.ends(5)
+
+
 def test_a_monkey_at_the_keyboard_breaks_nothing(desk, rounds):
     """Any key at any time, while all kinds of things are blocked, commands fail and the window changes."""
     chance = random.Random(20261124)
@@ -310,7 +403,7 @@ def test_a_monkey_at_the_keyboard_breaks_nothing(desk, rounds):
         elif what < 0.3:
             t.resize(chance.randrange(1, 40), chance.randrange(1, 120))
         else:
-            t.send(chance.choice("aAsmdulhi?y123*  \r\n\x7f\x0cnx0459"))
+            t.send(chance.choice("aAsmdulhi?y123*  \r\n\x7f\x0cnx0459/\x1b"))
             time.sleep(chance.choice([0.01, 0.05, 0.2, 0.45]))
     t.quiet(0.2)
     t.send("\x03")
