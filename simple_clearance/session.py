@@ -187,11 +187,11 @@ class Session:
                     self._guard.noticed(now)
                 if signal.SIGIO in numbers:
                     files.refresh()
-                    self._files_changed(now)
+                    self._files_changed(now)  # which are read once all keys and signals have been
                 self._signals(numbers, now)
                 return now
 
-            self._loop.add(self._wakeups.fd, woken)
+            self._loop.add(self._wakeups.fd, woken, urgent=True)
             try:
                 self._guard.watch(places)
                 self._start(files)
@@ -256,6 +256,7 @@ class Session:
         while not self._fleet.listening() and self._ending is None:
             now = self._loop.wait()
             self._fleet.tick(now)
+            self._fleet.read_files(now)
             self._read_policy_again(now)
             if self._patience is not None and self._patience <= now.mono:
                 self._patience = None
@@ -314,7 +315,8 @@ class Session:
         self._runner.tick(now)
         self._docket.tick(now)
         self._fleet.tick(now)
-        self._fleet.read_history(now)
+        self._fleet.catch_up(now)
+        self._fleet.read_files(now)
         self._fleet.tell_bad_lines()
         self._guard.tick(now)
         self._read_policy_again(now)
@@ -452,7 +454,7 @@ class Session:
             front.resize()
 
     def _files_changed(self, now: Now) -> None:
-        self._fleet.read_files(now)
+        self._fleet.files_changed()
         if self._policy is not None:
             self._policy.notice(now.mono)
 

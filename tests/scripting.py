@@ -209,7 +209,8 @@ def _started(kind, host, pyz, **defaults):
         for name in options.get("names", ("c1",)):
             if name not in host.containers:
                 host.container(name)
-        started.append(kind(host, pyz, *words, **{**defaults, **options}))
+        archive = options.pop("pyz", pyz)
+        started.append(kind(host, archive, *words, **{**defaults, **options}))
         return started[-1]
 
     yield start

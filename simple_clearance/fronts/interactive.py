@@ -77,7 +77,7 @@ class TerminalFront:
         width, height = term.size()
         painter = Painter(width, height, dumb=terminal.is_dumb(environ), colour=terminal.has_colour(environ))
         self.prompt = Prompt(docket, painter, clocks.LocalClock(), shield=shield, bell=bell)
-        loop.add(term.fd, self._ready)
+        loop.add(term.fd, self._ready, urgent=True)
         loop.deadlines.append(self.prompt.deadline)
 
     def greet(self, watched: Sequence[Watching]) -> None:
@@ -175,4 +175,4 @@ class TerminalFront:
     def _watch(self) -> None:
         if self.ended != "hangup":
             events = (0 if self._away else READ) | (WRITE if self._term.pending else 0)
-            self._loop.add(self._term.fd, self._ready, events)
+            self._loop.add(self._term.fd, self._ready, events, urgent=True)

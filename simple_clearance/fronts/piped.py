@@ -181,7 +181,7 @@ class JsonFront(PipedFront):
         if stdin == 0 and sys.stdin is None:  # closed: its number may be another file's by now
             self._open = False
         elif self._open:
-            loop.add(stdin, self._read)
+            loop.add(stdin, self._read, urgent=True)
 
     @property
     def asks(self) -> bool:

@@ -15,8 +15,8 @@ from ..formats import auditline
 from ..system.follow import Follower
 
 TAIL = 64 * 1024
-CHUNKS = 64
-"""Reads in one round, of 64 KiB each: a day's log.  What is beyond is read at the next change."""
+SLICE = 16 * 1024
+"""Bytes read at a time: some 80 lines."""
 
 MAX_RECORDED = 4096
 """Addresses of which it is kept what was recorded last; beyond that the older half is forgotten."""
@@ -27,6 +27,8 @@ class ShieldLog:
 
     `recorded` is the last verdict on each address, by whomever, as far as the log's end goes back.
     `bad_lines` counts what came since the start and meant nothing, `fault` is why the first did.
+    `noticed` is set by whoever hears that the log has changed, until it is read; `more` says that `read` may
+    have left something.
     """
 
     def __init__(self, path: str, started_at: str = "") -> None:
@@ -37,6 +39,7 @@ class ShieldLog:
         self.recorded: dict[str, Recorded] = {}
         self.bad_lines = 0
         self.fault = ""
+        self.more = self.noticed = False
 
     def history(self) -> tuple[str, int]:
         """At the start: the shield's state ("" when the log doesn't tell), and how many were blocked before.
@@ -58,17 +61,19 @@ class ShieldLog:
         return state, blocked
 
     def read(self) -> list[Event | auditline.ShieldState]:
-        """What has come since."""
-        found: list[Event | auditline.ShieldState] = []
-        for _ in range(CHUNKS):
-            data = self._follower.read()
-            if self._renewals != self._follower.renewals:
-                self._renewals = self._follower.renewals
-                self._lines.finish()  # whatever was half written then
-            if not data:
-                break
-            found += self._parse(data)
-        return found
+        """A slice of what has come since."""
+        self.noticed = False
+        data = self._follower.read(SLICE)
+        if self._renewals != self._follower.renewals:
+            self._renewals = self._follower.renewals
+            self._lines.finish()  # whatever was half written then
+        self.more = bool(data)
+        return self._parse(data)
+
+    @property
+    def half(self) -> bool:
+        """Whether the last line has no end yet."""
+        return bool(self._lines.tail)
 
     def close(self) -> None:
         self._follower.close()

@@ -18,6 +18,7 @@ from ..containers import forgotten, kept, statedir
 from ..formats import auditline
 from ..system import archived, clocks
 from ..system.folders import CONTENTS
+from ..system.loop import ROUND
 from . import bridge, lookups, watched
 from .auditlog import ShieldLog
 from .readers import AuditSource, ReaderSource, SharedSource
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
     Source = Union[ReaderSource, AuditSource, SharedSource, ReplaySource]
     Row = Tuple[str, str, str, Union[int, None]]
+    Reading = Callable[[Watched, Now], bool]
 
 
 SHARED = "in the network of %s: what it tries is asked as that one's"
@@ -46,6 +48,8 @@ LAST = 1.0
 """Seconds that a container's last packets may take from the kernel to us."""
 ONE_BY_ONE = 0.5
 """Seconds of that in which each is told; of a flood the rest is only counted."""
+REST = 0.2
+"""Seconds for the rest of an audit log, once nobody writes to it any more."""
 
 
 class Fleet:
@@ -76,6 +80,7 @@ class Fleet:
         self._cut: dict[Watched, int] = {}  # and how many of those were only counted
         self._faulty: list[Source] = []
         self._replay: ReplaySource | None = None
+        self._turns: list[tuple[Watched, Reading]] = []  # who of those that read a log is next
         loop.deadlines += [self._next_slice, lambda: min(self._last.values(), default=None)]
 
     @property
@@ -130,7 +135,8 @@ class Fleet:
             one.book = lookups.NameBook(query_log, 1 / len(self.containers))
             one.log = ShieldLog(os.path.join(one.state_dir, "audit.jsonl"), one.started_at)
             files.watch(one.state_dir, CONTENTS)
-            self._read_names(one, clocks.now())
+            self._read_names_on(one, clocks.now())
+            self._turns += [(one, read) for read in (self._read_names, self._read_log, self._read_history)]
             one.state, one.blocked_before = one.log.history()
             if not one.audited:
                 one.state = ""  # then only the bridge reader writes there
@@ -185,15 +191,13 @@ class Fleet:
         """Hurries those whose last words are only counted, and waits no longer for what has not come."""
         for one in [one for one in self._last if self._only_counted(one, now)]:
             over = self._last[one] <= now.mono
-            if over:
-                self._read_log(one, now)
             for source in self._of(one):
                 if isinstance(source, ReaderSource):
                     source.read_rest(now)  # which may be the last of it, and told as that
                     if over:
                         self._had_all(one, now, False)
             if over:
-                self._had_all(one, now)
+                self._had_all(one, now, self._read_rest(one, now))
 
     def _only_counted(self, one: Watched, now: Now) -> bool:
         return self._last.get(one, now.mono + LAST) - now.mono <= LAST - ONE_BY_ONE
@@ -203,28 +207,68 @@ class Fleet:
         for source in list(self.sources):
             source.reap(now)
 
-    def read_files(self, now: Now) -> None:
+    def catch_up(self, now: Now) -> None:
+        """What was read of a recording before it was known which one it is."""
+        if self._replay is not None:
+            self._replay.catch_up(now)
+
+    def files_changed(self) -> None:
         """Something in a state directory has changed: a name was looked up, or the shield's state."""
         for one in self.containers:
-            self._read_names(one, now)
-            self._read_log(one, now)
+            if one.book is not None and one.log is not None:
+                one.book.noticed = one.log.noticed = True
 
-    def _read_log(self, one: Watched, now: Now) -> None:
-        for message in one.log.read() if one.log is not None else ():
+    def read_files(self, now: Now) -> None:
+        """Slices of what has not been read yet, by turns, until this round's time is over."""
+        for turn in list(self._turns):
+            one, read = turn
+            if read(one, now):
+                self._turns.remove(turn)
+                self._turns.append(turn)
+                if self._is_over(now):
+                    return
+
+    def _is_over(self, now: Now) -> bool:
+        """Whether that round's time is."""
+        return clocks.now().mono >= now.mono + ROUND
+
+    def _read_log(self, one: Watched, now: Now) -> bool:
+        """A slice of the audit log; False where there is nothing to be read."""
+        if one.log is None or not (one.log.more or one.log.noticed) or self._is_closed(one):
+            return False
+        for message in one.log.read():
             if isinstance(message, auditline.ShieldState):
                 self._docket.shields.state(one.name, message.state, now)
             else:
                 self._blocked(one, message, now)
+        return True
 
-    def read_history(self, now: Now) -> None:
-        """One slice of each query log's history that has not been read yet, and a recording's beginning."""
-        if self._replay is not None:
-            self._replay.catch_up(now)
-        for one in self.containers:
-            if one.book is not None and one.book.behind:
-                for dest in one.book.catch_up():
-                    self._docket.learn(one.name, dest, now)
-                self._names_read(one, one.book.behind, now)
+    def _read_log_on(self, one: Watched, now: Now) -> None:
+        """All of it that is there, for as long as the round's time is not over."""
+        if one.log is not None:
+            one.log.noticed = True
+            while self._read_log(one, now) and not self._is_over(now):
+                pass
+
+    def _read_rest(self, one: Watched, now: Now) -> bool:
+        """What is left of the audit log, in `REST` seconds at most; whether that was all of it."""
+        if one.log is None:
+            return True
+        until = clocks.now().mono + REST
+        one.log.noticed = True
+        while self._read_log(one, now):
+            if clocks.now().mono >= until:
+                return False
+        return not one.log.half
+
+    def _read_history(self, one: Watched, now: Now) -> bool:
+        """A slice of what the query log held before the start."""
+        if one.book is None or not one.book.has_history or self._is_closed(one):
+            return False
+        for dest in one.book.catch_up():
+            self._docket.learn(one.name, dest, now)
+        self._names_read(one, one.book.behind, now)
+        return True
 
     def stop(self) -> None:
         """The session ends: what ends from now on was meant to."""
@@ -267,12 +311,21 @@ class Fleet:
         logs = [one.log for one in self.containers if one.name == container and one.log is not None]
         return logs[0].recorded.get(dest) if logs else None
 
-    def _read_names(self, one: Watched, now: Now) -> None:
-        """Brings the names up to date; those of waiting requests are told where they have changed."""
+    def _read_names(self, one: Watched, now: Now) -> bool:
+        """A slice of what is new in the query log; what changes for waiting requests is told."""
+        if one.book is None or not (one.book.more or one.book.noticed) or self._is_closed(one):
+            return False
+        for dest in one.book.look():
+            self._docket.learn(one.name, dest, now)
+        self._names_read(one, one.book.behind, now)
+        return True
+
+    def _read_names_on(self, one: Watched, now: Now) -> None:
+        """All of it that is there, for as long as the round's time is not over."""
         if one.book is not None:
-            for dest in one.book.look():
-                self._docket.learn(one.name, dest, now)
-            self._names_read(one, one.book.behind, now)
+            one.book.noticed = True
+            while self._read_names(one, now) and not self._is_over(now):
+                pass
 
     def behind(self, container: str) -> bool:
         """Whether names were looked up that have not been read yet."""
@@ -295,8 +348,17 @@ class Fleet:
             self._docket.names_known(one.name, now)
 
     def _next_slice(self) -> float | None:
-        """At once, while there is history to be read."""
-        return 0.0 if any(one.book is not None and one.book.behind for one in self.containers) else None
+        """At once, while there is more of a log to be read."""
+        return 0.0 if any(self._unread(one) for one in self.containers) else None
+
+    def _unread(self, one: Watched) -> bool:
+        if one.book is None or one.log is None or self._is_closed(one):
+            return False
+        return one.book.behind or one.book.noticed or one.log.more or one.log.noticed
+
+    def _is_closed(self, one: Watched) -> bool:
+        """Whether it has ended, and its last words have been taken."""
+        return one.ended and one not in self._last
 
     # Sources
 
@@ -331,9 +393,10 @@ class Fleet:
             self._resuming.remove(one)
             self._docket.warn(f"{one.name}: terok-shield's reader has ended: we read the packet log now")
         if isinstance(message, Event) and message.kind == "pending":
-            if one.book is None or not one.book.more:  # else each of these would take a round's time
-                self._read_names(one, now)
-            self._read_log(one, now)  # a quarantine that blocked it is told there
+            if one.book is None or not one.book.more:  # else each of these would take a slice's time
+                self._read_names_on(one, now)
+            if one.log is None or not one.log.more:
+                self._read_log_on(one, now)  # a quarantine that blocked it is told there
         self._take(one, message, now)
 
     def _take(self, one: Watched, message: object, now: Now) -> None:
@@ -402,9 +465,9 @@ class Fleet:
     def _bridge_gone(self, source: AuditSource, now: Now) -> None:
         """The bridge reader has ended: the group is free, and we listen ourselves."""
         one = source.watched
-        self.read_files(now)  # its last words
+        whole = self._read_rest(one, now)  # its last words
         if one.ended:
-            self._had_all(one, now)
+            self._had_all(one, now, whole)
         if one.ended or self._stopping or watched.ended(one):
             return
         self._resuming.append(one)

@@ -12,7 +12,6 @@ import stat
 
 from ..formats import dnsmasq
 from ..formats.dnsmasq import DnsLog
-from ..system import clocks
 from ..system.follow import Follower
 
 TYPE_CHECKING = False
@@ -21,19 +20,13 @@ if TYPE_CHECKING:
 
 TAIL = 256 * 1024
 SLICE = 32 * 1024
-"""Bytes of history parsed in one round: half a millisecond, 5 ms where every name is a new one."""
+"""Bytes parsed at a time: half a millisecond, 5 ms where every name is a new one."""
 
 SLOW = 1.0
 """Seconds of reading the history, after which it is told that rules wait for it."""
 
 LOOKED_AT = 64 * 1024
 """Bytes of its end that show how it is written."""
-
-CHUNKS = 32
-"""Reads in one round, of 64 KiB each: the keys get their turn however fast the log grows."""
-
-LONGEST = 0.01
-"""Seconds after which a round reads no further, where what is in the log takes long."""
 
 
 def fault(path: str) -> str:
@@ -53,7 +46,10 @@ def fault(path: str) -> str:
 
 
 class NameBook:
-    """The names of one container's addresses; `path` is its `dnsmasq.log`, `share` its part of the bounds."""
+    """The names of one container's addresses; `path` is its `dnsmasq.log`, `share` its part of the bounds.
+
+    `noticed` is set by whoever hears that the log has changed, until it is looked at.
+    """
 
     def __init__(self, path: str, share: float = 1.0) -> None:
         self._share = share
@@ -64,26 +60,22 @@ class NameBook:
         self._left = 0
         self._renewals = 0
         self._more = False
+        self.noticed = False
 
     def look(self) -> set[str]:
-        """Reads what is new; the addresses that have another name now."""
-        changed: set[str] = set()
-        until = clocks.now().mono + LONGEST
-        for _ in range(CHUNKS):
-            data = self._follower.read()
-            self._more = bool(data)
-            if not data:
-                break
-            if self._log is None:
-                self._begin()
-            assert self._log is not None
-            if self._follower.renewals != self._renewals:
-                self._renewals = self._follower.renewals
-                self._log.begin_anew()
-            changed |= self._log.feed(data)
-            if clocks.now().mono >= until:
-                break
-        return changed
+        """Reads a slice of what is new; the addresses that have another name now."""
+        self.noticed = False
+        data = self._follower.read(SLICE)
+        self._more = bool(data)
+        if not data:
+            return set()
+        if self._log is None:
+            self._begin()
+        assert self._log is not None
+        if self._follower.renewals != self._renewals:
+            self._renewals = self._follower.renewals
+            self._log.begin_anew()
+        return self._log.feed(data)
 
     def names(self, dest: str) -> tuple[Name, ...]:
         """The names of an address, the one looked up last first; `look` before."""
@@ -91,7 +83,7 @@ class NameBook:
 
     @property
     def more(self) -> bool:
-        """Whether `look` has left something for the next round."""
+        """Whether `look` has left something."""
         return self._more
 
     @property
@@ -99,9 +91,13 @@ class NameBook:
         """Whether there is more to be read at once: history, or what `look` has left."""
         return self._left > 0 or self._more
 
+    @property
+    def has_history(self) -> bool:
+        return self._left > 0
+
     def catch_up(self) -> set[str]:
-        """Reads some of it; the addresses that have another name now."""
-        if self._more:
+        """Reads a slice of the history, or else of what is new; the addresses that have another name now."""
+        if not self._left:
             return self.look()
         data = os.read(self._history, min(SLICE, self._left))
         self._left = self._left - len(data) if data else 0

@@ -15,7 +15,8 @@ from ..base.happenings import Held, Started
 from ..base.jsonlines import BadLine, Lines
 from ..base.text import printable
 from ..formats import readerline
-from ..system import archived, children
+from ..system import archived, children, clocks
+from ..system.loop import ROUND
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,11 +31,13 @@ if TYPE_CHECKING:
     Sink = Callable[["ReaderSource", Message, Now], None]
 
 ERR_LIMIT = 8192
-CHUNKS = 4
-"""Reads in one round, of 64 KiB each: the keys and the others get their turn in a flood.  What is
-made of each event takes memory until the round ends: 0.8 MB more with four times as many."""
-LEFT = 16
-"""Reads after its end: as much as our own reader's pipe may hold, 1 MiB."""
+SLICE = 1 << 14
+"""Bytes read at a time: some 80 lines, a few milliseconds."""
+SLICES = 16
+"""Of them in one round, where there is time for so many.  What is made of each event takes memory until
+the round ends: 0.8 MB more with four times as many."""
+LEFT = 1 << 20
+"""Bytes read after its end: as much as our own reader's pipe may hold."""
 
 
 def own_command() -> list[str]:
@@ -142,28 +145,33 @@ class ReaderSource:
 
     def read_rest(self, now: Now) -> None:
         """All that is in its pipe by now."""
-        self._read(0, now, LEFT)
+        for _ in range(LEFT // SLICE):
+            if not self._take(now):
+                return
 
     def reap(self, now: Now) -> None:
         """After SIGCHLD."""
         if not self._over and self.child.reap():
-            self._read(0, now, LEFT)
+            self.read_rest(now)
             self._finish(now)
 
-    def _read(self, _events: int, now: Now, most: int = CHUNKS) -> None:
-        for _ in range(most):
-            data = children.read(self.child.out) if self.child.out >= 0 else None
-            if data is None:
+    def _read(self, _events: int, now: Now) -> None:
+        for _ in range(SLICES):
+            if not self._take(now) or clocks.now().mono >= now.mono + ROUND:
                 return
-            if not data:
-                self._loop.remove(self.child.out)
-                if self.child.reap():
-                    self._finish(now)
-                else:
-                    self.child.kill(signal.SIGKILL)  # it ends just now, or lives on with nothing to say
-                return
-            for line in self._lines.feed(data):
-                self._line(line, now)
+
+    def _take(self, now: Now) -> bool:
+        """A slice of what it has told; False where there is none."""
+        data = children.read(self.child.out, SLICE) if self.child.out >= 0 else None
+        for line in self._lines.feed(data or b""):
+            self._line(line, now)
+        if data == b"":
+            self._loop.remove(self.child.out)
+            if self.child.reap():
+                self._finish(now)
+            else:
+                self.child.kill(signal.SIGKILL)  # it ends just now, or lives on with nothing to say
+        return bool(data)
 
     def _line(self, line: bytes, now: Now) -> None:
         if not line.strip():

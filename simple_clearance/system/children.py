@@ -131,10 +131,10 @@ def spawn(argv: Sequence[str], *, stdin_pipe: bool = False, inherit: Sequence[in
     return Child(argv, pid, stdin, ours[0], ours[1])
 
 
-def read(fd: int) -> bytes | None:
+def read(fd: int, most: int = CHUNK) -> bytes | None:
     """What a child wrote: b"" at its end, None when there is nothing yet."""
     try:
-        return os.read(fd, CHUNK)
+        return os.read(fd, most)
     except BlockingIOError:
         return None
 

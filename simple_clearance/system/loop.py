@@ -1,6 +1,8 @@
 """The one place that waits: descriptors, and the moments at which somebody wants to be woken.
 
-Idle, it has no timeout at all.
+Idle, it has no timeout at all.  Whoever is inside a container decides how much there is to be read of it:
+so keys and signals go first in each round, and the others only for so long; who is left out then goes
+before those who were not in the next one.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     Ready = Callable[[int, Now], Optional[Now]]
 
 READ, WRITE = select.POLLIN, select.POLLOUT
+ROUND = 0.01
+"""Seconds after which a round begins nothing more of what can wait for the next one."""
 LONGEST = 86_400_000
 """Milliseconds of one wait: a day, since poll(2) takes no more than 24 of them."""
 
@@ -32,38 +36,55 @@ class Loop:
     for it, else any time since the last round began, which may have taken long.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], Now] = clocks.now) -> None:
+        self._clock = clock
         self._poll = select.poll()
         self._ready: dict[int, Ready] = {}
+        self._urgent: set[int] = set()
+        self._called: dict[int, int] = {}  # in which round last
+        self._round = 0
         self.deadlines: list[Callable[[], float | None]] = []
         self.since = 0.0
         self._last = 0.0
 
-    def add(self, fd: int, ready: Ready, events: int = READ) -> None:
-        """Watches `fd`; a second call changes what for."""
+    def add(self, fd: int, ready: Ready, events: int = READ, *, urgent: bool = False) -> None:
+        """Watches `fd`; a second call changes what for.  `urgent` ones go before all others."""
         self._poll.register(fd, events)
         self._ready[fd] = ready
+        if urgent:
+            self._urgent.add(fd)
 
     def remove(self, fd: int) -> None:
         """Call it before `fd` is closed."""
         if self._ready.pop(fd, None) is not None:
             self._poll.unregister(fd)
+            self._urgent.discard(fd)
+            self._called.pop(fd, None)
 
     def wait(self) -> Now:
         """One round: waits, calls back, and returns its moment."""
         due = [deadline for ask in self.deadlines if (deadline := ask()) is not None]
         timeout = None
         if due:
-            timeout = min(LONGEST, max(0.0, (min(due) - clocks.now().mono) * 1000))  # rounded up by Python
+            timeout = min(LONGEST, max(0.0, (min(due) - self._clock().mono) * 1000))  # rounded up by Python
         found = self._poll.poll(0)
         waited = not found
         if waited:
             found = self._poll.poll(timeout)
-        now = clocks.now()
+        now = self._clock()
         self.since = now.mono if waited else self._last
         self._last = now.mono
-        for fd, events in found:
+        self._round += 1
+        for fd, events in sorted(found, key=self._turn):
             ready = self._ready.get(fd)
-            if ready is not None:  # else another callback of this round has removed it
-                now = ready(events, now) or now
+            if ready is None:
+                continue  # another callback of this round has removed it
+            self._called[fd] = self._round
+            now = ready(events, now) or now
+            if fd not in self._urgent and self._clock().mono >= now.mono + ROUND:
+                break
         return now
+
+    def _turn(self, ready: tuple[int, int]) -> int:
+        """Where in a round a descriptor has its turn: whoever has waited longest for it comes first."""
+        return -1 if ready[0] in self._urgent else self._called.get(ready[0], 0)

@@ -102,6 +102,7 @@ def measured(python: str, folder: str) -> list[Row]:
     import bench_prompt
     import bench_reader
     import bench_start
+    import bench_worst_log
     import measure
 
     python = measure.clean(python, folder)
@@ -125,6 +126,8 @@ def measured(python: str, folder: str) -> list[Row]:
         verdict_question, verdict_key = bench_delay.by_verdict(desk, 12)
     say("looks into that query log")
     look = bench_dnslog.figures(python, log)
+    say("a byte of the worst query log")
+    worst = bench_worst_log.worst(python)
     say("a session of ten containers that do their worst")
     full = bench_full.measured(python)
     return [
@@ -164,6 +167,10 @@ def measured(python: str, folder: str) -> list[Row]:
             Delay("%s ms", log_start.ms, NONE_OF_START),
             Delay("%s ms", log_question.ms, NONE),
             Figure("%s us", look.look, 10),
+        ),
+        Row(
+            "a byte of the worst query log, against one of an ordinary log",
+            Figure("%sx", worst, bench_worst_log.LIMIT, 3),
         ),
         Row(
             "verdict in progress: delay of a question / of a key",

@@ -9,6 +9,7 @@ code 1 where one of these takes longer.
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 
@@ -22,13 +23,14 @@ PIECE = 65536  # bytes fed at a time, as a session does
 
 
 def log(size: int, *lines: str) -> bytes:
-    """About so many bytes of these lines, `%d` in them counted up."""
+    """About so many bytes of these lines; `%d`, `%x` (hexadecimal) and `%m` (up to 65) count them."""
     found: list[str] = []
     written = number = 0
     while written < size:
         for line in lines:
             clock = "Nov 29 %02d:%02d:%02d" % (number // 36000 % 24, number // 600 % 60, number // 10 % 60)
-            found.append("%s dnsmasq[4711]: %s\n" % (clock, line.replace("%d", str(number))))
+            text = line.replace("%d", str(number)).replace("%x", "%x" % number)
+            found.append("%s dnsmasq[4711]: %s\n" % (clock, text.replace("%m", str(number % 65))))
             written += len(found[-1])
         number += 1
     return "".join(found).encode("ascii")
@@ -56,6 +58,10 @@ LOGS = {
     ),
     "short names": ("reply a.b is 1.1.1.1",),
     "new names": ("reply n%d.example is 198.51.100.%d",),
+    "names in turn": ("reply n%m.b is 1.1.1.1",),  # one more than an address keeps
+    "new names of new addresses": ("reply %x.b is ::%x",),
+    "no names": ("reply %x.b%d is 1.1.1.1",),
+    "long names": ("reply " + "a." * 100 + "b%x.c is 1.1.1.1",),
 }
 
 
@@ -72,9 +78,19 @@ def per_byte(data: bytes) -> float:
     return best / len(data) * 1e9
 
 
+def costs(size: int) -> dict[str, float]:
+    """Nanoseconds of CPU for each byte of each kind of log of so many megabytes, by this Python."""
+    return {name: per_byte(log(size << 20, *lines)) for name, lines in LOGS.items()}
+
+
+def worst(python: str, size: int = 4) -> float:
+    """How many times as long as a byte of an ordinary log one of the worst takes, for that Python."""
+    done = subprocess.run([python, __file__, str(size)], stdout=subprocess.PIPE, check=False)
+    return max(float(line.split()[-2]) for line in done.stdout.decode().splitlines())
+
+
 def main(words: list[str]) -> int:
-    size = int(words[0]) if words else 4
-    found = {name: per_byte(log(size << 20, *lines)) for name, lines in LOGS.items()}
+    found = costs(int(words[0]) if words else 4)
     for name, cost in found.items():
         print("%-26s %7.1f ns a byte, %5.1f times" % (name, cost, cost / found["ordinary"]))
     return int(max(found.values()) > LIMIT * found["ordinary"])

@@ -394,6 +394,7 @@ def test_a_slow_reader_loses_events_only_as_counted_and_no_verdict(script, host,
     assert len(it.records) == 1
     lost = it.until("lost", where="stdout")
     assert lost["count"] > 0
+    it.until("verdict", id="r9")
     told = len(it.of("pending"))
     assert 1_500 < told < 2_500, "4 MiB of them"
     assert [record["id"] for record in it.of("verdict")] == ["r7", "r9"]
@@ -456,10 +457,11 @@ def test_a_second_ctrl_c_does_not_wait_for_a_reader(script):
     assert it.child.wait(PATIENCE) == 5
 
 
-def test_a_reader_that_is_only_slow_gets_all_of_the_end(script):
-    it = script()
+def test_a_reader_that_is_only_slow_gets_all_of_the_end(script, tmp_path):
+    it = script("--json", "--log", str(tmp_path / "log"))
     it.until("session")
     it.block(*("198.18.%d.%d" % divmod(number, 200) for number in range(2000)))
+    eventually(lambda: b"198.18.9.199" in end_of(tmp_path / "log"), what="all of it was taken")
     eventually(lambda: pipe_full(it.child.stdout.fileno()), what="nothing more goes into the pipe")
     it.hang_up()
     it.ends(5)

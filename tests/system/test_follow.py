@@ -275,7 +275,12 @@ def log(path):
 
 
 def told(log):
-    return [getattr(message, "dest", None) or message.state for message in log.read()]
+    """All that has come since."""
+    found = []
+    log.more = True
+    while log.more:
+        found += [getattr(message, "dest", None) or message.state for message in log.read()]
+    return found
 
 
 def test_what_was_blocked_before_is_counted_and_not_told(path, log):

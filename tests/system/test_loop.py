@@ -1,4 +1,4 @@
-"""The loop tells when input can have come at the earliest: what a key was meant for hangs on it."""
+"""The loop: when input can have come at the earliest, which tells what a key is meant for; who goes first."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import os
 
 import pytest
 
+from simple_clearance.base.moment import Now
 from simple_clearance.system import clocks
-from simple_clearance.system.loop import Loop
+from simple_clearance.system.loop import ROUND, Loop
 
 
 @pytest.fixture
@@ -47,3 +48,81 @@ def test_input_that_is_there_when_the_loop_comes_round_may_be_as_old_as_the_roun
     assert seen == [before] and before < now
     os.write(writing, b"a")
     assert loop.wait().mono > now == seen[-1]
+
+
+# --- who goes first
+
+
+class Clock:
+    """Time that passes only while somebody works."""
+
+    def __init__(self):
+        self.mono = 100.0
+
+    def __call__(self):
+        return Now(self.mono, 0.0)
+
+
+@pytest.fixture
+def crowd():
+    """`join(name, seconds, urgent)`: somebody who always has something to do, and takes so long for it.
+
+    `called` are the names of a round, once it is over.
+    """
+    clock, opened, called = Clock(), [], []
+    loop = Loop(clock)
+
+    def join(name, seconds, urgent=False):
+        opened.extend(os.pipe())
+        os.write(opened[-1], b"x")
+
+        def ready(_events, _now):
+            called.append(name)
+            clock.mono += seconds
+
+        loop.add(opened[-2], ready, urgent=urgent)
+        return opened[-2]
+
+    def a_round():
+        called.clear()
+        loop.wait()
+        return "".join(called)
+
+    join.round, join.loop = a_round, loop
+    yield join
+    for fd in opened:
+        os.close(fd)
+
+
+def test_keys_and_signals_go_before_all_that_was_there_first(crowd):
+    for name in "abc":
+        crowd(name, 0.0)
+    crowd("K", 0.0, urgent=True)
+    crowd("S", 0.0, urgent=True)
+    assert crowd.round() == "KSabc"
+
+
+def test_what_is_urgent_stays_so_when_it_is_watched_for_something_else(crowd):
+    crowd("a", 0.0)
+    fd = crowd("K", 0.0, urgent=True)
+    crowd.loop.add(fd, lambda events, now: None)
+    assert crowd.round() == "a"  # and was called before that
+    crowd.loop.remove(fd)
+    assert crowd.round() == "a"
+
+
+def test_a_round_ends_when_its_time_is_over_and_everybody_gets_a_turn(crowd):
+    crowd("K", 0.0, urgent=True)
+    for name in "abcd":
+        crowd(name, ROUND)
+    assert [crowd.round() for _ in range(6)] == ["Ka", "Kb", "Kc", "Kd", "Ka", "Kb"]
+    crowd("e", 0.0)  # whoever comes last has waited longest
+    assert [crowd.round() for _ in range(3)] == ["Kec", "Kd", "Ka"]
+
+
+def test_short_work_fills_a_round_and_a_long_key_keeps_nobody_out_for_good(crowd):
+    for name in "abcd":
+        crowd(name, ROUND * 0.6)
+    assert [crowd.round() for _ in range(3)] == ["ab", "cd", "ab"]
+    crowd("K", 9 * ROUND, urgent=True)
+    assert [crowd.round() for _ in range(2)] == ["Kc", "Kd"]
