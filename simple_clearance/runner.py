@@ -87,7 +87,7 @@ class Runner:
             child = children.spawn(argv)
         except OSError as error:
             text = f"{argv[0]}: {error.strerror}"
-            self._docket.finish(job, verdict.Outcome(verdict.FAILED, "not-started", text), now)
+            self._docket.finish(job, verdict.Outcome(verdict.FAILED, verdict.NOT_STARTED, text), now)
             return
         one = Running(job, child, now.mono + self._timeout)
         self._running.append(one)
@@ -183,7 +183,7 @@ class Runner:
                 text = "pid %d still runs a verdict for %s" % (other.pid, container)
                 self._forget_other(container)
                 self._docket.begin(waiting[container], now)
-                outcome = verdict.Outcome(verdict.FAILED, "not-started", text)
+                outcome = verdict.Outcome(verdict.FAILED, verdict.NOT_STARTED, text)
                 self._docket.finish(waiting[container], outcome, now)
 
     def abandon(self, now: Now) -> list[int]:

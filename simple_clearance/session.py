@@ -25,8 +25,8 @@ from .base.errors import (
 )  # fmt: skip
 from .base.options import Options
 from .docket.docket import Docket
-from .docket.states import QUEUED, RUNNING
-from .docket.verdict import DRY_RUN, FAILED, Outcome
+from .docket.states import RUNNING
+from .docket.verdict import DRY_RUN, FAILED, NOT_STARTED, Outcome
 from .fronts import protocol
 from .hub import hub
 from .hub.guard import Guard
@@ -375,12 +375,12 @@ class Session:
     def _run(self, job: Job, now: Now) -> None:
         """Starts a verdict, unless it is too late for that or a hub is active."""
         if self._ending is not None:
-            self._docket.finish(job, Outcome(FAILED, "not-started", "the session ended before"), now)
+            self._docket.call_off([job], now)
             return
         refused = None if self._options.dry_run else self._guard.objection(job.container)
         self._docket.begin(job, now)
         if refused is not None:
-            self._docket.finish(job, Outcome(FAILED, "not-started", refused.message), now)
+            self._docket.finish(job, Outcome(FAILED, NOT_STARTED, refused.message), now)
             self._hub_appeared(refused)
         elif self._options.dry_run:
             self._docket.finish(job, Outcome(DRY_RUN), now)
@@ -492,9 +492,7 @@ class Session:
     def _finish(self, now: Now) -> int:
         """Accounts for everything, and says the last words."""
         self._tell_the_end()
-        for job in self._docket.jobs():
-            if job.state == QUEUED:
-                self._docket.finish(job, Outcome(FAILED, "not-started", "the session ended before"), now)
+        self._docket.call_off(self._docket.jobs(), now)
         left = self._runner.abandon(now)
         front = self._front
         assert front is not None

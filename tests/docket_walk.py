@@ -210,7 +210,7 @@ class Walk:
     def do_undo(self):
         answer = self.docket.last_verdict()
         if answer is not None and self.rng.random() < 0.5:
-            self.docket.undo(answer, "operator", self.bench.now)
+            self.docket.undo(self.docket.given_with(answer), "operator", self.bench.now)
 
     def do_ask_again(self):
         answer = self.one_of(self.docket.history[-20:])
@@ -222,11 +222,12 @@ class Walk:
 
     def do_stop(self):
         if self.rng.random() < 0.01:
-            container = self.rng.choice(CONTAINERS[1:])
-            for job in self.docket.jobs(container):
-                if job.state == "queued":
-                    self.ends(job, "failed")
-            self.docket.stop(container, self.bench.now)
+            self.docket.stop(self.rng.choice(CONTAINERS[1:]), self.bench.now)
+
+    def do_call_off(self):
+        for batch in list(self.docket.batches.values()):
+            jobs = [job for job in self.docket.jobs() if job.batch is batch]
+            self.docket.call_off(self.rng.choice([jobs, jobs[1:], self.docket.jobs()]), self.bench.now)
 
     WEIGHTS = (
         (do_blocked, 40),
@@ -245,6 +246,7 @@ class Walk:
         (do_ask_again, 3),
         (do_lost, 1),
         (do_stop, 1),
+        (do_call_off, 2),
     )
 
     def step(self):
@@ -352,9 +354,7 @@ class Walk:
         assert self.blocked == kept + untold + self.ledger.sums["table"]
 
     def end(self):
-        for job in self.docket.jobs():
-            if job.state == "queued":
-                self.bench.finish(job, "failed", reason="not-started")
+        self.docket.call_off(self.docket.jobs(), self.bench.now)
         self.docket.close_all(self.bench.now)
         self.read_told()
         assert set(self.ledger.closed) == set(self.ledger.pending), "one `closed` for each `pending`"

@@ -28,6 +28,8 @@ What the words mean:
 - *covered*: closed by a verdict on its address that was meant for another, or since a packet to its
   address was let out without any verdict of ours.
 - *elsewhere*: requests for which a name was allowed that did not lead to their address.
+- *batch*: the verdicts of one answer about many addresses: counted, told, and undone together.
+- *called off*: a job that has not begun and is not run.  What it was for waits again, and has not failed.
 - *late*: a job past its deadline; its outcome is told as unknown, and nothing else runs until it ends.
 - *untold*: packets that were counted and never asked about: denied before, multicast and the like.
 - *lost*: packets that nobody saw, or that there was no room for; told as that, by where they were lost.

@@ -12,6 +12,7 @@ decided without asking in `rules`, the shields' states in `shields`, names in `n
 from __future__ import annotations
 
 from ..base import addresses
+from .batch import Batch
 from .budget import Budget, Kept
 from .history import OPPOSITE, Answers, Tally
 from .jobs import AUTOMATIC, Job, Jobs
@@ -23,7 +24,7 @@ from .requests import Answer, Request
 from .rules import Rules
 from .shields import Shields
 from .states import ANSWERED, DECIDING, LATE, MUTED, OPEN, QUEUED, REQUEST, SKIPPED, STILL_OPEN
-from .verdict import APPLIED, DRY_RUN, UNKNOWN, Outcome
+from .verdict import APPLIED, DRY_RUN, FAILED, NOT_STARTED, UNKNOWN, Outcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,6 +75,8 @@ class Docket:
         self._proof = Proof(self._tell, budget)
         self._register = Register(budget)
         self._jobs = Jobs()
+        self.batches: dict[str, Batch] = {}  # those under way, by their id
+        self._next_batch = 1
         self._names = Names(names)
         self.behind = behind
         self.recorded = recorded
@@ -272,22 +275,28 @@ class Docket:
         elif name:
             self._queue(Job(requests[0].container, action, name, ids, by, named=True), now)
         else:
+            at: dict[tuple[str, str], list[str]] = {}
             for request in requests:
-                self._queue(Job(request.container, action, request.dest, [request.id], by), now)
+                at.setdefault((request.container, request.dest), []).append(request.id)
+            self._queue_all(
+                [Job(container, action, dest, at[container, dest], by) for container, dest in at], now
+            )
         return True
 
-    def undo(self, answer: Answer, by: str, now: Now) -> Job | None:
-        """Queues the opposite of an applied verdict, as there is no neutral un-allow.
+    def undo(self, answers: Sequence[Answer], by: str, now: Now) -> list[Job]:
+        """Queues the opposite of applied verdicts, as there is no neutral un-allow.
 
-        None, and nothing has changed, when its container has ended.
+        None of those whose containers have ended.
         """
-        if answer.container in self._stopped:
-            return None
-        answer.undone = True
-        action = OPPOSITE[answer.action]
-        job = Job(answer.container, action, answer.target, (), by, named=answer.named, undoes=answer)
-        self._queue(job, now)
-        return job
+        jobs = []
+        for answer in answers:
+            if answer.container not in self._stopped:
+                answer.undone = True
+                action = OPPOSITE[answer.action]
+                job = Job(answer.container, action, answer.target, (), by, named=answer.named, undoes=answer)
+                jobs.append(job)
+        self._queue_all(jobs, now)
+        return jobs
 
     def last_verdict(self) -> Answer | None:
         """The verdict that `undo` would be about: the last one that stands.
@@ -302,6 +311,12 @@ class Docket:
         ]
         own = (answer for answer in stand if answer.by not in AUTOMATIC)
         return next(own, stand[0] if stand else None)
+
+    def given_with(self, answer: Answer) -> list[Answer]:
+        """It, and those of its batch that stand, too: what is undone as one."""
+        if answer.batch is None:
+            return [answer]
+        return [one for one in self._answers.all if one.batch is answer.batch and self.tally.stands(one)]
 
     def ask_again(self, answer: Answer, now: Now) -> Request | None:
         """Opens once more, under new ids, what an answer was about; the first of it, None if there is none.
@@ -385,20 +400,24 @@ class Docket:
         self._jobs.end(job)
         if job.action == "allow":
             self.shields.why(job.container, outcome)
-        self._conclude(job, outcome, now, late)
+        self._conclude(job, outcome, now, late=late)
         if self._jobs.none_left(job.container):
             self._proof.idle(job.container)
         if job.rule is not None and job.named and outcome.result == APPLIED:
             self._next_rule(job, job.rule, now)
 
+    def call_off(self, jobs: Iterable[Job], now: Now) -> None:
+        """Those that have not begun are not run: what they were for waits again, and has not failed."""
+        for job in jobs:
+            if job.state == QUEUED:
+                self._jobs.end(job)
+                self._conclude(job, Outcome(FAILED, NOT_STARTED), now, called_off=True)
+
     def stop(self, container: str, now: Now) -> None:
         """The container has ended: nothing more is run for it, its requests are closed unanswered."""
         self._stopped.add(container)
         self._tell("stopped", container=container)
-        for job in self.jobs(container):
-            if job.state == QUEUED:
-                why = "the container ended before it was started"
-                self.finish(job, Outcome("failed", "not-started", why), now)
+        self.call_off(self.jobs(container), now)
         self._abandon([one for one in self.waiting() if one.container == container], now)
 
     def close_all(self, now: Now) -> None:
@@ -410,8 +429,23 @@ class Docket:
             self._left += 1
             self._move(request, "stopped", now)
 
+    def _queue_all(self, jobs: Sequence[Job], now: Now) -> None:
+        """The verdicts of one answer; many of them are a batch."""
+        batch = None
+        if len(jobs) > 1:
+            batch_id = "b%d" % self._next_batch
+            self._next_batch += 1
+            batch = Batch(batch_id, jobs[0].action, len(jobs), now.mono, jobs[0].undoes is not None)
+            self.batches[batch_id] = batch
+        for job in jobs:
+            job.batch = batch
+            self._queue(job, now)
+
     def _queue(self, job: Job, now: Now) -> None:
-        """A verdict is on its way; one that waits or runs and does the same serves for both."""
+        """A verdict is on its way; one that waits or runs and does the same serves for both.
+
+        For one of a batch there is none: what waits at an address waits for an answer.
+        """
         serving = self._jobs.add(job)
         promised = [self._register.open[request_id] for request_id in job.ids]
         if not job.named:
@@ -422,8 +456,13 @@ class Docket:
             if request.state == OPEN:
                 self._move(request, "promised", now)
 
-    def _conclude(self, job: Job, outcome: Outcome, now: Now, late: bool = False) -> None:
-        """What became of a verdict: told, its requests closed or open again, its effect under watch."""
+    def _conclude(
+        self, job: Job, outcome: Outcome, now: Now, *, late: bool = False, called_off: bool = False
+    ) -> None:
+        """What became of a verdict: told, its requests closed or open again, its effect under watch.
+
+        One that was called off for open requests has not failed: those are open, and counted as that.
+        """
         asked = [request for request in map(self.request, job.ids) if request is not None]
         helped = self._helped(job, outcome, asked)
         if late:  # what was answered anew meanwhile waits for that
@@ -438,8 +477,8 @@ class Docket:
             self._applied(job, outcome, asked, missed, now)
         elif outcome.result == DRY_RUN:
             self.tally.dry += 1
-        else:
-            self.tally.came_to_nothing(job, outcome.result, _places(job, asked[:1]))  # one verdict is one
+        elif not called_off or not asked:
+            self.tally.came_to_nothing(job, outcome, _places(job, asked[:1]))  # one verdict is one
             for request in missed:
                 request.failure = outcome.reason or outcome.result
                 request.rests_until = now.mono + ASK_AGAIN
@@ -448,16 +487,28 @@ class Docket:
             self._move(request, "dry-run" if outcome.result == DRY_RUN else why, now, job.by, job.rule)
         for request in missed:
             self._release(request, now)
+        if job.batch is not None and not late:
+            waits = any(request.state == OPEN for request in missed)
+            job.batch.count(NOT_STARTED if called_off else outcome.result, waits)
+            self._tell_batch(job.batch, now)
         if job.undoes is not None:
             job.undoes.undone = outcome.result in (APPLIED, DRY_RUN)
+            return
+        if called_off:
             return
         keys = _keys(helped + missed)
         self._answers.add(
             Answer(
                 job.container, job.action, job.target, keys, outcome.result, now.wall,
-                named=job.named, opened=outcome.opened, by=job.by, rule=job.rule,
+                named=job.named, opened=outcome.opened, by=job.by, rule=job.rule, batch=job.batch,
             )
         )  # fmt: skip
+
+    def _tell_batch(self, batch: Batch, now: Now) -> None:
+        """What the verdicts of a batch have come to is told with the last of them."""
+        if batch.ended == batch.number:
+            del self.batches[batch.id]
+            self._tell("batch", **batch.told(), seconds=round(now.mono - batch.since, 3))
 
     def _helped(self, job: Job, outcome: Outcome, asked: list[Request]) -> list[Request]:
         """The open requests that a verdict has answered, by its addresses; those it was asked for first."""
@@ -490,6 +541,7 @@ class Docket:
             opened=list(outcome.opened),
             undo=job.undoes is not None,
             late=late,
+            **({"batch": job.batch.id} if job.batch is not None else {}),
         )
 
     def _applied(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .budget import TOLD, Kept
 from .jobs import AUTOMATIC
-from .verdict import APPLIED
+from .verdict import APPLIED, NOT_STARTED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .budget import Budget
     from .jobs import Job
     from .requests import Answer
+    from .verdict import Outcome
 
     Place = Tuple[str, str]  # a container, and an address or a name
 
@@ -80,12 +81,13 @@ class Tally:
         self._last_word.put(job.container, job.target, job.action)
         self.made_good(good)
 
-    def came_to_nothing(self, job: Job, result: str, places: Collection[Place]) -> None:
+    def came_to_nothing(self, job: Job, outcome: Outcome, places: Collection[Place]) -> None:
         """It failed, or nobody knows: `places` are what it was about."""
-        if self.last_word(job.container, job.target) == OPPOSITE[job.action]:
-            self._last_word.pop(job.container, job.target)  # it was wanted otherwise, and may be so
+        wanted_otherwise = self.last_word(job.container, job.target) == OPPOSITE[job.action]
+        if wanted_otherwise and outcome.reason != NOT_STARTED:  # it may be so
+            self._last_word.pop(job.container, job.target)
         for place in places:
-            forgotten = self._bad.put(*place, result)
+            forgotten = self._bad.put(*place, outcome.result)
             if forgotten:
                 self._forgotten[forgotten] += 1
 

@@ -1,7 +1,8 @@
 """The verdicts that wait or run, by what they are about.  Pure.
 
-One runs at a time for a container.  The operator's and a script's own go before those that a rule has
-queued: how many of these there are is up to whoever is inside.
+One runs at a time for a container.  The operator's and a script's own go before those of a batch, which may
+take minutes, and all of these before those that a rule has queued: how many there are of them is up to
+whoever is inside.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Iterable
 
+    from .batch import Batch
     from .policy import Rule
     from .requests import Answer, Request
 
@@ -23,12 +25,13 @@ class Job:
     """A verdict: `action` (allow or deny) on `target`, an address or (`named`) a host name.
 
     `ids` are those of the requests it was asked for, the first one foremost; `by` is who wants it, the
-    operator where a rule does, too; `rule` the rule that says so, `undoes` the answer that it takes back.
-    `state` is one of `states.VERDICT`; `started` is when its command began (monotonic).
+    operator where a rule does, too; `rule` the rule that says so, `undoes` the answer that it takes back,
+    `batch` those that were wanted with it.  `state` is one of `states.VERDICT`; `started` is when its
+    command began (monotonic).
     """
 
     __slots__ = (
-        "action", "by", "container", "ids", "named", "rule", "started", "state", "target", "undoes",
+        "action", "batch", "by", "container", "ids", "named", "rule", "started", "state", "target", "undoes",
     )  # fmt: skip
 
     def __init__(
@@ -51,6 +54,7 @@ class Job:
         self.by = by
         self.rule = rule
         self.undoes = undoes
+        self.batch: Batch | None = None
         self.state = QUEUED
         self.started = 0.0
 
@@ -73,26 +77,31 @@ class Job:
 
 
 class Queue:
-    """The verdicts of one container: the `current` one, which runs, then `own`, then `automatic` ones."""
+    """The verdicts of one container: the `current` one, which runs, then `own`, `many`, `automatic` ones."""
 
-    __slots__ = ("automatic", "current", "own")
+    __slots__ = ("automatic", "current", "many", "own")
 
     def __init__(self) -> None:
         self.current: Job | None = None
         self.own: dict[Job, None] = {}  # in order, and found at once: an answer may allow thousands
+        self.many: dict[Job, None] = {}  # those of batches
         self.automatic: dict[Job, None] = {}
 
     def all(self) -> list[Job]:
-        return [*([self.current] if self.current else ()), *self.own, *self.automatic]
+        return [*([self.current] if self.current else ()), *self.own, *self.many, *self.automatic]
 
     def next(self) -> Job | None:
         """Which one may begin now."""
-        return None if self.current else next(iter(self.own or self.automatic), None)
+        return None if self.current else next(iter(self.own or self.many or self.automatic), None)
+
+    def add(self, job: Job) -> None:
+        (self.automatic if job.automatic else self.many if job.batch else self.own)[job] = None
 
     def remove(self, job: Job) -> None:
         if job is self.current:
             self.current = None
         self.own.pop(job, None)
+        self.many.pop(job, None)
         self.automatic.pop(job, None)
 
 
@@ -134,14 +143,13 @@ class Jobs:
                 other.rule = other.rule or job.rule
                 if other in queue.automatic and not job.automatic:
                     del queue.automatic[other]
-                    queue.own[other] = None
                     other.by = job.by
-                    other.by = job.by
+                    queue.add(other)
                 return other
         aimed.append(job)
         if job.named:
             self._named.setdefault(job.container, []).append(job)
-        (queue.automatic if job.automatic else queue.own)[job] = None
+        queue.add(job)
         return job
 
     def automatic(self, container: str = "") -> list[Job]:

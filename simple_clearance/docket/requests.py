@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from ..base.happenings import Event
     from ..base.moment import Now
+    from .batch import Batch
     from .policy import Policy, Rule
 
     Key = Tuple[str, str, Optional[int], Optional[int]]
@@ -102,12 +103,12 @@ class Answer:
 
     `by` says who answered, `rule` which rule of a policy; `undone` whether its opposite was applied, or is
     on its way, or it is muted no longer; `tries` counts the packets that nobody was asked about since, as
-    it is muted.
+    it is muted; `batch` stands for those that were given with it.
     """
 
     __slots__ = (
-        "action", "by", "container", "keys", "named", "opened", "result", "rule", "target", "tries", "undone",
-        "wall",
+        "action", "batch", "by", "container", "keys", "named", "opened", "result", "rule", "target", "tries",
+        "undone", "wall",
     )  # fmt: skip
 
     def __init__(
@@ -123,10 +124,12 @@ class Answer:
         opened: tuple[str, ...] = (),
         by: str = "",
         rule: Rule | None = None,
+        batch: Batch | None = None,
     ) -> None:
         self.container = container
         self.action = action
         self.target = target
+        self.batch = batch
         self.keys = keys
         self.result = result
         self.wall = wall

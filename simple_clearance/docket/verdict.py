@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 ACTIONS = ("allow", "deny")
 APPLIED, FAILED, UNKNOWN, DRY_RUN = "applied", "failed", "unknown", "dry-run"
+NOT_STARTED = "not-started"
+"""The reason where no command was run."""
 
 _ALLOWED = re.compile(r"^Allowed (\S+) -> ([0-9A-Fa-f:., ]+) for \S+$", re.MULTILINE)
 

@@ -7,6 +7,7 @@ are the reader's business: a journal has its own.
 from __future__ import annotations
 
 from ..base.text import printable
+from ..docket.verdict import NOT_STARTED
 from ..prompt.questions import service_text
 from ..prompt.sentences import CLOSED, SENTENCES, Sentence, decided_by, verdict
 
@@ -40,7 +41,8 @@ class Journal:
                     text += decided_by(record["by"], record["rule"])
                 return plain(Sentence(about, text, said=names))
         elif kind == "verdict":
-            return _verdict(record, known)
+            called_off = record["reason"] == NOT_STARTED and not record["error"] and record["ids"]
+            return "" if called_off else _verdict(record, known)  # what it was for is told as left open
         elif kind in SENTENCES:
             told = plain(SENTENCES[kind](record))
             return "error: " + told if kind == "error" else told

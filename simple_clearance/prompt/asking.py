@@ -6,7 +6,8 @@ from ..base.text import count, printable
 from ..docket.states import LATE
 from . import details, notices, questions
 from .groups import Group, target_name
-from .view import Confirming, View, key_name
+from .keyboard import ESCAPE
+from .view import EVERYWHERE, Confirming, View, key_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,9 +21,20 @@ SHORTEST_NAME = 16
 class Idle(View):
     """Nothing is asked."""
 
+    working = EVERYWHERE + ESCAPE
+
     @property
     def deciding(self) -> str:
         return "u"
+
+    def key_lines(self) -> list[str]:
+        return [*self.prompt.doing, *self.prompt.batch_lines()]
+
+    def press(self, key: str) -> None:
+        if key != ESCAPE:
+            super().press(key)
+        elif not self.prompt.end_batch():
+            self.unknown(key)
 
     def unknown(self, key: str) -> None:
         self.prompt.grumble(f"nothing is asked: {key_name(key)} does nothing (? keys, q stop)")
@@ -33,6 +45,7 @@ class Asking(View):
 
     counts = True
     headed = True
+    working = EVERYWHERE + ESCAPE
 
     def __init__(self, prompt: Desk, group: Group, place: str) -> None:
         super().__init__(prompt)
@@ -54,7 +67,8 @@ class Asking(View):
     def key_lines(self) -> list[str]:
         self._fit()
         dest, waiting = self.group.lead.dest, max(0, len(self.prompt.groups) - 1)
-        return questions.key_line(dest, self.guarded, self.named, self.width, waiting, self._hidden)
+        keys = questions.key_line(dest, self.guarded, self.named, self.width, waiting, self._hidden)
+        return [*self.prompt.batch_lines(), *keys]
 
     def _fit(self) -> None:
         """A new size, or being painted anew after the list, may show the present counts."""
@@ -63,8 +77,9 @@ class Asking(View):
             docket = self.prompt.docket
             self.name = "" if self.guarded else target_name(docket, self.group.lead)
             self._label = docket.label(self.group.lead)
+            height = self.height - len(self.prompt.batch_lines())
             self._lines = questions.question(
-                docket, self.group, self.width, self.height, self.prompt.clock, self._place
+                docket, self.group, self.width, height, self.prompt.clock, self._place
             )
             # not where the name would be heard of only in the second thought, or not even there
             shown = self.name != "" and questions.shows_name(self._lines, self.name, self.width)
@@ -104,6 +119,9 @@ class Asking(View):
             self._verdict("deny", "")
         elif key == "A":
             prompt.show(self._by_name(), True)
+        elif key == ESCAPE:
+            if not prompt.end_batch():
+                self.unknown(key)
         elif key in "sm":
             action = "skip" if key == "s" else "mute"
             label = self._label if key == "m" else ""  # as it is painted, whatever its name is by now

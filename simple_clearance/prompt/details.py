@@ -161,7 +161,9 @@ def help_lines(keys: Sequence[tuple[str, str]], width: int) -> list[str]:
     )
     lines.extend(
         folded(
-            "A verdict is run half a second after its key: any key takes it back. ESC: no, and back.", width
+            "A verdict is run half a second after its key: any key takes it back. ESC: no, and back; "
+            "while many verdicts run, it ends the rest.",
+            width,
         )
     )
     return lines

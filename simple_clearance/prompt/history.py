@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..docket.verdict import APPLIED
 from . import details, layout, rows
 from .keyboard import ESCAPE
 from .pages import Pages
@@ -9,6 +10,9 @@ from .view import EVERYWHERE, View
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Iterable
+
+    from ..docket.batch import Batch
     from ..docket.requests import Answer
     from .view import Desk
 
@@ -21,7 +25,7 @@ class History(View):
 
     def __init__(self, prompt: Desk) -> None:
         super().__init__(prompt)
-        self._answers: list[Answer] = list(reversed(prompt.docket.history))
+        self._answers = failures_first(reversed(prompt.docket.history))
         self._pages = Pages()
 
     @property
@@ -71,3 +75,15 @@ class History(View):
             prompt.back()
         else:
             super().press(key)
+
+
+def failures_first(answers: Iterable[Answer]) -> list[Answer]:
+    """The same, but that of each batch what came to nothing stands before what was done."""
+    places: dict[Batch, int] = {}
+
+    def order(placed: tuple[int, Answer]) -> tuple[int, bool]:
+        place, answer = placed
+        first = place if answer.batch is None else places.setdefault(answer.batch, place)
+        return first, answer.result == APPLIED
+
+    return [answer for _, answer in sorted(enumerate(answers), key=order)]

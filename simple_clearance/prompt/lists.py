@@ -410,8 +410,13 @@ class Counting(View):
             prompt.painter.lines(layout.folded("not that number: nothing is allowed", self.width))
             self._listing.show_again()
             return
-        allowed = [one for one in self._requests if docket.answer("allow", [one], prompt.now, "operator")]
-        prompt.decided("  a allow {} ...".format(count(len(allowed), "address", "addresses")))
+        ids = [one for one in self._requests if docket.awaiting(one) is not None]
+        docket.answer("allow", ids, prompt.now, "operator")
+        line = "  a allow {}".format(count(len(ids), "address", "addresses"))
+        if len(ids) > 1:
+            prompt.decided_many(line)
+        else:
+            prompt.decided(line + " ...")
 
     def unknown(self, key: str) -> None:
         self.prompt.painter.lines(["  no"])

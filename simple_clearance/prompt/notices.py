@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..base.text import printable
+from ..base.text import count, printable
 from .layout import folded
 from .questions import floor_lines
 from .sentences import SENTENCES, greetings, verdict
@@ -56,6 +56,27 @@ def job_text(action: str, target: str, by: str, named: bool, undo: bool = False,
     key = "u" if undo else "A" if named and action == "allow" else action[0]
     start = f"{key} {action} " if by == "operator" else f"{by}: {action} "
     return start + printable(target, min(60, max(8, room - len(start) - len(" ...")) if named else 60))
+
+
+def batch_text(record: dict[str, Any]) -> str:
+    """`a allow 100 addresses`: what a batch is about, by the fields of its record."""
+    key = "u" if record["undo"] else record["action"][0]
+    return f"{key} {record['action']} {count(record['number'], 'address', 'addresses')}"
+
+
+def progress(record: dict[str, Any]) -> str:
+    """`a allow 34 of 100 ... 1 failed`: how far a batch is."""
+    bad = record["failed"] + record["unknown"]
+    over = sum(record[kind] for kind in ("applied", "dry_run", "failed", "unknown"))
+    key = "u" if record["undo"] else record["action"][0]
+    return f"{key} {record['action']} {over} of {record['number']} ..." + (f" {bad} failed" if bad else "")
+
+
+def progress_lines(record: dict[str, Any], width: int) -> list[str]:
+    """The same with the key that ends it, or what that has ended."""
+    line, not_run = "  " + progress(record), record["not_started"]
+    hint = f"{not_run} not run" if not_run else "ESC ends the rest"
+    return [f"{line}   {hint}"] if len(line) + len(hint) + 3 <= width else [line, f"  {hint}"]
 
 
 def verdict_lines(

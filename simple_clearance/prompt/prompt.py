@@ -11,6 +11,7 @@ from __future__ import annotations
 from ..base import addresses
 from ..base.moment import Now
 from ..base.text import count, printable
+from ..docket.verdict import NOT_STARTED
 from . import layout, notices
 from .asking import Asking, Idle
 from .groups import Groups
@@ -18,7 +19,7 @@ from .history import History
 from .keyboard import INTERRUPTS, Keyboard, Press
 from .lists import Listing
 from .painter import Painter
-from .sentences import NO_IPV6, lost
+from .sentences import NO_IPV6, batch, lost
 from .view import View, key_name
 
 TYPE_CHECKING = False
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from typing import Any, Sequence
 
     from ..base.moment import Clock
+    from ..docket.batch import Batch
     from ..docket.docket import Docket
     from ..docket.jobs import Job
 
@@ -80,12 +82,13 @@ class Prompt:
         self._unshown = 0
         self._notice_at = -1e9
         self._told_lines = 0  # since what stands was painted
-        self._counted = 0  # how many groups wait, by the line of keys
+        self._counted: tuple[int, tuple[int, int]] = (0, (0, 0))  # what waits, by the lines of keys; a batch
         self._counted_at = -1e9
         self._lost: dict[str, int] = {}
         self._unsaid = ""  # why a key did nothing, where that has just been said of another
         self._grumbled_at = -1e9
         self._pending_job: Job | None = None
+        self.doing: list[str] = []  # the line of an answer whose verdict runs, while it stands last
         self._prefer = ""
         self._vanished = ANSWERED  # why, when the question does
         self.now = Now(0.0, 0.0)
@@ -176,7 +179,9 @@ class Prompt:
         if not self.stopping:
             self._take_back()
             self.stopping = True
-            if not isinstance(self._view, Idle):
+            if isinstance(self._view, Idle):
+                self._commit()
+            else:
                 self.painter.erase()
                 self._leave()
         if self._told_stopping or not commands:
@@ -194,14 +199,14 @@ class Prompt:
         while self._notices or self._lost:
             self._tell(self.now)
         if self._not_run:
-            text = "{} not run".format(count(self._not_run, "verdict"))
+            text = "{} not run: what they were for is left open".format(count(self._not_run, "verdict"))
             self.say(layout.folded(text, self.painter.width - 1, "! ", "  "))
             self._not_run = 0
 
     def say(self, lines: list[str]) -> None:
         """Tells something at once, in the place of the line of keys."""
         if isinstance(self._view, Idle):
-            self.painter.commit()  # the line of a verdict that runs
+            self._commit()
         elif self._is_pushed_out(len(lines)):
             self.painter.lines(lines)
             self._own_key = False
@@ -241,6 +246,8 @@ class Prompt:
             self._lost[record["where"]] = self._lost.get(record["where"], 0) + record["count"]
         elif kind == "verdict":
             self._outcome(record, width)
+        elif kind == "batch":
+            self._sum_up(record, width)
         elif kind != "pending" or record["floor"]:
             lines = notices.notice_lines(record, width, self.clock.time(now.wall))
             if kind == "passed" and not self.docket.shields.answers(record["container"], record["dest"]):
@@ -253,9 +260,11 @@ class Prompt:
         return printable(container, 30) + "  " if self.docket.several else "  "
 
     def _outcome(self, record: dict[str, Any], width: int) -> None:
-        if self.stopping and record["reason"] == "not-started":
+        if self.stopping and record["reason"] == NOT_STARTED:
             self._not_run += 1  # in one line, at the end
             return
+        if "batch" in record and not record["late"]:
+            return  # it is counted, and what all came to is told with the last
         job, self._pending_job = self._pending_job, None
         named = addresses.canonical(record["target"]) is None
         shut = [request.dest for request in map(self.docket.request, record["elsewhere"]) if request]
@@ -264,14 +273,27 @@ class Prompt:
         about = (record["container"], record["action"], record["target"])
         same = job is not None and (job.container, job.action, job.target) == about
         if same and isinstance(self._view, Idle):
+            self.doing = []
             self.painter.lines(lines)  # in the place of the line that said it had begun
+            self.paint_keys()
         else:
             self._pending_job = None if same else job
-            if self._outcomes < OUTCOMES:
-                self._notices.insert(self._outcomes, lines)
-                self._outcomes += 1
-            else:
-                self._unshown += 1
+            self._put_first(lines)
+
+    def _sum_up(self, record: dict[str, Any], width: int) -> None:
+        """What all verdicts of a batch have come to."""
+        text = f"{notices.batch_text(record)} ... {batch(record)}"
+        if self.stopping:  # what was not run has a line of its own, with all others
+            text = notices.progress(record)
+        self._put_first(layout.folded(text, width, "  ", "    "))
+
+    def _put_first(self, lines: list[str]) -> None:
+        """Of the notices that wait, what came of verdicts is told first."""
+        if self._outcomes < OUTCOMES:
+            self._notices.insert(self._outcomes, lines)
+            self._outcomes += 1
+        else:
+            self._unshown += 1
 
     def _notice(self, lines: list[str]) -> None:
         notices = self._notices[self._outcomes :]
@@ -298,28 +320,50 @@ class Prompt:
             self._tell(now)
         if isinstance(self._view, Idle) and not self.stopping:
             self._ask_next(now)
-        elif self._counts() != self._counted and now.mono >= self._counted_at + RECOUNT_EVERY:
+        if self._counts() != self._counted and now.mono >= self._counted_at + RECOUNT_EVERY:
             self._recount(now)
 
-    def _counts(self) -> int:
-        """How many groups wait, where the line of keys tells it and may be rewritten."""
-        if self._view.counts and not self.painter.dumb:
-            return len(self.groups)
-        return self._counted
+    def _counts(self) -> tuple[int, tuple[int, int]]:
+        """How many groups wait, and how far a batch is, where the lines of keys tell it and are rewritten."""
+        if self.painter.dumb or self.stopping:
+            return self._counted
+        batch = self.batch if isinstance(self._view, (Asking, Idle)) else None
+        progress = (batch.number, batch.ended) if batch is not None else (0, 0)
+        return len(self.groups) if self._view.counts else 0, progress
 
     def _recount(self, now: Now) -> None:
-        """What waits beside the question that stands has become more, or less."""
+        """What waits beside the question that stands has become more, or less, or a batch has gone on."""
         if self._keyboard.announced:
             return
-        if self._bell and self._counted == 1:
+        if self._bell and self._counted[0] == 1 < self._counts()[0]:
             self.painter.bell()
         self._counted_at = now.mono
         self.paint_keys()
 
+    @property
+    def batch(self) -> Batch | None:
+        """The verdicts of one answer about many that are under way, the first such."""
+        return next(iter(self.docket.batches.values()), None)
+
+    def batch_lines(self) -> list[str]:
+        """How far they are, in a line that is rewritten, and what ends them."""
+        batch = self.batch
+        if batch is None or self.painter.dumb or self.stopping:
+            return []
+        return notices.progress_lines(batch.told(), self.painter.width - 1)
+
+    def end_batch(self) -> bool:
+        """What has not begun of a batch is not run; whether there is one."""
+        batch = self.batch
+        if batch is not None:
+            self.docket.call_off([job for job in self.docket.jobs() if job.batch is batch], self.now)
+            self._counted_at = -1e9
+        return batch is not None
+
     def show(self, view: View, own_key: bool) -> None:
         """Puts a view on the screen."""
         if isinstance(self._view, Idle):
-            self.painter.commit()
+            self._commit()
         self._view = view
         self.docket.set_painted(view.ids, self.now)
         self._own_key = own_key
@@ -347,11 +391,26 @@ class Prompt:
         """A key has decided: `line` says so in the place of the line of keys."""
         self._leave()
         self._own_key = True
-        self.painter.keys(self._indented(line))
+        self.doing = self._indented(line)
         if job is None:
-            self.painter.commit()
+            self._commit()
         else:
             self._pending_job = job
+            self.paint_keys()
+
+    def decided_many(self, line: str) -> None:
+        """A key has decided what takes many verdicts: the line that counts them says so, if there is one."""
+        if self.painter.dumb:
+            self.decided(f"{line} ... ESC ends the rest")
+            return
+        self.back()
+        self.paint_keys()
+
+    def _commit(self) -> None:
+        """The line of a verdict that runs stays as it is: what follows goes below it."""
+        self.painter.keys(self.doing)
+        self.painter.commit()
+        self.doing = []
 
     def _leave(self) -> None:
         self._keyboard.disarm()
@@ -399,10 +458,8 @@ class Prompt:
     def paint_keys(self) -> None:
         """The line of keys anew, and the rows of a list above it, of which only what has changed."""
         rows = () if self.painter.dumb else self._view.rows()
-        keys = self._view.key_lines()
-        self._counted = len(self.groups)
-        if keys:
-            self.painter.keys(keys, rows)
+        self._counted = self._counts()
+        self.painter.keys(self._view.key_lines(), rows)
 
     def _view_keys(self) -> None:
         self._unreadable = "" if self._view.is_readable() else self._view.deciding

@@ -10,6 +10,7 @@ import re
 
 from ..base import addresses
 from ..base.text import clip_right, count, printable, seconds
+from ..docket.verdict import NOT_STARTED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,6 +46,15 @@ STILL_REASONS = {
 FLOOR = "not asked: the shield keeps private ranges shut, whatever is allowed"
 
 NO_IPV6 = "IPv6 gets no answer in this container, allowed or not: its shield stops neighbour discovery"
+
+# what verdicts of a batch came to, in the order in which it is told
+BATCH = {
+    "applied": "done",
+    "dry_run": "only decided (dry run)",
+    "failed": "FAILED (h)",
+    "unknown": "with no answer in time (h)",
+    "not_started": "not run",
+}
 
 # what became of a request without a verdict of its own
 CLOSED = {
@@ -142,6 +152,7 @@ def verdict(record: Record, elsewhere: Sequence[str] = ()) -> Sentence:
     """The outcome of a verdict; `elsewhere` are the addresses it was meant for and did not open."""
     result, reason, took = record["result"], record["reason"], seconds(record["seconds"])
     allow, notes = record["action"] == "allow", []
+    error = (record["error"] or "") if result in ("failed", "unknown") else ""
     if reason in ALREADY:
         text = ALREADY[reason]
     elif result == "applied":
@@ -150,6 +161,10 @@ def verdict(record: Record, elsewhere: Sequence[str] = ()) -> Sentence:
             text += ": opened " + (_listed(record["opened"]) or "nothing")
     elif result == "dry-run":
         text = "dry run: nothing was run"
+    elif reason == NOT_STARTED:
+        text = "FAILED, not run" + ("" if record["undo"] else ", still waiting") if error else "not run"
+        notes += [printable(error, 400)] if error else []  # our words: there was no command to say any
+        error = ""
     elif result == "unknown":
         how = "no answer in" if reason == "timeout" else "ended after"
         text = "%s %s: it may or may not be open" % (how, took)
@@ -157,16 +172,26 @@ def verdict(record: Record, elsewhere: Sequence[str] = ()) -> Sentence:
         text = "FAILED after %s%s" % (took, "" if record["undo"] else ", still waiting")
         if reason in REASONS:
             notes.append(REASONS[reason])
-        elif allow and reason != "not-started":
+        elif allow:
             notes.append("it may have opened something all the same")
     if elsewhere:
         others, verb = len(elsewhere) - 1, "were" if len(elsewhere) > 1 else "was"
         which = elsewhere[0] + (" and %d more" % others if others else "")
         notes.append("not %s, which %s blocked: this host resolves the name elsewhere" % (which, verb))
         notes.append("%s is asked again, as an address" % ("each" if others else which))
-    error = (record["error"] or "") if result in ("failed", "unknown") else ""
     said = error.rpartition(" / ")[2] if reason in REASONS else error
     return Sentence((record["container"],), text, notes, said=said)
+
+
+def batch(record: Record) -> str:
+    """What the verdicts of a batch have come to, as its record tells them."""
+    if record["applied"] == record["number"]:
+        return "done in " + seconds(record["seconds"])
+    told = [(record[key], text) for key, text in BATCH.items() if record[key]]
+    text = ", ".join("%d %s" % one for one in told)
+    if record["waiting"]:
+        return text + ": %d wait%s again" % (record["waiting"], "s" if record["waiting"] == 1 else "")
+    return text + (": what was not done stands (u)" if record["undo"] and not record["dry_run"] else "")
 
 
 def _listed(dests: Sequence[str]) -> str:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from ..base import addresses
 from ..base.text import count, printable
+from ..docket.history import OPPOSITE
+from ..docket.states import QUEUED
 from . import details, layout, notices
 from .keyboard import ESCAPE
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from ..base.moment import Clock, Now
     from ..docket.docket import Docket
     from ..docket.jobs import Job
+    from ..docket.requests import Answer
     from .groups import Groups
     from .painter import Painter
 
@@ -46,6 +49,19 @@ if TYPE_CHECKING:
 
         def prefer(self, request_id: str) -> None:
             """That request is asked next."""
+
+        def decided_many(self, line: str) -> None:
+            """The same of something that takes many verdicts, which are counted below."""
+
+        @property
+        def doing(self) -> list[str]:
+            """The line of an answer whose verdict runs."""
+
+        def batch_lines(self) -> list[str]:
+            """How far many verdicts of one answer are."""
+
+        def end_batch(self) -> bool:
+            """Those of them that have not begun are not run; whether there are any under way."""
 
         def where(self, container: str) -> str:
             """What a line about a container begins with."""
@@ -142,6 +158,9 @@ class View:
             count(waiting, "request is open", "requests are open"),
             "it" if waiting == 1 else "them",
         )
+        not_run = sum(job.state == QUEUED for job in self.prompt.docket.jobs())
+        if not_run:
+            text += ", and {} not run".format(count(not_run, "verdict"))
 
         def leave() -> None:
             self.prompt.quit = True
@@ -153,8 +172,11 @@ class View:
         if answer is None:
             self.prompt.grumble("there is no verdict to undo")
             return
+        if answer.batch is not None:
+            self._undo_many(answer)
+            return
         undo = answer
-        action = "deny" if undo.action == "allow" else "allow"
+        action = OPPOSITE[undo.action]
 
         where = self.prompt.where(undo.container)
         does = where + notices.job_text(
@@ -162,12 +184,12 @@ class View:
         )
 
         def carry_out() -> None:
-            job = self.prompt.docket.undo(undo, "operator", self.prompt.now)
-            if job is None:
+            jobs = self.prompt.docket.undo([undo], "operator", self.prompt.now)
+            if not jobs:
                 self.prompt.grumble("not undone: %s has ended" % printable(undo.container, 30))
                 self.prompt.back()
                 return
-            self.prompt.decided(does + " ...", job)
+            self.prompt.decided(does + " ...", jobs[0])
 
         when, why = self.prompt.clock.time(undo.wall), UNDO[undo.action, undo.named]
         of = f" for {printable(undo.container, 30)}" if self.prompt.docket.several else ""
@@ -178,7 +200,34 @@ class View:
         view = Confirming(self.prompt, text, "y", action, undo.target, does, carry_out, self.ids)
         self.prompt.show(view, True)
 
+    def _undo_many(self, answer: Answer) -> None:
+        """What was allowed at once is denied at once: each address stands there, above the question."""
+        prompt = self.prompt
+        if answer.batch is not None and answer.batch.id in prompt.docket.batches:
+            prompt.grumble("u undoes all of them once they are through: ESC ends the rest")
+            return
+        answers = prompt.docket.given_with(answer)
+        number = count(len(answers), "address", "addresses")
+        does = f"  u deny {number}"
 
+        def carry_out() -> None:
+            prompt.docket.undo(answers, "operator", prompt.now)
+            prompt.decided_many(does)
+
+        dests: dict[str, list[str]] = {}
+        for one in answers:
+            dests.setdefault(one.container, []).append(one.target)
+        for container, targets in dests.items():
+            where = printable(container) + ": " if prompt.docket.several else ""
+            prompt.painter.lines(layout.folded(where + "  ".join(targets), self.width, "  ", "  "))
+        text = f"u undoes `allow` of these {number}, of {prompt.clock.time(answer.wall)}: {UNDO_MANY}"
+        view = Confirming(prompt, text, "y", "deny", number, does, carry_out, self.ids)
+        prompt.show(view, True)
+
+
+UNDO_MANY = (
+    "there is no neutral un-allow, so each is denied, one after the other; connections that stand are not cut"
+)
 UNDO = {
     (
         "allow",

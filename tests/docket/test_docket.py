@@ -624,7 +624,7 @@ def test_undo_of_an_allow_is_a_deny_and_of_a_deny_an_allow(bench):
         bench.blocked()
         bench.answer(action, bench.ids()[0])
         bench.run()
-        bench.docket.undo(bench.docket.last_verdict(), "operator", bench.now)
+        bench.docket.undo([bench.docket.last_verdict()], "operator", bench.now)
         assert bench.run() == [f"{opposite} c1 203.0.113.10"]
         assert bench.docket.last_verdict() is None
         bench.take()
@@ -638,7 +638,7 @@ def test_undo_goes_back_one_verdict_at_a_time(bench):
     bench.run("failed")
     bench.answer("skip", bench.ids()[0])
     for last in (3, 2, 1):
-        bench.docket.undo(bench.docket.last_verdict(), "operator", bench.now)
+        bench.docket.undo([bench.docket.last_verdict()], "operator", bench.now)
         assert bench.run() == [f"deny c1 203.0.113.{last}"]
     assert bench.docket.last_verdict() is None
 
@@ -647,7 +647,7 @@ def test_undo_of_an_allow_by_name_is_a_deny_of_the_name(bench):
     bench.blocked(names=["www.example.com"])
     bench.answer("allow", "r1", name="www.example.com")
     bench.run(opened=["203.0.113.10"])
-    bench.docket.undo(bench.docket.last_verdict(), "operator", bench.now)
+    bench.docket.undo([bench.docket.last_verdict()], "operator", bench.now)
     assert bench.run() == ["deny c1 www.example.com"]
     bench.take()
     bench.mono += 1
@@ -658,12 +658,12 @@ def test_undo_of_an_allow_by_name_is_a_deny_of_the_name(bench):
 @pytest.mark.parametrize("result", ["failed", "unknown"])
 def test_an_undo_that_failed_can_be_tried_again_and_made_good(bench, result):
     allowed(bench)
-    bench.docket.undo(bench.docket.last_verdict(), "operator", bench.now)
+    bench.docket.undo([bench.docket.last_verdict()], "operator", bench.now)
     bench.run(result)
     assert bench.docket.summary()[result] == 1
     answer = bench.docket.last_verdict()
     assert answer is not None and not answer.undone
-    bench.docket.undo(answer, "operator", bench.now)
+    bench.docket.undo([answer], "operator", bench.now)
     bench.run()
     assert bench.docket.summary()[result] == 0
     assert answer.undone
@@ -673,7 +673,7 @@ def test_an_undo_covers_requests_on_its_address(bench):
     allowed(bench)
     bench.mono += 61
     bench.blocked(port=80)
-    bench.docket.undo(bench.docket.last_verdict(), "operator", bench.now)
+    bench.docket.undo([bench.docket.last_verdict()], "operator", bench.now)
     bench.run()
     assert [record["why"] for record in bench.take("closed")] == ["applied"]
 

@@ -19,7 +19,7 @@ def applied(bench, action, dest=DEST, name=""):
 
 
 def undone(bench, **outcome):
-    assert bench.docket.undo(bench.docket.last_verdict(), "operator", bench.now)
+    assert bench.docket.undo([bench.docket.last_verdict()], "operator", bench.now)
     return bench.run(**outcome)
 
 
@@ -98,7 +98,7 @@ def test_u_is_about_ones_own_last_verdict_whatever_rules_have_decided_since():
     bench.blocked("198.51.100.1")
     assert bench.run() == ["allow c1 198.51.100.1"]
     assert bench.docket.last_verdict().target == "203.0.113.1"
-    bench.docket.undo(bench.docket.last_verdict(), "operator", bench.now)
+    bench.docket.undo([bench.docket.last_verdict()], "operator", bench.now)
     bench.run()
     assert bench.docket.last_verdict().target == "198.51.100.1", "only a rule's are left"
 

@@ -43,6 +43,10 @@ def test_walks_take_every_way_that_the_tables_have():
             taken.add(("verdict", job.state, "overdue"))
             super().overdue(job, now)
 
+        def call_off(self, jobs, now):
+            taken.update(("verdict", job.state, "ends") for job in jobs if job.state == "queued")
+            super().call_off(jobs, now)
+
         def finish(self, job, outcome, now):
             taken.add(("verdict", job.state, "ends"))
             super().finish(job, outcome, now)

@@ -41,7 +41,7 @@ def test_nothing_that_was_applied_to_it_is_undone_or_asked_again(bench):
     verdict = bench.docket.last_verdict()
     stop(bench)
     assert bench.docket.last_verdict() is None
-    assert not bench.docket.undo(verdict, "operator", bench.now) and bench.run() == []
+    assert not bench.docket.undo([verdict], "operator", bench.now) and bench.run() == []
     assert bench.docket.ask_again(verdict, bench.now) is None
 
 

@@ -155,7 +155,7 @@ def test_a_guarded_address_is_kept_by_its_address_and_decided_by_that_rule(path)
 
 def test_an_undo_takes_the_rule_back_and_adds_none(keeper, path):
     answered(keeper, "allow")
-    keeper.docket.undo(keeper.docket.last_verdict(), "operator", keeper.now)
+    keeper.docket.undo([keeper.docket.last_verdict()], "operator", keeper.now)
     assert keeper.run() == ["deny c1 203.0.113.10"]
     assert keeper.rules() == [] and path.read_text().startswith("#llow 203.0.113.10   # ")
 
@@ -183,7 +183,7 @@ def test_an_editor_may_replace_the_file_or_write_it_anew(keeper, path):
     assert keeper.rules() == ["ask 198.51.100.1", "allow 203.0.113.2"]
     text = path.read_text()
     path.write_text("# by hand\n" + text)
-    keeper.docket.undo(keeper.docket.last_verdict(), "operator", keeper.now)
+    keeper.docket.undo([keeper.docket.last_verdict()], "operator", keeper.now)
     keeper.run()
     assert keeper.rules() == ["ask 198.51.100.1"], "it is found wherever it stands by now"
     path.unlink()

@@ -416,11 +416,24 @@ a allow 203.0.113.10  A name   s not now  m this session  d deny        i l ? q
 def test_failed():
     stage = at(80)
     stage.blocked()
-    stage.result = {"result": "failed", "error": "Error: No IPs allowed for c1", "reason": "not-started"}
+    stage.result = {"result": "failed", "error": "Error: No IPs allowed for c1", "reason": "exit"}
+    stage.key("a")
+    assert painted(stage)[2:6] == lines("""
+  a allow 203.0.113.10 ... FAILED after 0.3 s, still waiting
+  ! it may have opened something all the same
+  | terok-shield: Error: No IPs allowed for c1
+c1  203.0.113.10  tcp 443 https                      17:32:05   1 try, uid 1000
+""")
+
+
+def test_what_was_not_run_has_no_words_of_the_shields():
+    stage = at(80)
+    stage.blocked()
+    stage.result = {"result": "failed", "error": "pid 7 still runs a verdict for c1", "reason": "not-started"}
     stage.key("a")
     assert painted(stage)[2:5] == lines("""
-  a allow 203.0.113.10 ... FAILED after 0.3 s, still waiting
-  | terok-shield: Error: No IPs allowed for c1
+  a allow 203.0.113.10 ... FAILED, not run, still waiting
+  ! pid 7 still runs a verdict for c1
 c1  203.0.113.10  tcp 443 https                      17:32:05   1 try, uid 1000
 """)
 

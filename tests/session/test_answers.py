@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -123,6 +124,85 @@ def test_while_a_question_stands_undo_is_about_the_verdict_before_it(stage):
     assert stage.text.count("c1  " + OTHER) == 2, "it is asked again"
     stage.key("s")
     assert stage.commands == ["deny c1 " + ADDRESS, "allow c1 " + ADDRESS]
+
+
+HUNDRED = ["203.0.113.%d" % last for last in range(1, 101)]
+
+
+def allow_many(desk, number):
+    """So many addresses wait; the list allows all of them."""
+    for address in HUNDRED[:number]:
+        desk.lab.connect(address, 443)
+    endtoend.lists(desk.t, number)
+    desk.t.send("*")
+    desk.t.expect("%d marked" % number)
+    desk.press("a", desk.t.expect("l back"), own=True)
+    asked = desk.t.expect("number: ")
+    for digit in str(number):
+        desk.t.send(digit)
+    desk.t.expect("number: %d" % number)
+    desk.press("\r", asked, own=True)
+    desk.t.expect("a allow 0 of %d ...   ESC ends the rest" % number)
+
+
+def test_of_a_hundred_verdicts_esc_ends_the_rest_and_u_takes_back_what_was_done(desk):
+    desk.host.control("terok-shield", delay=0.3, targets={HUNDRED[1]: {"mode": "fail"}})
+    t = desk.sit(size=(40, 80))
+    t.expect("? keys")
+    allow_many(desk, 100)
+    t.expect(re.compile(r"a allow (\d+) of 100 ... 1 failed   ESC ends the rest"))
+    t.send("\x1b")
+    done, not_run, waits = map(
+        int,
+        t.expect(
+            re.compile(
+                r"a allow 100 addresses ... (\d+) done, 1 FAILED \(h\), (\d+) not run: (\d+) wait\s+again"
+            )
+        ).groups,
+    )
+    assert done + 1 + not_run == 100 and waits == 1 + not_run and not_run > 50
+    assert len(desk.host.verdicts()) == done + 1, "not one more"
+    t.send("h")
+    t.expect(re.compile("1  .* allow %s  failed" % re.escape(HUNDRED[1])))
+    t.send("h")
+    desk.host.control("terok-shield")
+    asked = t.expect(KEYS)
+    time.sleep(1.0)  # no key decides so soon after an ESC
+    desk.press("u", asked, own=True)
+    asked = t.expect(NO)
+    assert "u undoes `allow` of these %d addresses" % done in t.text()
+    desk.press("y", asked, own=True)
+    t.expect("u deny %d addresses ... done in" % done)
+    targets = desk.host.targets()
+    assert targets[done + 1 :] == [
+        "deny " + one.split()[1] for one in targets[: done + 1] if one.split()[1] != HUNDRED[1]
+    ]
+    t.send("\x03")
+    text = " ".join(desk.ends(5).split())
+    assert "%d allowed, %d denied, 1 failed, %d left open" % (done, done, waits) in text
+
+
+def test_the_end_counts_what_it_leaves_in_the_queue_once_as_open(desk, tmp_path):
+    desk.host.control("terok-shield", delay=1.0)
+    log = tmp_path / "log.jsonl"
+    t = desk.sit("--log", str(log), size=(40, 80))
+    allow_many(desk, 30)
+    eventually(desk.host.verdicts, what="the first one runs")
+    t.send("q")
+    asked = t.expect("any other key: no")
+    assert "verdicts not run" in " ".join(t.text().split())
+    desk.press("q", asked, own=True)
+    text = " ".join(desk.ends(5).split())
+    left = 30 - len(desk.host.verdicts())
+    assert "! %d verdicts not run: what they were for is left open" % left in text
+    assert "stopped: %d allowed, %d left open; exit code 5" % (30 - left, left) in text
+    assert "FAILED" not in text and "| terok-shield" not in text
+    records = [json.loads(line) for line in log.read_text().splitlines()]
+    not_run = [record for record in records if record.get("reason") == "not-started"]
+    assert len(not_run) == left and not any(record["error"] for record in not_run)
+    stopped = {record["id"] for record in records if record.get("why") == "stopped"}
+    assert stopped == {record["id"] for record in not_run}
+    assert (records[-1]["failed"], records[-1]["open"], records[-1]["exit"]) == (0, left, 5)
 
 
 def test_an_undo_that_fails_is_told_and_the_verdict_can_be_undone_still(stage):

@@ -652,7 +652,7 @@ def test_the_events_have_the_fields_that_are_listed(script, host):
     for kind, fields in listed.items():
         if kind in seen:
             assert set(fields) - {"pending", "allow"} <= seen[kind], kind
-    assert set(listed) - set(seen) == {"still_blocked", "unmuted"}
+    assert set(listed) - set(seen) == {"still_blocked", "unmuted", "batch"}
     assert set(listed["summary"]) == seen["summary"] and set(listed["again"]) == seen["again"]
 
 
