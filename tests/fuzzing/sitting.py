@@ -76,6 +76,10 @@ while True:
 """
 
 
+MANY = re.compile(r"y deny \d+ addresses")
+"""What takes back as one all that the list has allowed; its addresses stand above, as many as have room."""
+
+
 class Key:
     """What was typed in one write: at `sent` it had been, and right before the screen was as it was."""
 
@@ -93,6 +97,10 @@ class Shown:
     def __init__(self, rows: list[str], asked: tuple[str, float], columns: int) -> None:
         self.rows, self.columns = rows, columns
         self.asked, self.since = asked
+
+    def asks(self, what: re.Pattern[str]) -> bool:
+        """Whether one of its rows begins like that."""
+        return any(what.match(row) for row in self.rows)
 
     def has(self, text: str) -> bool:
         """Whole in a row, or folded, which ends at blanks."""
@@ -325,11 +333,13 @@ class Sitting(Episode):
     def wants(self, call: Call, decided: dict[str, Any]) -> str:
         keys = [key for key in self._keys_left if key.sent < call.began]
         for key in keys:
-            if not key.used and self._decides(key, self._stood[key], call):
-                key.used = key.data not in b"\r\n"
+            stood = self._stood[key]
+            many = decided["undo"] and key.data == b"y" and stood.asks(MANY)
+            if not key.used and (many or self._decides(key, stood, call)):
+                key.used = key.data not in b"\r\n" and not many
                 return ""
-        stood = [(key, self._stood[key]) for key in keys[-4:]]
-        near = ["%r: asked %s for %.3f s" % (key, it.asked, key.before - it.since) for key, it in stood]
+        last = [(key, self._stood[key]) for key in keys[-4:]]
+        near = ["%r: asked %s for %.3f s" % (key, it.asked, key.before - it.since) for key, it in last]
         return str(near)
 
     def _deciding(self) -> list[Key]:
@@ -354,8 +364,7 @@ class Sitting(Episode):
         if key.data in b"\r\n":
             return action == "allow" and any("number: " in row for row in shown.rows)
         if key.data == b"y":
-            wanted = re.compile(r"y %s (%s|it)" % (action, re.escape(target)))
-            return any(wanted.match(row) for row in shown.rows)
+            return shown.asks(re.compile(r"y %s (%s|it)" % (action, re.escape(target))))
         if (key.data == b"a") != (action == "allow"):
             return False
         return shown.columns < 60 or shown.asked == "%s  %s" % (container, target)
