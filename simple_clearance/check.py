@@ -80,6 +80,7 @@ class Check:
                 self._step("podman", self._podman)
                 self._step("container", self._container, "podman")
                 self._step("shielded", self._shielded, "container")
+                self._rootless()
             self._step("state dir", self._state_dir, *(["shielded"] if needs_podman else []))
             self._verdicts()
             self._step("namespace", self._namespace, *(["container"] if needs_podman else []))
@@ -139,6 +140,12 @@ class Check:
             else "an allow opens private addresses, too"
         )
         return "yes, bundle version %d: %s" % (found.shield_version, floor)
+
+    def _rootless(self) -> None:
+        """A line only where it is not."""
+        if self._found and podman.is_roots(self._found, os.getuid()) and self._options.decides:
+            refusal = podman.not_rootless(self._name)
+            self.lines.append(Line("rootless", refusal.message, refusal))
 
     def _state_dir(self) -> str:
         if self._found is not None:

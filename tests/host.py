@@ -123,6 +123,12 @@ class Container:
         with open(self.path(name), "ab") as f:
             f.write(text.encode() if isinstance(text, str) else text)
 
+    def becomes_roots_own(self) -> None:
+        """As podman tells of a container that root has started."""
+        folder = "/run/containers/storage/overlay-containers/%s/userdata" % self.id
+        self.inspected.update(PidFile=folder + "/pidfile", ConmonPidFile=folder + "/conmon.pid")
+        self.save()
+
     def stop(self, told: bool = True) -> None:
         """End the process inside; with `told`, podman knows."""
         if self.lab is not None:

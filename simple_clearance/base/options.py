@@ -40,6 +40,11 @@ class Options:
         self.debug = False
 
     @property
+    def decides(self) -> bool:
+        """Whether a verdict may be run."""
+        return not self.dry_run and (self.policy is not None or self.answer not in ("skip", "none"))
+
+    @property
     def shield_name(self) -> str:
         """The verdict command, as messages call it."""
         return "the demonstration" if self.sandbox else self.shield[0]

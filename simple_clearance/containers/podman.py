@@ -28,11 +28,12 @@ class Container:
     `id` is 64 hex digits; `pid` and `conmon_pid` are 0 when it doesn't run; `annotations` maps
     text to text, nothing in it checked; `started_at` is podman's RFC 3339 text.  `own_users`: podman
     made it a user namespace of its own; `sandbox` is the file that podman keeps its network
-    namespace in, "" where it names none.
+    namespace in, `pid_file` the one with its pid, "" where it names none.
     """
 
     __slots__ = (
-        "annotations", "conmon_pid", "id", "name", "own_users", "pid", "running", "sandbox", "started_at",
+        "annotations", "conmon_pid", "id", "name", "own_users", "pid", "pid_file", "running", "sandbox",
+        "started_at",
     )  # fmt: skip
 
     def __init__(self, found: dict[str, Any]) -> None:
@@ -47,6 +48,7 @@ class Container:
         self.own_users = bool((found.get("HostConfig") or {}).get("IDMappings"))
         network = found.get("NetworkSettings") or {}
         self.sandbox: str = _checked(str, network.get("SandboxKey") or "")
+        self.pid_file: str = _checked(str, found.get("PidFile") or "")
         self.annotations: dict[str, str] = {
             key: value for key, value in annotations.items() if isinstance(value, str)
         }
@@ -174,6 +176,21 @@ def state_directory(container: Container, given: str | None, uid: int) -> str:
         raise Refused(CANNOT_START, reason, "start it with terok-shield run, or give --state-dir DIR")
     believable(container.state_dir, container.id, uid)
     return container.state_dir
+
+
+def is_roots(container: Container, uid: int) -> bool:
+    """Whether it is no rootless one: root's own podman keeps nothing in a user's runtime directory."""
+    path = container.pid_file
+    return uid == 0 and path != "" and not path.startswith(("/run/user/", "/tmp/"))
+
+
+def not_rootless(name: str) -> Refused:
+    """For root's own containers terok-shield says that it denies, and does nothing."""
+    return Refused(
+        CANNOT_START,
+        "%s is root's own: terok-shield works for rootless containers, here no verdict would hold" % name,
+        "run it rootless, as an ordinary user; --dry-run or --answer skip may watch",
+    )
 
 
 def check_running(container: Container) -> None:

@@ -40,6 +40,7 @@ class Watched:
         self.first = 0  # the pid of its first process
         self.sidecar: str | None = None
         self.started_at = ""
+        self.roots = False  # whether it is no rootless container, so that no verdict holds
         self.unseen: list[str] = []  # what can't be seen of it, in words
         self.audited = True  # whether its shield's changes and verdicts are in the audit log
         self.pidfd = -1
@@ -109,6 +110,8 @@ def prepare(
     watched = Watched(name)
     try:
         _fill(watched, options, uid)
+        if watched.roots and options.decides:
+            raise podman.not_rootless(name)
         if options.sandbox:
             watched.version = SANDBOX_VERSION
             return watched
@@ -132,6 +135,7 @@ def _fill(watched: Watched, options: Options, uid: int) -> None:
             raise Refused(CANNOT_START, "there is no podman to ask")
         found = podman.inspect(watched.name)
         watched.id, watched.version, watched.dossier = found.id, found.shield_version, found.dossier
+        watched.roots = podman.is_roots(found, uid)
         watched.sidecar, watched.started_at = found.sidecar, found.started_at
         watched.audited = found.annotations.get("terok.shield.audit_enabled") != "false"
         watched.first = found.pid

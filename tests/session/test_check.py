@@ -13,6 +13,7 @@ import tempfile
 import endtoend
 import pytest
 from lab import Lab
+from needs import need
 from support import PATIENCE
 
 desk = endtoend.desk
@@ -191,6 +192,14 @@ def test_the_container_is_not_shielded(desk, broken):
     desk.c1.save()
     left = ("state dir", "packet log")
     broken("shielded", "c1 is not shielded", "start it with terok-shield run", without=left)
+
+
+def test_the_container_is_roots_own(desk, broken, check):
+    need("root")
+    desk.c1.becomes_roots_own()
+    broken("rootless", "c1 is root's own: terok-shield works for rootless containers", "--answer skip")
+    for words in (["--dry-run"], ["--answer", "skip"]):
+        assert check(*words).code == 0
 
 
 def test_without_a_bundle_version_that_is_told(desk, check):

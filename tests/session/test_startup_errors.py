@@ -11,6 +11,7 @@ import sys
 import endtoend
 import pytest
 from lab import as_user, reachable_python
+from needs import need
 from support import PATIENCE, PYTHONS, eventually
 
 from simple_clearance import cli
@@ -85,6 +86,30 @@ def test_a_pid_that_passed_to_another_process(desk, told):
     desk.c1.inspected["State"]["ConmonPid"] = 1 << 22
     desk.c1.save()
     assert "is no longer its process" in told("c1").message
+
+
+@pytest.mark.parametrize(
+    "words",
+    [[], ["--json"], ["--answer", "deny"], ["--answer", "skip", "--policy", "/dev/null"]],
+    ids=["asked", "json", "deny", "policy"],
+)
+def test_no_verdict_is_run_for_a_container_of_roots_own(desk, told, words):
+    """terok-shield would say that it denies, and do nothing."""
+    need("root")
+    desk.c1.becomes_roots_own()
+    got = told(*words, "c1")
+    assert got.code == 3 and got.message.startswith("c1 is root's own: terok-shield works for rootless")
+    assert got.hints == ["run it rootless, as an ordinary user; --dry-run or --answer skip may watch"]
+
+
+@pytest.mark.parametrize("words", [["--dry-run"], ["--answer", "skip"]], ids=lambda words: words[0])
+def test_a_container_of_roots_own_may_be_watched(desk, words):
+    need("root")
+    desk.c1.becomes_roots_own()
+    t = desk.start(*words, "c1")
+    t.expect("watching c1")
+    t.send("\x03")
+    desk.ends(0)
 
 
 def test_a_container_that_is_not_shielded(desk, told):
