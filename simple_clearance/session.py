@@ -479,7 +479,8 @@ class Session:
             self._ending = code
 
     def _over(self) -> bool:
-        return self._ending is not None and (self._hurry or not self._waited_for())
+        waits = self._waited_for() or self._fleet.has_last_words
+        return self._ending is not None and (self._hurry or not waits)
 
     def _waited_for(self) -> list[Job]:
         return [job for job in self._runner.running if job.state == RUNNING]

@@ -178,6 +178,11 @@ class Fleet:
             if one.lock < 0 and one.state_dir and not self._options.dry_run:
                 one.lock = statedir.claim(one.state_dir, one.name)
 
+    @property
+    def has_last_words(self) -> bool:
+        """Whether a container has ended whose last words are still being taken: for a second at most."""
+        return bool(self._last)
+
     def ending(self, name: str) -> bool:
         """Whether that container has ended, and its last words are still being taken."""
         return any(one.name == name for one in self._last)
@@ -271,8 +276,11 @@ class Fleet:
         return True
 
     def stop(self) -> None:
-        """The session ends: what ends from now on was meant to."""
+        """The session ends: what ends from now on was meant to; what ended before has its last words."""
         self._stopping = True
+        for one in self.containers:
+            if watched.ended(one):
+                self._container_ended(one, clocks.now())
 
     def close(self) -> None:
         for source in self.sources:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from typing import Any
+from typing import Any, Callable
 
 from fuzzing.rules import is_private
 from fuzzing.world import SEEN, World
@@ -32,6 +32,7 @@ class Episode(World):
         self.told_to_end: list[float] = []
         self.answer = ""  # of --answer
         self._log = os.path.join(folder, "log.jsonl")
+        self._logs = [self._log]  # with those that it was before, the oldest first
 
     def __enter__(self) -> Episode:
         return self
@@ -60,6 +61,16 @@ class Episode(World):
         if self.policy is not None:
             words += ["--policy", self.policy.path]
         return [sys.executable, "-S", "-W", "error", self.pyz, *words, *self.more_words(), *self.labs]
+
+    def acts(self) -> list[tuple[Callable[[], None], int]]:
+        return [*super().acts(), (self._rotates, 1)]
+
+    def _rotates(self) -> None:
+        """Somebody takes the record away: it is begun anew."""
+        if self.chance.random() < 0.3 and os.path.exists(self._log):
+            self._logs.insert(-1, "%s.%d" % (self._log, len(self._logs)))
+            os.rename(self._log, self._logs[-2])
+            self.say("the record is renamed")
 
     def more_words(self) -> list[str]:
         return []
@@ -132,11 +143,11 @@ class Episode(World):
 
     def records(self, kind: str = "") -> list[dict[str, Any]]:
         """What `--log` has, whole lines of it."""
-        try:
-            with open(self._log) as file:
-                found = [json.loads(line) for line in file if line.endswith("\n")]
-        except FileNotFoundError:
-            return []
+        found: list[dict[str, Any]] = []
+        for path in self._logs:
+            if os.path.exists(path):
+                with open(path) as file:
+                    found += [json.loads(line) for line in file if line.endswith("\n")]
         return [record for record in found if kind in ("", record["type"])]
 
     @property

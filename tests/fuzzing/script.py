@@ -93,7 +93,7 @@ class Conversation(Episode):
             thread.start()
 
     def acts(self) -> list[tuple[Callable[[], None], int]]:
-        return [*super().acts(), (self._answers, 20), (self._stalls, 2)]
+        return [*super().acts(), (self._answers, 20), (self._stalls, 2), (self._hangs_up, 1)]
 
     def _read_stdout(self) -> None:
         out = self._child.stdout.fileno()
@@ -178,11 +178,16 @@ class Conversation(Episode):
             self.say("reads nothing")
             self._reading.clear()
 
+    def _hangs_up(self) -> None:
+        """What follows on the rotation of a log ends nothing where no terminal can hang up."""
+        self.say("SIGHUP")
+        self._child.send_signal(signal.SIGHUP)
+
     def prepare_to_end(self) -> None:
         self._reading.set()
 
     def ways_to_end(self) -> list[str]:
-        ways = [*super().ways_to_end(), "SIGINT", "SIGHUP", "no reader"]
+        ways = [*super().ways_to_end(), "SIGINT", "no reader"]
         return ways if self.answer else [*ways, "end of input", "end of input", "end of input"]
 
     def ends_by(self, way: str) -> None:

@@ -9,6 +9,8 @@ import time
 import pytest
 import scripting
 from lab import Lab
+from support import eventually
+from terminal_driver import state
 
 script = scripting.script
 
@@ -59,6 +61,22 @@ def test_a_burst_just_before_the_exit_is_accounted_for(script, host, packets):
         if packets == 500 and os.getuid() == 0:  # with room for all of them in the socket and in the pipe
             assert accounted(it) == packets
         assert accounted(it) == packets or (accounted(it) < packets and it.of("lost"))
+        it.ends(5)
+
+
+def test_told_to_end_in_that_moment_it_takes_the_last_words_first(script, host):
+    with Lab() as stays, Lab() as goes:
+        host.container("c2", goes)
+        host.container("c3", stays)
+        it = script("--json", reader=False, names=("c2", "c3"))
+        it.until("session")
+        it.child.send_signal(signal.SIGSTOP)  # so that it sees all of it at once
+        eventually(lambda: state(it.child.pid) == "T", what="it is stopped")
+        last_act(goes, 5000)
+        it.child.send_signal(signal.SIGTERM)
+        it.child.send_signal(signal.SIGCONT)
+        it.until("summary")
+        assert accounted(it) == 5000 or it.of("lost")
         it.ends(5)
 
 
