@@ -16,7 +16,7 @@ from .base.text import count, printable
 from .containers import forgotten, network, podman, statedir
 from .docket.policy import MISTAKES
 from .hub.hub import Hub
-from .sources import bridge, lookups, watched
+from .sources import auditlog, bridge, lookups, watched
 from .sources.policyfile import PolicyFile
 from .sources.readers import ReaderSource
 from .sources.watched import Watched
@@ -85,7 +85,7 @@ class Check:
             self._verdicts()
             self._step("namespace", self._namespace, *(["container"] if needs_podman else []))
             self._step("packet log", self._packet_log, "namespace", "state dir")
-            self._query_log()
+            self._logs()
             self._step("terok-shield", self._shield)
             if self._options.policy is not None:
                 self._policy()
@@ -124,12 +124,14 @@ class Check:
     def _container(self) -> str:
         self._found = podman.inspect(self._name)
         podman.check_running(self._found)
-        return f"{self._name} runs, id {self._found.short_id}"
+        how = podman.PAUSED % self._name if self._found.paused else "runs"
+        return f"{self._name} {how}, id {self._found.short_id}"
 
     def _shielded(self) -> str:
         assert self._found is not None
         found = self._found
         self._watched.id, self._watched.version = found.id, found.shield_version
+        self._watched.audited = found.audited
         if found.state_dir is None and self._options.state_dir is None:
             podman.state_directory(found, None, os.getuid())
         if found.shield_version is None:
@@ -162,7 +164,7 @@ class Check:
         state_dir, found = self._watched.state_dir, self._found
         number = forgotten.forgotten(state_dir, found.started_at) if found and state_dir else 0
         if number:
-            command = forgotten.remedy(self._name, self._watched.id, " ".join(self._options.shield))
+            command = forgotten.remedy(self._name, self._watched.id, self._options.shield_command)
             self.lines.append(Line("verdicts", forgotten.told(number), hints=(command,)))
 
     def _namespace(self) -> str:
@@ -185,9 +187,11 @@ class Check:
             os.close(lock)
         return listens
 
-    def _query_log(self) -> None:
-        """A line only where it tells no names; a session starts all the same."""
+    def _logs(self) -> None:
+        """A line only for what they don't tell; a session starts all the same."""
         state_dir = self._watched.state_dir
+        if state_dir:
+            self.lines += [Line("audit log", text) for text in auditlog.unseen(self._watched)]
         fault = lookups.fault(os.path.join(state_dir, "dnsmasq.log")) if state_dir else ""
         if fault:
             self.lines.append(Line("query log", fault))
@@ -205,6 +209,7 @@ class Check:
         found.close()
         if self._options.take_over:
             return "held by terok-shield's reader (pid %d), which --take-over ends" % found.pid
+        auditlog.check_readable(self._watched, found.pid)
         return "through its audit log (pid %d holds it); --take-over has it all" % found.pid
 
     def _start_reader(self) -> ReaderSource:

@@ -45,6 +45,13 @@ class Options:
         return not self.dry_run and (self.policy is not None or self.answer not in ("skip", "none"))
 
     @property
+    def shield_command(self) -> str:
+        """The verdict command's first words, to be pasted into a shell."""
+        import shlex
+
+        return " ".join(map(shlex.quote, self.shield))
+
+    @property
     def shield_name(self) -> str:
         """The verdict command, as messages call it."""
         return "the demonstration" if self.sandbox else self.shield[0]

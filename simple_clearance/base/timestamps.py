@@ -11,6 +11,10 @@ _EPOCH = 719_468  # days from 1 March of the year 0, where our count of days beg
 _CENTURIES = 146_097  # days of 400 years, after which the calendar repeats itself
 
 
+FIRST, LAST = -62_135_596_800, 253_402_300_799
+"""The years 1 to 9999, beyond which nothing that reads a time understands it."""
+
+
 def stamp(wall: float) -> str:
     """UTC with milliseconds, `2026-01-31T17:32:05.123Z`, of `wall`, seconds since the epoch."""
     seconds, milliseconds = divmod(int(wall * 1000), 1000)
@@ -28,7 +32,10 @@ def stamp(wall: float) -> str:
 
 
 def seconds(text: str) -> float | None:
-    """Seconds since the epoch of a time, UTC where it has no offset; None for any other text."""
+    """Seconds since the epoch of a time, UTC where it has no offset; None for any other text.
+
+    None also for the year 1's first second, which is how podman says that it knows none.
+    """
     import re  # which the reader, who only writes times, would have to wait for
 
     match = re.match(_TIME, text)
@@ -44,7 +51,7 @@ def seconds(text: str) -> float | None:
     fraction, sign, hours, minutes = match.groups()[6:]
     ahead = int(sign + "1") * (int(hours) * 3600 + int(minutes) * 60) if sign else 0
     whole = (days - _EPOCH) * _DAY + hour * 3600 + minute * 60 + second - ahead
-    return whole + float(fraction or 0)
+    return whole + float(fraction or 0) if FIRST < whole <= LAST else None
 
 
 def is_before(one: str, other: str) -> bool:

@@ -19,6 +19,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+PAUSED = "is paused: nothing is tried in it until `podman unpause %s`"
+
 DEADLINE = 10.0  # seconds; 0.03 is usual, a storage lock held by a build is what takes longer
 
 
@@ -27,13 +29,14 @@ class Container:
 
     `id` is 64 hex digits; `pid` and `conmon_pid` are 0 when it doesn't run; `annotations` maps
     text to text, nothing in it checked; `started_at` is podman's RFC 3339 text.  `own_users`: podman
-    made it a user namespace of its own; `sandbox` is the file that podman keeps its network
-    namespace in, `pid_file` the one with its pid, "" where it names none.
+    made it a user namespace of its own; one that is `paused` counts as `running`.
+    `sandbox` is the file that podman keeps its network namespace in, `pid_file` the one with its pid, ""
+    where it names none.
     """
 
     __slots__ = (
-        "annotations", "conmon_pid", "id", "name", "own_users", "pid", "pid_file", "running", "sandbox",
-        "started_at",
+        "annotations", "conmon_pid", "id", "name", "own_users", "paused", "pid", "pid_file", "running",
+        "sandbox", "started_at", "status",
     )  # fmt: skip
 
     def __init__(self, found: dict[str, Any]) -> None:
@@ -41,7 +44,9 @@ class Container:
         state, annotations = found["State"], found["Config"].get("Annotations") or {}
         self.name: str = _checked(str, found["Name"])
         self.id: str = _checked(str, found["Id"])
-        self.running: bool = _checked(bool, state["Running"])
+        self.paused = state.get("Paused") is True
+        self.running: bool = _checked(bool, state["Running"]) or self.paused
+        self.status: str = _checked(str, state.get("Status", ""))
         self.pid: int = _checked(int, state["Pid"]) if self.running else 0
         self.conmon_pid: int = _checked(int, state.get("ConmonPid", 0)) if self.running else 0
         self.started_at: str = _checked(str, state.get("StartedAt", ""))
@@ -72,6 +77,11 @@ class Container:
         """The bundle version (18 in terok-shield 0.9.0), which tells the order of its rules."""
         text = self.annotations.get("terok.shield.version", "")
         return int(text[:9]) if text.isascii() and text.isdigit() else None
+
+    @property
+    def audited(self) -> bool:
+        """Whether the shield writes down what it does."""
+        return self.annotations.get("terok.shield.audit_enabled") != "false"
 
     @property
     def dns_tier(self) -> str:
@@ -194,6 +204,9 @@ def not_rootless(name: str) -> Refused:
 
 
 def check_running(container: Container) -> None:
-    """Raise Refused unless it runs."""
+    """Raise Refused unless it runs; what is paused can be watched, and verdicts on it work."""
+    if container.status == "stopping":
+        hint = "once it has stopped: podman start %s" % container.name
+        raise Refused(CANNOT_START, "%s is stopping" % container.name, hint)
     if not container.running or container.pid <= 0:
         raise Refused(CANNOT_START, "%s is not running" % container.name, "podman start %s" % container.name)

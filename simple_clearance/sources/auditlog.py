@@ -9,10 +9,16 @@ from __future__ import annotations
 import os
 
 from ..base import jsonlines, timestamps
+from ..base.errors import CANNOT_START, Refused
 from ..base.happenings import Event, Recorded
 from ..base.jsonlines import BadLine, Lines
 from ..formats import auditline
+from ..system import follow
 from ..system.follow import Follower
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .watched import Watched
 
 TAIL = 64 * 1024
 SLICE = 16 * 1024
@@ -20,6 +26,28 @@ SLICE = 16 * 1024
 
 MAX_RECORDED = 4096
 """Addresses of which it is kept what was recorded last; beyond that the older half is forgotten."""
+
+
+OFF = "auditing is off: it is not seen whether the shield goes down or up"
+"""The launcher's choice (the annotation terok.shield.audit_enabled)."""
+
+
+AUDIT_LOG = "audit.jsonl"
+
+
+def unseen(watched: Watched) -> list[str]:
+    """What the audit log does not tell, in words."""
+    problem = follow.problem(os.path.join(watched.state_dir, AUDIT_LOG))
+    unread = ["the shield's state is not seen: the audit log %s" % problem] if problem else []
+    return unread if watched.audited else [OFF]
+
+
+def check_readable(watched: Watched, holder: int) -> None:
+    """Refused (3) where all is in that log, since that process holds the packet log, and it can't be read."""
+    problem = follow.problem(os.path.join(watched.state_dir, AUDIT_LOG))
+    if problem:
+        text = "terok-shield's reader (pid %d) holds the packet log, and its audit log %s" % (holder, problem)
+        raise Refused(CANNOT_START, text, "--take-over ends that reader and listens itself")
 
 
 class ShieldLog:

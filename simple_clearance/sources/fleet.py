@@ -19,8 +19,8 @@ from ..formats import auditline
 from ..system import archived, clocks
 from ..system.folders import CONTENTS
 from ..system.loop import ROUND
-from . import bridge, lookups, watched
-from .auditlog import ShieldLog
+from . import auditlog, bridge, lookups, watched
+from .auditlog import AUDIT_LOG, ShieldLog
 from .readers import AuditSource, ReaderSource, SharedSource
 
 TYPE_CHECKING = False
@@ -131,9 +131,9 @@ class Fleet:
             if one.pidfd >= 0:
                 self._watch_end(one)
             query_log = os.path.join(one.state_dir, "dnsmasq.log")
-            one.unseen += filter(None, [lookups.fault(query_log)])
+            one.unseen += [*auditlog.unseen(one), *filter(None, [lookups.fault(query_log)])]
             one.book = lookups.NameBook(query_log, 1 / len(self.containers))
-            one.log = ShieldLog(os.path.join(one.state_dir, "audit.jsonl"), one.started_at)
+            one.log = ShieldLog(os.path.join(one.state_dir, AUDIT_LOG), one.started_at)
             files.watch(one.state_dir, CONTENTS)
             self._read_names_on(one, clocks.now())
             self._turns += [(one, read) for read in (self._read_names, self._read_log, self._read_history)]
@@ -149,7 +149,7 @@ class Fleet:
     def _tell_forgotten(self, one: Watched) -> None:
         number = forgotten.forgotten(one.state_dir, one.started_at)
         if number:
-            command = forgotten.remedy(one.name, one.id, " ".join(self._options.shield))
+            command = forgotten.remedy(one.name, one.id, self._options.shield_command)
             self._docket.warn(f"{one.name}: {forgotten.told(number)}", hint=command)
 
     def start_replay(self) -> None:
@@ -447,6 +447,7 @@ class Fleet:
             self._replace(source, self._reader(one))
         else:
             source.close()
+            auditlog.check_readable(one, found.pid)
             self._replace(source, AuditSource(one, self._loop, found, self._bridge_gone))
 
     def _refusal(self, source: ReaderSource) -> Refused:

@@ -137,7 +137,8 @@ def _fill(watched: Watched, options: Options, uid: int) -> None:
         watched.id, watched.version, watched.dossier = found.id, found.shield_version, found.dossier
         watched.roots = podman.is_roots(found, uid)
         watched.sidecar, watched.started_at = found.sidecar, found.started_at
-        watched.audited = found.annotations.get("terok.shield.audit_enabled") != "false"
+        watched.audited = found.audited
+        watched.unseen += [podman.PAUSED % found.name] if found.paused else []
         watched.first = found.pid
         podman.check_running(found)
         watched.state_dir = podman.state_directory(found, watched.state_dir or None, uid)

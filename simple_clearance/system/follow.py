@@ -105,3 +105,17 @@ class Follower:
         except OSError:
             return False  # renamed away, and the new one has not come yet
         return (found.st_dev, found.st_ino) != self._identity
+
+
+def problem(path: str) -> str:
+    """Why that file can't be followed: `can't be read (...)`, `is not a file`; "" when it can or is absent."""
+    try:
+        fd = os.open(path, _OPEN)
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return "can't be read (%s)" % error.strerror
+    try:
+        return "" if stat.S_ISREG(os.fstat(fd).st_mode) else "is not a file"
+    finally:
+        os.close(fd)

@@ -13,6 +13,21 @@ FIRST, LAST = -62_135_596_800, 253_402_300_799  # the years 1 to 9999
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "0001-01-01T00:00:00Z",  # Go's zero time, podman's word for none
+        "0001-01-01T00:00:00.000000000Z",
+        "0001-01-01T04:00:00+05:00",
+        "0000-06-01T00:00:00Z",
+        "9999-12-31T23:59:59-00:01",
+    ],
+)
+def test_what_is_no_moment_of_the_years_that_are_written_is_none(text):
+    assert seconds(text) is None
+    assert not is_before(text, "2026-01-31T17:32:05Z") and not is_before("2026-01-31T17:32:05Z", text)
+
+
+@pytest.mark.parametrize(
     "wall", [FIRST, LAST, 0, -1, 951_782_400, 951_868_799.999, 1_735_689_599, 4_107_542_400]
 )
 def test_a_stamp_is_utc_with_milliseconds(wall):

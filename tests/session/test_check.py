@@ -266,6 +266,67 @@ def test_the_group_is_held_by_the_shields_own_reader_which_is_no_fault(desk, che
     assert os.path.exists("/proc/%d" % head), "to look ends nothing"
 
 
+@pytest.mark.parametrize("trouble", ["auditing", "link", "kind", "absent", ""])
+def test_an_audit_log_that_tells_nothing_is_said_and_no_fault(desk, check, trouble, some_python):
+    desk.python = some_python.path
+    path, words = desk.c1.path("audit.jsonl"), "the shield's state is not seen: the audit log "
+    if trouble == "auditing":
+        desk.c1.annotations["terok.shield.audit_enabled"] = "false"
+        desk.c1.save()
+        words = "auditing is off: it is not seen whether the shield goes down or up"
+    elif trouble:
+        os.remove(path)
+        if trouble == "link":
+            os.symlink("/proc/self/mem", path)
+            words += "can't be read ("
+        elif trouble == "kind":
+            os.mkfifo(path)
+            words += "is not a file"
+    told = check()
+    assert told.code == 0
+    says_the_same_as_json(desk, told, "--check", "c1")
+    t = desk.start("c1")
+    t.expect("watching c1")
+    if trouble in ("auditing", "link", "kind"):
+        assert told.lines["audit log"][0] == "ok" and told.lines["audit log"][1].startswith(words)
+        t.expect(words[:40])
+    else:
+        assert "audit log" not in told.lines
+    t.send("\x03")
+    assert desk.ends(0).count("not seen") == (trouble in ("auditing", "link", "kind"))
+
+
+def test_where_all_is_in_an_audit_log_that_can_not_be_read_it_is_wrong(desk, broken, some_python):
+    desk.python = some_python.path
+    holder = desk.c1.bridge_reader()
+    os.remove(desk.c1.path("audit.jsonl"))
+    os.symlink("/proc/self/mem", desk.c1.path("audit.jsonl"))
+    words = "terok-shield's reader (pid %d) holds the packet log, and its audit log can't be read" % holder
+    broken("packet log", words, "--take-over ends that reader")
+
+
+def test_a_paused_container_is_watched_and_so_it_is_said(desk, check, some_python):
+    desk.python = some_python.path
+    desk.c1.inspected["State"].update(Running=False, Paused=True, Status="paused")
+    desk.c1.save()
+    told = check()
+    words = "is paused: nothing is tried in it until `podman unpause c1`"
+    assert told.code == 0 and told.lines["container"][1] == "c1 %s, id %s" % (words, desk.c1.sid)
+    t = desk.sit()
+    t.expect("podman unpause c1")
+    desk.press("a", desk.block())
+    t.expect("done in")
+    desk.quit()
+
+
+def test_a_container_that_is_stopping_is_waited_for_by_whoever_starts_it_again(desk, broken, some_python):
+    desk.python = some_python.path
+    desk.c1.inspected["State"].update(Running=False, Status="stopping")
+    desk.c1.save()
+    hint = "once it has stopped: podman start c1"
+    broken("container", "c1 is stopping", hint, without=NEED_CONTAINER)
+
+
 EXTRA = "Nov 23 23:05:50 dnsmasq[7]: 5 127.0.0.1/40000 query[A] www.example.com from 127.0.0.1\n"
 
 

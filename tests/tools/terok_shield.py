@@ -52,7 +52,7 @@ class Shield:
     def __init__(self, it, called):
         self.called = called  # its messages name the container as it was given
         notes = it["Config"]["Annotations"]
-        self.pid = it["State"]["Pid"] if it["State"]["Running"] else 0
+        self.pid = it["State"]["Pid"]  # which a paused one has, too
         self.name, self.state_dir = it["Name"], notes["terok.shield.state_dir"]
         self.new = int(notes.get("terok.shield.version", "18")) >= 15
         self.sets = SETS["new" if self.new else "old"]
