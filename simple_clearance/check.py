@@ -191,7 +191,9 @@ class Check:
         """A line only for what they don't tell; a session starts all the same."""
         state_dir = self._watched.state_dir
         if state_dir:
-            self.lines += [Line("audit log", text) for text in auditlog.unseen(self._watched)]
+            self.lines += [
+                Line("audit log", text) for text in auditlog.unseen(state_dir, self._watched.audited)
+            ]
         fault = lookups.fault(os.path.join(state_dir, "dnsmasq.log")) if state_dir else ""
         if fault:
             self.lines.append(Line("query log", fault))
@@ -209,7 +211,7 @@ class Check:
         found.close()
         if self._options.take_over:
             return "held by terok-shield's reader (pid %d), which --take-over ends" % found.pid
-        auditlog.check_readable(self._watched, found.pid)
+        auditlog.check_readable(self._watched.state_dir, found.pid)
         return "through its audit log (pid %d holds it); --take-over has it all" % found.pid
 
     def _start_reader(self) -> ReaderSource:

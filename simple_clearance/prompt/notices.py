@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from ..base.text import count, printable
 from .layout import folded
 from .questions import floor_lines
@@ -24,10 +26,14 @@ def laid_out(sentence: Sentence, width: int, rest: str = "  ") -> list[str]:
     return lines + _command(sentence.hint, width) if sentence.hint else lines
 
 
+SHELL_WORD = re.compile(r"""(?:[^\s'"]|'[^']*'|"[^"]*")+""")
+"""Nothing that is quoted can go on in another line."""
+
+
 def _command(command: str, width: int) -> list[str]:
     """A hint to copy a command from: where it needs several lines, as a shell takes them."""
     lines = ["  hint:"]
-    for word in command.split():
+    for word in SHELL_WORD.findall(command):
         if len(lines[-1]) + len(word) + 3 > width and lines[-1] != "   ":
             lines[-1] += " \\"
             lines.append("   ")

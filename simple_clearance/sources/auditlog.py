@@ -16,10 +16,6 @@ from ..formats import auditline
 from ..system import follow
 from ..system.follow import Follower
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from .watched import Watched
-
 TAIL = 64 * 1024
 SLICE = 16 * 1024
 """Bytes read at a time: some 80 lines."""
@@ -35,16 +31,16 @@ OFF = "auditing is off: it is not seen whether the shield goes down or up"
 AUDIT_LOG = "audit.jsonl"
 
 
-def unseen(watched: Watched) -> list[str]:
+def unseen(state_dir: str, audited: bool) -> list[str]:
     """What the audit log does not tell, in words."""
-    problem = follow.problem(os.path.join(watched.state_dir, AUDIT_LOG))
+    problem = follow.problem(os.path.join(state_dir, AUDIT_LOG))
     unread = ["the shield's state is not seen: the audit log %s" % problem] if problem else []
-    return unread if watched.audited else [OFF]
+    return unread if audited else [OFF]
 
 
-def check_readable(watched: Watched, holder: int) -> None:
+def check_readable(state_dir: str, holder: int) -> None:
     """Refused (3) where all is in that log, since that process holds the packet log, and it can't be read."""
-    problem = follow.problem(os.path.join(watched.state_dir, AUDIT_LOG))
+    problem = follow.problem(os.path.join(state_dir, AUDIT_LOG))
     if problem:
         text = "terok-shield's reader (pid %d) holds the packet log, and its audit log %s" % (holder, problem)
         raise Refused(CANNOT_START, text, "--take-over ends that reader and listens itself")

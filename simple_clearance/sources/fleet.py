@@ -131,7 +131,10 @@ class Fleet:
             if one.pidfd >= 0:
                 self._watch_end(one)
             query_log = os.path.join(one.state_dir, "dnsmasq.log")
-            one.unseen += [*auditlog.unseen(one), *filter(None, [lookups.fault(query_log)])]
+            one.unseen += [
+                *auditlog.unseen(one.state_dir, one.audited),
+                *filter(None, [lookups.fault(query_log)]),
+            ]
             one.book = lookups.NameBook(query_log, 1 / len(self.containers))
             one.log = ShieldLog(os.path.join(one.state_dir, AUDIT_LOG), one.started_at)
             files.watch(one.state_dir, CONTENTS)
@@ -447,7 +450,7 @@ class Fleet:
             self._replace(source, self._reader(one))
         else:
             source.close()
-            auditlog.check_readable(one, found.pid)
+            auditlog.check_readable(one.state_dir, found.pid)
             self._replace(source, AuditSource(one, self._loop, found, self._bridge_gone))
 
     def _refusal(self, source: ReaderSource) -> Refused:

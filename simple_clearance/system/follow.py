@@ -108,7 +108,7 @@ class Follower:
 
 
 def problem(path: str) -> str:
-    """Why that file can't be followed: `can't be read (...)`, `is not a file`; "" when it can or is absent."""
+    """`can't be read (...)`, `is not a file`; "" for one that can be followed, or is not there yet."""
     try:
         fd = os.open(path, _OPEN)
     except FileNotFoundError:

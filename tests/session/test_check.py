@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -57,8 +59,8 @@ class Told:
 def check(desk):
     """`check(*words)`: what it says, as text."""
 
-    def run(*words, container="c1"):
-        done = desk.run("--check", *words, container)
+    def run(*words, container="c1", **options):
+        done = desk.run("--check", *words, container, **options)
         assert done.stderr == b""
         return Told(done.returncode, done.stdout.decode())
 
@@ -303,6 +305,28 @@ def test_where_all_is_in_an_audit_log_that_can_not_be_read_it_is_wrong(desk, bro
     os.symlink("/proc/self/mem", desk.c1.path("audit.jsonl"))
     words = "terok-shield's reader (pid %d) holds the packet log, and its audit log can't be read" % holder
     broken("packet log", words, "--take-over ends that reader")
+
+
+def test_a_verdict_command_is_quoted_wherever_it_is_told_to_be_pasted(desk, check, some_python):
+    desk.python = some_python.path
+    os.mkdir(os.path.join(desk.host.folder, "my tools"))
+    tool = os.path.join(desk.host.folder, "my tools", "shield")
+    os.symlink(os.path.join(desk.host.bin, "terok-shield"), tool)
+    desk.c1.append("policy/live", "+198.51.100.1\n")
+    os.utime(desk.c1.path("policy/live"), (1e9, 1e9))  # from before the container's start
+    words = ["--shield", "'my tools/shield'"]
+    remedy = "'my tools/shield' up --container-id %s c1" % desk.c1.id
+    assert check(*words, cwd=desk.host.folder).lines["verdicts"][2] == [remedy]
+    t = desk.sit(*words, cwd=desk.host.folder)
+    asked = desk.block()
+    told = t.text().partition("hint: ")[2].partition("203.0.113.10")[0]
+    command = re.match(r"(?:.*\\\n)*.*\n", told).group()
+    assert "\n" in command.rstrip() and shlex.split(command.replace("\\\n", "")) == shlex.split(remedy), (
+        "as it would be pasted"
+    )
+    desk.press("d", asked)
+    t.expect("done in")
+    assert "the same again:\n  'my tools/shield' deny c1 203.0.113.10\n" in desk.quit()
 
 
 def test_a_paused_container_is_watched_and_so_it_is_said(desk, check, some_python):
