@@ -123,9 +123,10 @@ class Runner:
             pidfd = pidfd_open(pid)
         except OSError:
             return False
-        theirs = processes.home(pid)
+        inside = not processes.is_beside_us(pid)
+        theirs = None if inside else processes.home(pid)
         elsewhere = theirs is not None and theirs != os.environb.get(b"HOME", theirs)
-        if has_ended(pidfd) or elsewhere or not processes.is_beside_us(pid):
+        if has_ended(pidfd) or inside or elsewhere:
             os.close(pidfd)
             return False
         other = self._others.setdefault(container, Other(now.mono + self._timeout))

@@ -29,14 +29,15 @@ def words(pid: int, most: int = -1) -> list[bytes]:
 
 
 def ours() -> Iterator[tuple[int, list[bytes]]]:
-    """Every process of our uid but ourselves, and the beginning of its command line.
+    """Every process of our uid beside us but ourselves, and the beginning of its command line.
 
-    A container's processes may have our uid, too: they are told by `is_beside_us`.  Each may have 6 MB of
-    command line, and thousands of those would take a minute to read.
+    A container's processes may have our uid, too.  Of those no memory is read: each may have 6 MB of
+    command line, and may keep whoever reads it waiting.
     """
-    uid, own = os.getuid(), os.getpid()
+    uid, own, here = os.getuid(), os.getpid(), _namespaces("self")
     for entry in os.listdir("/proc"):
-        if entry.isdigit() and int(entry) != own and owner(int(entry)) == uid:
+        is_other = entry.isdigit() and int(entry) != own
+        if is_other and owner(int(entry)) == uid and _namespaces(entry) == here:
             yield int(entry), words(int(entry), LOOKED_AT)
 
 
@@ -52,13 +53,15 @@ def home(pid: int) -> bytes | None:
 
 def is_beside_us(pid: int) -> bool:
     """Whether it lives in our own pid and user namespace, as nothing inside a rootless container does."""
+    return _namespaces(str(pid)) == _namespaces("self")
+
+
+def _namespaces(entry: str) -> tuple[str, str] | None:
+    """Which pid and user namespace a process lives in; None when it is gone, or not ours to look at."""
     try:
-        return all(
-            os.readlink("/proc/%d/ns/%s" % (pid, kind)) == os.readlink("/proc/self/ns/" + kind)
-            for kind in ("pid", "user")
-        )
+        return os.readlink("/proc/%s/ns/pid" % entry), os.readlink("/proc/%s/ns/user" % entry)
     except OSError:
-        return False  # gone, or not ours to look at
+        return None
 
 
 def name(pid: int) -> str:

@@ -29,7 +29,6 @@ class Episode(World):
     def __init__(self, folder: str, pyz: str, seed: int, seconds: float) -> None:
         super().__init__(folder, pyz, seed)
         self.seconds = seconds
-        self.told_to_end: list[float] = []
         self.answer = ""  # of --answer
         self._log = os.path.join(folder, "log.jsonl")
         self._logs = [self._log]  # with those that it was before, the oldest first

@@ -397,7 +397,7 @@ class Sitting(Episode):
 
 
 _HEAD = re.compile(
-    rb"(?:^|[\r\n])(?:\x1b\[1m)?(c\d)  (?:([0-9a-f.:]+)  \w[^\n]*"
+    rb"(?:^|[\r\n])(?:\x1b\[[0-9;]*m)?(c\d)  (?:([0-9a-f.:]+)  \w[^\n]*"
     rb"|(?:tcp|udp|icmp|ipv6|proto)[^\n]*\n  ([0-9a-f.:]+)[^\n]*)\n"
 )
 """The first line of a question, or its first two."""

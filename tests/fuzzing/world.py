@@ -108,6 +108,7 @@ class World:
         self.audited: dict[str, int] = {}  # those whose packets terok-shield's own reader has, and its pid
         self.ended_at: dict[str, float] = {}  # containers
         self.states: list[tuple[float, str, str]] = []  # when a shield became what
+        self.told_to_end: list[float] = []  # when the session was, or had to
         self.bursts: set[str] = set()  # containers that ended with more packets than may have been read
         self.alive_at: dict[int, float] = {}  # verdict commands without an end, and when they still ran
         self.jitter = Jitter()
@@ -295,6 +296,7 @@ class World:
             readers = [pid for pid in (self.labs[name].holder(),) if pid in self.ours()]
             if readers:
                 self.blind.add(name)
+                self.told_to_end.append(time.monotonic())
                 self.say("the reader of %s is killed" % name)
                 os.kill(readers[0], 9)
                 time.sleep(0.2)
