@@ -27,20 +27,34 @@ class History(View):
         super().__init__(prompt)
         self._answers = failures_first(reversed(prompt.docket.history))
         self._pages = Pages()
+        self._arranged_for = (0, 0)
+
+    def _rows_of(self, number: int, digit: int = 1) -> list[str]:
+        """The lines of an answer."""
+        prompt = self.prompt
+        several = prompt.docket.several
+        return rows.history_rows(self._answers[number], digit, self.width, prompt.clock, several)
 
     @property
     def _shown(self) -> list[Answer]:
-        self._pages.fit([1] * len(self._answers), self.height - 4)
+        if self._arranged_for != (self.width, self.height):
+            self._arranged_for = (self.width, self.height)
+            self._pages.fit((len(self._rows_of(at)) for at in range(len(self._answers))), self.height - 4)
         return self._answers[self._pages.first : self._pages.end]
 
     def rows(self) -> list[str]:
         if not self._answers:
             return layout.folded("nothing was answered in this session", self.width, "", "  ")
-        shown, number = self._shown, "%d answered, newest first" % len(self._answers)
-        return [layout.columns(number, self._pages.text, self.width), *(
-            rows.history_row(answer, number + 1, self.width, self.prompt.clock)
-            for number, answer in enumerate(shown)
-        )]  # fmt: skip
+        number = len(self._shown)
+        lines = [layout.columns(self._header(), self._pages.text, self.width)]
+        for at in range(number):
+            lines += self._rows_of(self._pages.first + at, at + 1)
+        return lines
+
+    def _header(self) -> str:
+        number = "%d answered" % len(self._answers)
+        long = number + ", newest first"
+        return long if len(long) + 2 + len(self._pages.text) <= self.width else number
 
     def key_lines(self) -> list[str]:
         number, pages = len(self._shown), len(self._pages) > 1

@@ -128,17 +128,18 @@ class Listing(View):
         new -= sum(key in self.prompt.groups for key in here)
         number = len(waiting) + new
         where = self._container and " for " + printable(self._container, 40)
-        texts = [f"{number} waiting{where}", f"{number} waiting"]
+        muted = ", %d muted" % len(self._muted) if self._muted else ""
+        texts = [f"{number} waiting{where}{muted}", f"{number} waiting{muted}", f"{number} waiting"]
         if self._word:
             held, hold = sum(map(self._waits, self._shown)), ' hold "%s"' % printable(self._word, 20)
             hidden = "; %d hidden" % (len(waiting) - held)
-            texts = [f"{held} of {texts[0]}{hold}{hidden}", f"{held} of {number}{hold}{hidden}"]
+            texts = [f"{held} of {number} waiting{where}{hold}{hidden}", f"{held} of {number}{hold}{hidden}"]
             texts += [f"{held} of {number}{hold}", f"{held} hold"]
         since = ", %d new (space)" % new if new else ""
-        page = self._pages.text
-        for text in [text + since for text in texts] + texts:
-            if len(text) + 2 + len(page) <= self.width:
-                return layout.columns(text, page, self.width)
+        for page in (self._pages.text, self._pages.short):
+            for text in [text + since for text in texts] + texts:
+                if len(text) + 2 + len(page) <= self.width:
+                    return layout.columns(text, page, self.width)
         return layout.columns(texts[-1], page, self.width)
 
     def key_lines(self) -> list[str]:
@@ -167,6 +168,7 @@ class Listing(View):
             _joined("   ", mark, star, "/ word", on, back, word),
             _joined("  ", mark, star, "/ word", pages and "space, Backspace: pages", word),
             _joined("  ", mark, star, "/ word", pages and "space: page", word and "ESC: all"),
+            _joined("  ", digits, star, "/ word", pages and "space: page"),
             _joined("  ", digits, star, pages and "space: page", word and "ESC: all"),
             _joined(" ", digits, every and "*", "/", pages and "space: page"),
         )

@@ -52,3 +52,7 @@ class Pages:
     @property
     def text(self) -> str:
         return "page %d of %d" % (self._shown + 1, len(self)) if len(self) > 1 else ""
+
+    @property
+    def short(self) -> str:
+        return "%d/%d" % (self._shown + 1, len(self)) if len(self) > 1 else ""

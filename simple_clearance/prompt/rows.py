@@ -155,17 +155,18 @@ def unheard_lines(docket: Docket, width: int) -> list[str]:
     return folded("not asked: " + ", ".join(found), width) if found else []
 
 
-def history_row(answer: Answer, digit: int, width: int, clock: Clock) -> str:
+def history_rows(answer: Answer, digit: int, width: int, clock: Clock, several: bool) -> list[str]:
+    """What was answered, whose container it is where there are `several`, what came of it, by which rule."""
+    wide = width >= NARROW
+    start = f"     {digit}  {clock.time(answer.wall)}  " if wide else f"{digit} "
+    first, indent = f"{start}{answer.action} ", " " * len(start)
+    text, room = printable(answer.target), max(8, width - len(first))
+    pieces = [printable(answer.target, room)] if answer.named else _broken(text, room)
     how = "undone" if answer.undone else answer.result
-    room = width - 35 - min(39, len(answer.target))  # no address is cut for a container's name
-    start = "     %d  %s  %s  %s " % (
-        digit, clock.time(answer.wall), clip_right(answer.container, max(4, room)), answer.action,
-    )  # fmt: skip
-    if width < NARROW:
-        where = clip_right(answer.container, 8) + " " if width >= 38 else ""
-        start = "%d %s%s " % (digit, where, answer.action)
-    end = "  " + how if how and width >= 38 else ""
-    row = start + printable(answer.target, max(8, width - len(start) - len(end))) + end
-    decided = decided_by(answer.by, answer.rule.text if answer.rule else None)
-    room = width - len(row) - 1
-    return row + " " + clip_right(decided, room) if decided and room > 12 else row
+    by = decided_by(answer.by, answer.rule.text if answer.rule else None).lstrip()
+    rest = [part for part in (printable(answer.container) if several else "", how, by) if part]
+    line = "  ".join([first + pieces[0], *rest])
+    if not rest or (len(pieces) == 1 and len(line) <= width):
+        return [line]
+    second = "  ".join([*pieces[1:], *rest])
+    return [first + pieces[0], *folded(clip_right(second, 3 * (width - len(indent))), width, indent, indent)]

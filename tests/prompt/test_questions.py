@@ -238,8 +238,24 @@ def test_the_rows_of_a_narrow_list_fit_and_keep_the_end_of_a_name():
 @pytest.mark.parametrize(
     "width, rows",
     [
-        (60, ["1 a-cont.. skip 203.0.113.21", "2 a-cont.. allow ..xxxxxxxxx.telemetry.example.net  applied"]),
-        (38, ["1 skip 203.0.113.21", "2 allow ..xxxxx.telemetry.example.net"]),
+        (
+            60,
+            """
+1 skip 203.0.113.21  a-container-with-a-rather-long-name
+2 allow ..xxxxxxxxxxxxxxxxxxxxxxxxxxx.telemetry.example.net
+  a-container-with-a-rather-long-name  applied
+""",
+        ),
+        (
+            38,
+            """
+1 skip 203.0.113.21
+  a-container-with-a-rather-long-name
+2 allow ..xxxxx.telemetry.example.net
+  a-container-with-a-rather-long-name
+  applied
+""",
+        ),
     ],
 )
 def test_the_rows_of_a_narrow_history_keep_the_end_of_a_name(width, rows):
@@ -252,27 +268,43 @@ def test_the_rows_of_a_narrow_history_keep_the_end_of_a_name(width, rows):
     stage.blocked("203.0.113.21", container=container)
     stage.answer("skip", "r2")
     stage.key("h")
-    assert painted(stage)[-3:-1] == rows
+    number = len(lines(rows))
+    assert painted(stage)[-1 - number : -1] == lines(rows)
 
 
 @pytest.mark.parametrize(
-    "dest, shown",
+    "dest, width, shown",
     [
-        ("203.0.113.10", "a-container-whose-name-is-long..  deny 203.0.113.10  applied"),
+        (
+            "203.0.113.10",
+            90,
+            "     1  17:32:07  deny 203.0.113.10  a-container-whose-name-is-longer-than-most  applied",
+        ),
         (
             "2001:db8:1111:2222:3333:4444:5555:6666",
-            "a-co..  deny 2001:db8:1111:2222:3333:4444:5555:6666  applied",
+            80,
+            """     1  17:32:07  deny 2001:db8:1111:2222:3333:4444:5555:6666
+                  a-container-whose-name-is-longer-than-most  applied""",
+        ),
+        (
+            "2001:db8:1111:2222:3333:4444:5555:6666",
+            40,
+            """1 deny 2001:db8:1111:2222:3333:4444:
+  5555:6666
+  a-container-whose-name-is-longer-than
+  -most  applied""",
         ),
     ],
 )
-def test_the_rows_of_a_history_cut_no_address_for_a_containers_name(dest, shown):
-    stage = at(80)
-    container = "a-container-whose-name-is-longer-than-most-names"
+def test_the_rows_of_a_history_cut_neither_an_address_nor_a_container(dest, width, shown):
+    stage = at(width)
+    container = "a-container-whose-name-is-longer-than-most"
     stage.docket.add_container(container, 18, {})
     stage.blocked(dest, container=container)
     stage.key("d")
     stage.key("h")
-    assert painted(stage)[-2] == "     1  17:32:07  " + shown
+    number = len(shown.split("\n"))
+    assert painted(stage)[-1 - number : -1] == shown.split("\n")
 
 
 def test_a_list_says_what_is_not_known_of_one():
