@@ -222,9 +222,9 @@ class Docket:
             self._tell_names(now)
 
     def lost(self, container: str, count: int, where: str) -> None:
-        """The reader, the kernel or an output lost `count` events."""
+        """The reader, the kernel or an output lost `count` events; of no container that is known: ""."""
         self.counts["lost"] += count
-        self._tell("lost", container=container, count=count, where=where)
+        self._tell("lost", container=container or None, count=count, where=where)
 
     def warn(self, message: str, line: str = "", hint: str = "") -> None:
         """Something that whoever answers should know; `line` is an answer that was not understood.

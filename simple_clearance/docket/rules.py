@@ -54,7 +54,7 @@ class Rules:
         self.answer = "" if answer == "none" else answer
         self._tell = tell
         self._full: dict[str, bool] = {}
-        self._warned: dict[str, None] = {}
+        self._warned: dict[str, dict[str, None]] = {}  # by container: about what
         self._counts: dict[Rule | None, int] = {}
 
     @property
@@ -94,7 +94,7 @@ class Rules:
             return Choice(found.action, "policy", found.rule, found.name)
         if self.answer == "allow" and request.guarded:
             text = f"{request.dest} is not allowed by --answer: only a rule for that very network allows it"
-            self._once("answer " + request.dest, text)
+            self._once(request.container, "answer " + request.dest, text)
             return NOTHING
         if self.answer == "deny" and self._allowed(request, names):
             return NOTHING
@@ -141,9 +141,10 @@ class Rules:
         if found is not None and found.action == "allow":
             rule = found.rule.text
             text = f"the rule `{rule}` has no effect on {request.dest}: the shield keeps private ranges shut"
-            self._once(rule, text)
+            self._once(request.container, rule, text)
 
-    def _once(self, key: str, message: str) -> None:
-        if key not in self._warned and len(self._warned) < self._budget.limit("warnings"):
-            self._warned[key] = None
-            self._tell("error", message=message)
+    def _once(self, container: str, key: str, message: str) -> None:
+        warned = self._warned.setdefault(container, {})
+        if key not in warned and len(warned) < self._budget.limit("warnings"):
+            warned[key] = None
+            self._tell("error", message=f"{container}: {message}")

@@ -5,16 +5,97 @@ from __future__ import annotations
 import re
 
 from ..base.text import count, printable
-from .layout import folded
+from .layout import folded, refit
 from .questions import floor_lines
-from .sentences import SENTENCES, greetings, verdict
+from .sentences import SENTENCES, greetings, lost, verdict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Sequence
+    from typing import Any, Dict, List, Sequence
 
     from ..base.happenings import Watching
     from .sentences import Sentence
+
+    Kept = Dict[str, List[List[str]]]
+
+NOTICE_LINES = 8
+"""Lines of one batch at most; what is beyond is counted.  After so many a question is painted anew."""
+OUTCOMES = 100
+"""Outcomes of verdicts that wait to be told, of one container."""
+
+
+class Gathered:
+    """The notices that wait for the next batch.
+
+    What was lost goes before the outcomes of verdicts, and these before all else.  Each container has its
+    own room for them, and in a batch they take turns: a flood of one takes no other's place.  Outcomes that
+    have no room in it stay for the next one; other notices are only counted, once one of them was told.
+    """
+
+    def __init__(self) -> None:
+        self._lost: dict[tuple[str | None, str], int] = {}  # by container, if it is known, and where
+        self._outcomes: Kept = {}
+        self._others: Kept = {}
+        self._unshown = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._lost or self._outcomes or self._others)
+
+    def lost(self, record: dict[str, Any]) -> None:
+        key = record["container"], record["where"]
+        self._lost[key] = self._lost.get(key, 0) + record["count"]
+
+    def outcome(self, container: str, lines: list[str]) -> None:
+        kept = self._outcomes.setdefault(container, [])
+        if len(kept) < OUTCOMES:
+            kept.append(lines)
+        else:
+            self._unshown += 1
+
+    def notice(self, container: str, lines: list[str]) -> None:
+        kept = self._others.setdefault(container, [])
+        if sum(map(len, kept)) + len(lines) > 3 * NOTICE_LINES:
+            self._unshown += 1
+        elif lines not in kept:
+            kept.append(lines)
+
+    def batch(self, width: int, when: str) -> list[str]:
+        """The lines to tell now."""
+        batch: list[str] = []
+        for (container, where), number in list(self._lost.items()):
+            loss = laid_out(
+                lost({"container": container, "count": number, "where": where}, when), width, rest=""
+            )
+            if _has_room(batch, loss):
+                batch += loss
+                del self._lost[container, where]
+        _by_turns(self._outcomes, batch)
+        for container in _by_turns(self._others, batch):
+            self._unshown += len(self._others.pop(container, ()))
+        if self._unshown:
+            more = ".. and {} like these (l lists what waits)".format(count(self._unshown, "more notice"))
+            batch += folded(more, width)
+            self._unshown = 0
+        return refit(batch, width)
+
+
+def _has_room(batch: list[str], lines: list[str]) -> bool:
+    return not batch or len(batch) + len(lines) <= NOTICE_LINES
+
+
+def _by_turns(kept: Kept, batch: list[str]) -> set[str]:
+    """Moves so many into the batch as have room; the containers of which there was one."""
+    shown = set()
+    while kept:
+        container, waiting = next(iter(kept.items()))
+        if not _has_room(batch, waiting[0]):
+            break
+        batch += waiting[0]
+        shown.add(container)
+        del kept[container]
+        if waiting[1:]:
+            kept[container] = waiting[1:]  # its next turn is after those of the others
+    return shown
 
 
 def laid_out(sentence: Sentence, width: int, rest: str = "  ") -> list[str]:

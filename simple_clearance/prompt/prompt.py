@@ -18,8 +18,9 @@ from .groups import Groups
 from .history import History
 from .keyboard import INTERRUPTS, Keyboard, Press
 from .lists import Listing
+from .notices import NOTICE_LINES
 from .painter import Painter
-from .sentences import NO_IPV6, batch, lost
+from .sentences import NO_IPV6, batch
 from .view import View, key_name
 
 TYPE_CHECKING = False
@@ -33,12 +34,8 @@ if TYPE_CHECKING:
 
 NOTICE_EVERY = 2.0
 """Seconds between two batches of notices while a question stands."""
-NOTICE_LINES = 8
-"""Lines of one batch at most; what is beyond is counted.  After so many a question is painted anew."""
 RECOUNT_EVERY = 1.0
 """Seconds between two looks at how many wait beside the question that stands."""
-OUTCOMES = 100
-"""Outcomes of verdicts that wait to be told; no flood of other notices takes their place."""
 GRUMBLE_EVERY = 1.0
 """Seconds between two words about keys that did nothing."""
 RESIZE_REST = 0.2
@@ -77,14 +74,11 @@ class Prompt:
         self._resized_at: float | None = None  # since then its window has another size
         self._fresh = False  # the view has been painted, its keys are not armed yet
         self._drained = True
-        self._notices: list[list[str]] = []
-        self._outcomes = 0  # how many of them, the first ones, tell what came of a verdict
-        self._unshown = 0
+        self._notices = notices.Gathered()
         self._notice_at = -1e9
         self._told_lines = 0  # since what stands was painted
         self._counted: tuple[int, tuple[int, int]] = (0, (0, 0))  # what waits, by the lines of keys; a batch
         self._counted_at = -1e9
-        self._lost: dict[str, int] = {}
         self._unsaid = ""  # why a key did nothing, where that has just been said of another
         self._grumbled_at = -1e9
         self._pending_job: Job | None = None
@@ -119,7 +113,7 @@ class Prompt:
         if self._resized_at is not None:
             times.append(self._resized_at + RESIZE_REST)
         if self._drained and not self._keyboard.announced:
-            if self._notices or self._lost:
+            if self._notices:
                 times.append(self._notice_at + NOTICE_EVERY)
             if self._counts() != self._counted:
                 times.append(self._counted_at + RECOUNT_EVERY)
@@ -196,7 +190,7 @@ class Prompt:
         """Nothing is asked any more."""
         self.painter.erase()
         self._leave()
-        while self._notices or self._lost:
+        while self._notices:
             self._tell(self.now)
         if self._not_run:
             text = "{} not run: what they were for is left open".format(count(self._not_run, "verdict"))
@@ -243,7 +237,7 @@ class Prompt:
         if kind == "stopped" and self._view.vanished():
             self._vanished = STOPPED
         if kind == "lost":
-            self._lost[record["where"]] = self._lost.get(record["where"], 0) + record["count"]
+            self._notices.lost(record)
         elif kind == "verdict":
             self._outcome(record, width)
         elif kind == "batch":
@@ -253,7 +247,7 @@ class Prompt:
             if kind == "passed" and not self.docket.shields.answers(record["container"], record["dest"]):
                 lines += layout.folded("! " + NO_IPV6, width)
             if lines:
-                self._notice(lines)
+                self._notices.notice(record.get("container", ""), lines)
 
     def where(self, container: str) -> str:
         """What the line of an answer begins with: its container, where there are several."""
@@ -278,29 +272,14 @@ class Prompt:
             self.paint_keys()
         else:
             self._pending_job = None if same else job
-            self._put_first(lines)
+            self._notices.outcome(record["container"], lines)
 
     def _sum_up(self, record: dict[str, Any], width: int) -> None:
         """What all verdicts of a batch have come to."""
         text = f"{notices.batch_text(record)} ... {batch(record)}"
         if self.stopping:  # what was not run has a line of its own, with all others
             text = notices.progress(record)
-        self._put_first(layout.folded(text, width, "  ", "    "))
-
-    def _put_first(self, lines: list[str]) -> None:
-        """Of the notices that wait, what came of verdicts is told first."""
-        if self._outcomes < OUTCOMES:
-            self._notices.insert(self._outcomes, lines)
-            self._outcomes += 1
-        else:
-            self._unshown += 1
-
-    def _notice(self, lines: list[str]) -> None:
-        notices = self._notices[self._outcomes :]
-        if sum(len(known) for known in notices) + len(lines) > 3 * NOTICE_LINES:
-            self._unshown += 1
-        elif lines not in notices:
-            self._notices.append(lines)
+        self._notices.outcome("", layout.folded(text, width, "  ", "    "))
 
     # The screen
 
@@ -468,28 +447,9 @@ class Prompt:
 
     def _tell(self, now: Now) -> None:
         """Paints the notices that have gathered, as one batch."""
-        if not self._notices and not self._lost:
-            return
-        self._notice_at = now.mono
-        width, when = self.painter.width - 1, self.clock.time(now.wall)
-        texts: list[str] = []
-        for where, number in self._lost.items():
-            loss = lost({"count": number, "where": where}, when)
-            texts.extend(notices.laid_out(loss, width, rest=""))
-        self._lost.clear()
-        shown = 0
-        for lines in self._notices:
-            if shown and len(texts) + len(lines) > NOTICE_LINES:
-                break
-            texts.extend(lines)
-            shown += 1
-        kept = self._notices[shown : self._outcomes]
-        left = len(self._notices) - shown - len(kept) + self._unshown
-        if left:
-            more = ".. and {} like these (l lists what waits)".format(count(left, "more notice"))
-            texts.extend(layout.folded(more, width))
-        self._notices, self._outcomes, self._unshown = kept, len(kept), 0
-        self.say(layout.refit(texts, width))
+        if self._notices:
+            self._notice_at = now.mono
+            self.say(self._notices.batch(self.painter.width - 1, self.clock.time(now.wall)))
 
     # Keys
 

@@ -204,7 +204,7 @@ def lost(record: Record, when: str = "") -> Sentence:
     number, at = record["count"], " at " + when if when else ""
     text = "%s %s lost%s (%s)" % (count(number, what), "was" if number == 1 else "were", at, why)
     more = ". A destination tried only then is not shown; it will be when it is tried again. Exit code: 5"
-    return Sentence((), text + more, grave=True)
+    return Sentence([record["container"]] if record.get("container") else (), text + more, grave=True)
 
 
 def _still_blocked(record: Record) -> Sentence:

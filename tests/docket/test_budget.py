@@ -102,6 +102,30 @@ def test_one_containers_flood_leaves_the_others_their_room():
     assert bench.docket.counts["lost"] == 40
 
 
+def test_one_containers_queue_of_verdicts_is_its_own():
+    """What rules decide for one waits for nobody else's, and leaves the others their number."""
+    bench = Bench(answer="deny", budget=Budget({"automatic": 20}))
+    bench.docket.add_container("c2", 18, {})
+    for number in range(50):
+        bench.blocked(address(number))
+    for number in range(5):
+        bench.blocked(address(number), container="c2")
+    assert (len(bench.docket.jobs("c1")), len(bench.docket.jobs("c2"))) == (10, 5)
+    assert sorted(job.container for job in bench.start()) == ["c1", "c2"]  # side by side
+    assert told(bench) == ["10 verdicts wait for c1 already: more requests stay open"]
+
+
+def test_one_containers_warnings_leave_the_others_theirs():
+    bench = Bench(answer="allow", budget=Budget({"warnings": 20}))
+    bench.docket.add_container("c2", 14, {})
+    bench.docket.shields.versions["c1"] = 14  # no floor
+    for number in range(50):
+        bench.blocked("10.0.0.%d" % number, private=True)
+    bench.blocked("10.0.0.1", private=True, container="c2")
+    warned = told(bench)
+    assert len(warned) == 11 and warned[-1].startswith("c2: 10.0.0.1 is not allowed by --answer")
+
+
 def test_memory_stands_still_however_many_verdicts_are_decided_by_themselves():
     """Held against the memory after the first of them have filled the tables."""
     limits = {"requests": 50, "answers": 50, "addresses": 50, "targets": 50, "failures": 50}

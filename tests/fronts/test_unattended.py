@@ -310,7 +310,7 @@ def test_nothing_private_is_allowed_by_the_way(quiet, host):
     it.block("198.51.100.1")
     lines = it.lines()
     assert host.targets() == ["allow 198.51.100.1"]
-    told = "error: %s is not allowed by --answer: only a rule for that very network allows it"
+    told = "error: c1: %s is not allowed by --answer: only a rule for that very network allows it"
     assert all(told % dest in lines for dest in dests) and it.child.returncode == 5
 
 

@@ -669,6 +669,67 @@ def test_no_flood_of_notices_hides_what_came_of_a_verdict(stage):
     assert "a allow 203.0.113.1 ... FAILED" in stage.text
 
 
+@pytest.fixture
+def two(stage):
+    """The same with a second container; so much of c1 has been told just now that all else has to wait."""
+    stage.docket.add_container("c2", 18, {})
+    fill(stage)
+    return stage
+
+
+def batch(stage):
+    """The next batch of notices."""
+    before = len(stage.text)
+    stage.wait(2.1)
+    return stage.text[before:]
+
+
+def test_one_containers_flood_of_notices_takes_no_place_of_anothers(two):
+    fill(two, 500)
+    two.event("pending", "10.7.7.7", 22, private=True, container="c2")
+    fill(two, 500)
+    told = batch(two)
+    assert "10.7.7.7" in told and "10.0.0.1" in told, "they take turns"
+    assert "more notices like these" in told
+
+
+def test_where_many_containers_have_something_to_tell_each_has_its_turn(two):
+    names = ["c%d" % number for number in range(3, 15)]
+    for container in names:
+        two.docket.add_container(container, 18, {})
+    told = ""
+    for turn in range(4):
+        fill(two, 50)
+        for container in names if turn == 0 else ():
+            two.event("pending", "10.7.7.7", 22, private=True, container=container)
+        told += batch(two)
+    assert [one for one in names if one + "  10.7.7.7" not in told] == []
+
+
+def test_one_containers_verdicts_of_rules_leave_the_outcomes_of_anothers_their_place():
+    stage = Stage(answer="deny")
+    stage.auto = False
+    stage.docket.add_container("c2", 18, {})
+    for number in range(20):
+        Bench.blocked(stage, f"198.18.0.{number}")
+    Bench.blocked(stage, "198.18.0.99", container="c2")
+    Bench.run(stage, took=0.0)
+    stage.refresh()
+    assert "c2  answer: deny 198.18.0.99 ... done" in stage.text and "198.18.0.19" not in stage.text
+
+
+def test_what_was_lost_is_told_by_container(two):
+    two.docket.lost("c1", 3, "kernel")
+    two.docket.lost("c2", 5, "kernel")
+    two.docket.lost("c1", 4, "kernel")
+    two.docket.lost("c2", 1, "reader")
+    two.docket.lost("", 2, "stdout")
+    two.refresh()
+    told = " ".join((batch(two) + batch(two)).split())
+    for words in ("! c1: 7 packets were", "! c2: 5 packets were", "! c2: 1 packet was", "! 2 events were"):
+        assert words in told
+
+
 def test_what_came_of_a_verdict_is_told_though_it_is_longer_than_one_batch():
     stage = Stage(20, 24)
     Bench.blocked(stage, "2001:db8:1111:2222:3333:4444:5555:6666")

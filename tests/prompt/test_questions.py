@@ -516,8 +516,8 @@ def test_loss():
     stage.docket.lost("c1", 1240, "kernel")
     stage.refresh()
     assert painted(stage) == lines("""
-! 1240 packets were lost at 17:32:05 (kernel buffer full). A destination tried
-only then is not shown; it will be when it is tried again. Exit code: 5
+! c1: 1240 packets were lost at 17:32:05 (kernel buffer full). A destination
+tried only then is not shown; it will be when it is tried again. Exit code: 5
 
 """) + [""]
 

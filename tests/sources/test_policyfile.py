@@ -371,7 +371,7 @@ def test_where_the_floor_refuses_it_a_rule_is_told_to_have_no_effect(live, host,
     assert it.until("closed", 2)["why"] == "floor"
     it.ends(0)
     assert [record["message"] for record in it.of("error")] == [
-        "the rule `allow 10.0.0.0/8` has no effect on 10.1.2.3: the shield keeps private ranges shut"
+        "c1: the rule `allow 10.0.0.0/8` has no effect on 10.1.2.3: the shield keeps private ranges shut"
     ]
     assert host.targets() == []
 
