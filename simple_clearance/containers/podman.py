@@ -31,12 +31,12 @@ class Container:
     text to text, nothing in it checked; `started_at` is podman's RFC 3339 text.  `own_users`: podman
     made it a user namespace of its own; one that is `paused` counts as `running`.
     `sandbox` is the file that podman keeps its network namespace in, `pid_file` the one with its pid, ""
-    where it names none.
+    where it names none.  `in_pod`: it shares its network with others.
     """
 
     __slots__ = (
-        "annotations", "conmon_pid", "id", "name", "own_users", "paused", "pid", "pid_file", "running",
-        "sandbox", "started_at", "status",
+        "annotations", "conmon_pid", "id", "in_pod", "name", "own_users", "paused", "pid", "pid_file",
+        "running", "sandbox", "started_at", "status",
     )  # fmt: skip
 
     def __init__(self, found: dict[str, Any]) -> None:
@@ -51,6 +51,7 @@ class Container:
         self.conmon_pid: int = _checked(int, state.get("ConmonPid", 0)) if self.running else 0
         self.started_at: str = _checked(str, state.get("StartedAt", ""))
         self.own_users = bool((found.get("HostConfig") or {}).get("IDMappings"))
+        self.in_pod = bool(found.get("Pod"))
         network = found.get("NetworkSettings") or {}
         self.sandbox: str = _checked(str, network.get("SandboxKey") or "")
         self.pid_file: str = _checked(str, found.get("PidFile") or "")

@@ -80,6 +80,7 @@ class Docket:
         self._names = Names(names)
         self.behind = behind
         self.recorded = recorded
+        self.pods: set[str] = set()  # containers that share their network with others
         self._later = Later(self._tell, self._names, self._register)
         self._dossiers: dict[str, dict[str, str]] = {}
         self._stopped: set[str] = set()  # containers that have ended
@@ -189,12 +190,23 @@ class Docket:
     # What goes in
 
     def add_container(
-        self, name: str, version: int | None, dossier: dict[str, str], *, ipv6: bool = True
+        self,
+        name: str,
+        version: int | None,
+        dossier: dict[str, str],
+        *,
+        ipv6: bool = True,
+        in_pod: bool = False,
     ) -> None:
-        """A container: its shield's bundle version, the labels it was launched with, whether IPv6 works."""
+        """A container: its shield's bundle version, and the labels it was launched with.
+
+        `ipv6`: whether that works in it; `in_pod`: whether what it tries may be another one's.
+        """
         self.shields.versions[name] = version
         if not ipv6:
             self.shields.without_ipv6.add(name)
+        if in_pod:
+            self.pods.add(name)
         self._dossiers[name] = dossier
         self._budget.containers = len(self._dossiers)
 

@@ -25,8 +25,9 @@ def details(docket: Docket, group: Group, width: int, clock: Clock, named: bool)
     `named` says whether `A` is a key of the question.
     """
     request = group.lead
+    pod = ", or another of its pod" if request.container in docket.pods else ""
     rows = [
-        ("container", request.container),
+        ("container", request.container + pod),
         ("address", request.dest),
         ("for", service_text(request.proto, request.port)),
         (

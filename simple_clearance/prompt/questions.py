@@ -39,18 +39,20 @@ def service_text(proto: int | None, port: int | None) -> str:
     return "%s %d %s" % (name, port, known) if known else "%s %d" % (name, port)
 
 
-def tries_text(number: int, uid: int | None) -> str:
-    """`4 tries, uid 1000`."""
+def tries_text(number: int, uid: int | None, in_pod: bool = False) -> str:
+    """`4 tries, uid 1000`; of a pod, a packet doesn't tell which of its containers it is from."""
     text = count(number, "try", "tries")
-    return text if uid is None else "%s, uid %d" % (text, uid)
+    text = text if uid is None else "%s, uid %d" % (text, uid)
+    return text + ", from its pod" if in_pod else text
 
 
-def head(facts: dict[str, Any], width: int, when: str, place: str = "") -> list[str]:
+def head(facts: dict[str, Any], width: int, when: str, place: str = "", in_pod: bool = False) -> list[str]:
     """The first line or two: container, address, what for; when, how often, by whom.
 
     `facts` are those of a request (`Request.facts`).  What it is about is never cut.
     """
-    service, tries = service_text(facts["proto"], facts["port"]), tries_text(facts["count"], facts["uid"])
+    service = service_text(facts["proto"], facts["port"])
+    tries = tries_text(facts["count"], facts["uid"], in_pod)
     when = f"{place}  {when}" if place else when
     left, right = f"{facts['container']}  {facts['dest']}  {service}", f"{when}   {tries}"
     if len(left) + 2 + len(right) <= width:
@@ -145,11 +147,11 @@ def question(
     docket: Docket, group: Group, width: int, height: int, clock: Clock, place: str = ""
 ) -> list[str]:
     """A question without its line of keys; as many lines as `height` has room for, the first ones first."""
-    request = group.lead
-    lines = head(request.facts(), width, clock.time(request.first), place)
+    request, in_pod = group.lead, group.lead.container in docket.pods
+    lines = head(request.facts(), width, clock.time(request.first), place, in_pod)
     must, room = len(lines), height - len(key_line(request.dest, False, False, width))
     if must > room:  # what it is about goes before how often it was tried
-        tries = folded(tries_text(request.count, request.uid), width)
+        tries = folded(tries_text(request.count, request.uid, in_pod), width)
         must -= len(tries) if lines[-len(tries) :] == tries else 0
     warn = warning(docket, request)
     if warn:

@@ -126,7 +126,7 @@ class Fleet:
         """Starts every source; `listening` tells when all of them do."""
         for one in self.containers:
             ipv6 = not kept.stops_ipv6(one.state_dir)
-            self._docket.add_container(one.name, one.version, one.dossier, ipv6=ipv6)
+            self._docket.add_container(one.name, one.version, one.dossier, ipv6=ipv6, in_pod=one.in_pod)
             self.sources.append(self._source(one))
             if one.pidfd >= 0:
                 self._watch_end(one)

@@ -41,6 +41,7 @@ class Watched:
         self.sidecar: str | None = None
         self.started_at = ""
         self.roots = False  # whether it is no rootless container, so that no verdict holds
+        self.in_pod = False
         self.unseen: list[str] = []  # what can't be seen of it, in words
         self.audited = True  # whether its shield's changes and verdicts are in the audit log
         self.pidfd = -1
@@ -135,6 +136,7 @@ def _fill(watched: Watched, options: Options, uid: int) -> None:
             raise Refused(CANNOT_START, "there is no podman to ask")
         found = podman.inspect(watched.name)
         watched.id, watched.version, watched.dossier = found.id, found.shield_version, found.dossier
+        watched.in_pod = found.in_pod
         watched.roots = podman.is_roots(found, uid)
         watched.sidecar, watched.started_at = found.sidecar, found.started_at
         watched.audited = found.audited

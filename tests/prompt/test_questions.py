@@ -423,6 +423,17 @@ def test_where_ipv6_can_not_work_question_details_and_proof_say_so():
     assert told[0] not in painted(stage)[-4:]
 
 
+@pytest.mark.parametrize("width", [80, 40])
+def test_what_comes_out_of_a_pod_says_so(width):
+    """Its containers share one network: the packet doesn't tell which of them tried."""
+    stage = at(width)
+    stage.docket.add_container("c1", 18, {}, in_pod=True)
+    stage.blocked()
+    assert "1 try, uid 1000, from its pod" in stage.text
+    stage.key("i")
+    assert "container   c1, or another of its pod" in stage.text
+
+
 def test_by_name_and_the_blocked_address_not_among_them():
     stage = at(80)
     stage.blocked(names=["www.example.com"])
