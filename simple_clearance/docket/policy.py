@@ -13,7 +13,9 @@ from ..base.text import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterator, Sequence
+    from typing import Iterator, Sequence, Tuple, Union
+
+    Place = Union[str, Tuple[int, int, int]]
 
 ACTIONS = ("allow", "deny", "skip", "ask")
 TARGETS = "a target is example.com, *.example.com, 203.0.113.9, 203.0.113.0/24 or *"
@@ -64,6 +66,10 @@ class Network:
             return False
         return other.first >> (self.bits - self.length) == self.first >> (self.bits - self.length)
 
+    def within(self, bits: int, length: int) -> Place:
+        """The network of that length that it lies in, where addresses have so many bits."""
+        return bits, length, self.first >> (bits - length) if bits == self.bits else -1
+
     @property
     def has_host_bits(self) -> bool:
         return bool(self.first & ((1 << (self.bits - self.length)) - 1))
@@ -94,6 +100,13 @@ class Rule:
     @property
     def named(self) -> bool:
         return bool(self.name or self.suffix)
+
+    @property
+    def place(self) -> Place:
+        """What it is about."""
+        if self.network is not None:
+            return self.network.within(self.network.bits, self.network.length)
+        return self.name or self.suffix or "*"
 
     def matched_name(self, names: Sequence[str]) -> str:
         """Which of the names, the one looked up last first, it is about; "" for none.
@@ -130,13 +143,23 @@ class Decision:
 
 
 class Policy:
-    """The rules of one file, in order; `first_named` is the index of the first one by name, if any."""
+    """The rules of one file, in order; `first_named` is the index of the first one by name, if any.
 
-    __slots__ = ("first_named", "rules")
+    They are found by what they are about: a file may have tens of thousands, and whoever is inside makes
+    thousands of requests a second.
+    """
+
+    __slots__ = ("_by_place", "_depths", "_lengths", "first_named", "rules")
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self.rules = tuple(rules)
         self.first_named = next((rule.index for rule in rules if rule.named), len(rules))
+        self._by_place: dict[Place, list[Rule]] = {}
+        for rule in rules:
+            self._by_place.setdefault(rule.place, []).append(rule)
+        networks = [rule.network for rule in rules if rule.network is not None]
+        self._lengths = {(network.bits, network.length) for network in networks}
+        self._depths = {rule.suffix.count(".") for rule in rules if rule.suffix}  # how many labels they have
 
     def __repr__(self) -> str:
         return "Policy(%d rules)" % len(self.rules)
@@ -189,26 +212,37 @@ class Policy:
         if addresses.canonical(target) is not None:
             rules = [decision.rule for decision in self._about(target, False, ())]
         else:
-            everything = [rule for rule in self.rules if not rule.named and rule.network is None]
-            rules = [*everything, *(rule for rule in self.rules if rule.matched_name([target]))]
+            found = self._places(None, [target])
+            rules = [rule for rule in found if not rule.named or rule.matched_name([target])]
         return any(rule.ports is None and not rule.protos for rule in rules)
 
     def _about(self, dest: str, private: bool, names: Sequence[str]) -> Iterator[Decision]:
         """What the rules on an address decide, on the ports that each is for."""
         address = Network(dest)
         guarded = _guarded_range(dest, address, private)
-        for rule in self.rules:
+        for rule in self._places(address, names):
             name = ""
             if rule.named:
                 name = rule.matched_name(names)
                 if not name or (rule.action == "allow" and guarded is not None):
                     continue
-            elif rule.network is not None:
-                if address not in rule.network:
-                    continue
-                if rule.action == "allow" and guarded is not None and rule.network not in guarded:
-                    continue
+            elif rule.action == "allow" and guarded is not None and rule.network not in guarded:
+                continue
             yield Decision(rule, name if rule.action == "allow" else "")
+
+    def _places(self, address: Network | None, names: Sequence[str]) -> list[Rule]:
+        """The rules, in order, that are about everything, about this address or about one of the names."""
+        places: dict[Place, None] = {"*": None}
+        if address is not None:
+            places.update((address.within(*length), None) for length in self._lengths)
+        for name in names if self.first_named < len(self.rules) else ():
+            places[name] = None
+            for depth in self._depths:
+                labels = name.rsplit(".", depth)
+                if len(labels) > depth:
+                    places["." + ".".join(labels[1:])] = None
+        found = [rule for place in places for rule in self._by_place.get(place, ())]
+        return sorted(found, key=lambda rule: rule.index)
 
     def _place_behind(self, rule: Rule | None) -> int:
         ours = rule is not None and rule.index < len(self.rules) and self.rules[rule.index] is rule

@@ -7,6 +7,7 @@ import random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import lines_run
 
 from simple_clearance.base.addresses import is_target_name
 from simple_clearance.docket import policy
@@ -487,3 +488,43 @@ def test_a_mutated_file_is_rules_or_one_mistake(rounds):
 @given(st.binary(max_size=200))
 def test_any_bytes_are_rules_or_one_mistake(data):
     agreeable(data)
+
+
+# --- found by what they are about
+
+NETWORKS = [
+    "203.0.113.9",
+    "203.0.113.8/29",
+    "203.0.113.0/24",
+    "0.0.0.0/1",
+    "2001:db8::9",
+    "2001:db8::/32",
+    "8000::/1",
+]
+PLACES = [*NETWORKS, "www.example.com", "example.com", "*.example.com", "*.www.example.com", "*.com", "*"]
+
+
+def test_a_file_decides_as_its_rules_do_one_by_one(rounds):
+    """However they are found: what a rule alone is about, it is about among others, in their order."""
+    chance = random.Random(5)
+    for _ in range(rounds(2000)):
+        lines = ["skip " + chance.choice(PLACES) for _ in range(chance.randrange(12))]
+        whole = rules("\n".join(lines))
+        dest = chance.choice(["203.0.113.9", "203.0.113.7", "192.0.2.1", "2001:db8::9", "2001:db9::"])
+        names = chance.sample(["www.example.com", "a.b.example.com", "example.com", "com.example"], 2)
+        found = [one.rule.index for one in whole.matching(dest, 443, TCP, False, names)]
+        alone = [bool(decided(line, dest, names=names)) for line in lines]
+        assert found == [index for index, decides in enumerate(alone) if decides], lines
+
+
+@pytest.mark.parametrize(
+    "what", ["deny 198.%d.%d.1", "deny 198.%d.%d.0/25", "skip n%d-%d.example", "skip *.n%d-%d.example"]
+)
+def test_deciding_takes_as_long_with_tens_of_thousands_of_rules_as_with_a_few(what):
+    """Whoever is inside makes thousands of requests a second, and a list of what to deny may be long."""
+
+    def cost(number):
+        found = rules("".join(what % divmod(index, 250) + "\n" for index in range(number)))
+        return lines_run(lambda: found.decide("203.0.113.9", 443, TCP, False, ["www.example.com"]))
+
+    assert cost(20_000) <= cost(20)
