@@ -21,6 +21,7 @@ from .sources.policyfile import PolicyFile
 from .sources.readers import ReaderSource
 from .sources.watched import Watched
 from .system import children, clocks, terminal
+from .system.folders import CONTENTS, NO_NOTICES, Folders
 from .system.loop import Loop
 from .system.signals import Wakeups
 
@@ -194,6 +195,9 @@ class Check:
             self.lines += [
                 Line("audit log", text) for text in auditlog.unseen(state_dir, self._watched.audited)
             ]
+        with Folders(signal.SIGURG) as folders:
+            if state_dir and not folders.watch(state_dir, CONTENTS):
+                self.lines.append(Line("notices", NO_NOTICES % printable(state_dir, 200)))
         fault = lookups.fault(os.path.join(state_dir, "dnsmasq.log")) if state_dir else ""
         if fault:
             self.lines.append(Line("query log", fault))

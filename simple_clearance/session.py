@@ -24,6 +24,7 @@ from .base.errors import (
     starved,
 )  # fmt: skip
 from .base.options import Options
+from .base.text import printable
 from .docket.docket import Docket
 from .docket.states import RUNNING
 from .docket.verdict import DRY_RUN, FAILED, NOT_STARTED, Outcome
@@ -35,7 +36,7 @@ from .runner import Runner
 from .sources import watched
 from .sources.fleet import Fleet
 from .system import children, clocks, terminal
-from .system.folders import Folders
+from .system.folders import LOOK_EVERY, NO_NOTICES, Folders
 from .system.loop import Loop
 from .system.signals import Wakeups
 
@@ -122,6 +123,7 @@ class Session:
         self._saved: SavedPolicy | None = None
         self._rotates = False  # whether a SIGHUP is no hang-up, but what follows on the rotation of a log
         self._until: float | None = None
+        self._look_at: float | None = None  # when to look for what there are no notices of
         self._patience: float | None = None
         self._ending: int | None = None
         self._hurry = False
@@ -131,6 +133,7 @@ class Session:
             lambda: self._until,
             lambda: self._patience,
             self._policy_due,
+            lambda: self._look_at,
         ]
 
     def run(self) -> int:
@@ -245,13 +248,16 @@ class Session:
 
     def _start(self, files: Folders) -> None:
         """Starts every source and waits until all of them listen."""
+        unnoticed = False  # whether files may change of which there are no notices
         if self._policy is not None:
-            files.watch_file(self._policy.path)
+            unnoticed = not files.watch_file(self._policy.path)
             self._policy.notice(clocks.now().mono)  # what came before the first notice could
         if self._options.replay:
             self._fleet.start_replay()
         else:
             self._fleet.start(files)
+        if self._policy is not None and unnoticed:
+            self._docket.warn(NO_NOTICES % printable(self._policy.path, 200))
         self._patience = clocks.now().mono + PATIENCE
         while not self._fleet.listening() and self._ending is None:
             now = self._loop.wait()
@@ -263,6 +269,8 @@ class Session:
                 late = "recording has not begun" if self._options.replay else "reader does not listen"
                 terminal.diagnose("simple-clearance: the %s yet (Ctrl-C stops)" % late)
         self._patience = None
+        if unnoticed or self._fleet.unnoticed:
+            self._look_at = 0.0
         if self._ending is None:
             self._fleet.claim()
 
@@ -315,6 +323,9 @@ class Session:
         self._runner.tick(now)
         self._docket.tick(now)
         self._fleet.tick(now)
+        if self._look_at is not None and self._look_at <= now.mono:
+            self._look_at = now.mono + LOOK_EVERY
+            self._files_changed(now)
         self._fleet.catch_up(now)
         self._fleet.read_files(now)
         self._fleet.tell_bad_lines()

@@ -17,7 +17,7 @@ from ..base.text import printable
 from ..containers import forgotten, kept, statedir
 from ..formats import auditline
 from ..system import archived, clocks
-from ..system.folders import CONTENTS
+from ..system.folders import CONTENTS, NO_NOTICES
 from ..system.loop import ROUND
 from . import auditlog, bridge, lookups, watched
 from .auditlog import AUDIT_LOG, ShieldLog
@@ -65,6 +65,7 @@ class Fleet:
         drain: Callable[[Now], None],
     ) -> None:
         self.containers: list[Watched] = []
+        self.unnoticed = False  # whether files change of which there are no notices
         self.sources: list[Source] = []
         self._loop = loop
         self._docket = docket
@@ -137,7 +138,9 @@ class Fleet:
             ]
             one.book = lookups.NameBook(query_log, 1 / len(self.containers))
             one.log = ShieldLog(os.path.join(one.state_dir, AUDIT_LOG), one.started_at)
-            files.watch(one.state_dir, CONTENTS)
+            if not files.watch(one.state_dir, CONTENTS):
+                self.unnoticed = True
+                one.unseen.append(NO_NOTICES % printable(one.state_dir, 200))
             self._read_names_on(one, clocks.now())
             self._turns += [(one, read) for read in (self._read_names, self._read_log, self._read_history)]
             one.state, one.blocked_before = one.log.history()

@@ -19,6 +19,10 @@ MOVES = fcntl.DN_RENAME | fcntl.DN_DELETE  # what takes a folder in it from its 
 
 LINKS = 40  # symbolic links on the way to a file, after which the kernel gives up (ELOOP)
 
+LOOK_EVERY = 1.0
+"""Seconds between two looks at files of which there are no notices."""
+NO_NOTICES = "there are no notices of what changes in %s: looked at once a second"
+
 _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
