@@ -21,6 +21,7 @@ from .base.errors import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from typing import Any, Callable
 
     from .base.options import Options
 
@@ -102,7 +103,7 @@ def _main(argv: list[str]) -> int:
         options = parse(argv)
     except Refused as error:
         return _complain(error)
-    if options.text:
+    if options.text is not None:
         return say(options.text)
     return guarded(options, last=True)
 
@@ -228,7 +229,7 @@ def _reader(argv: list[str]) -> int:
 def parse(argv: list[str]) -> Options:
     """The options in `argv`; Refused (2) for what can't be understood.
 
-    With --help or --version, `text` is what is to be said instead.
+    With --help, --version or --completion, `text` is what is to be said instead.
     """
     from .base.options import Options
 
@@ -341,16 +342,32 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
         add_help=False,
     )
-    add = parser.add_argument
-    add("-h", "--help", action=Text, nargs=0, help="show this")
+    actions: list[argparse.Action] = []
+
+    class Complete(argparse.Action):
+        """A completion for a shell, of all that is added here; or what that asks for in its turn."""
+
+        def __call__(self, _parser: object, _namespace: object, value: object, _option: object = "") -> None:
+            from . import completion
+            from .containers.podman import shielded
+
+            asked = str(value)
+            if asked == completion.CONTAINERS:
+                raise Instead("".join(name + "\n" for name in shielded()))
+            raise Instead(completion.script(asked, actions))
+
+    def group(title: str) -> Callable[..., None]:
+        found = parser.add_argument_group(title)
+
+        def add(*names: str, **more: Any) -> None:
+            actions.append(found.add_argument(*names, **more))
+
+        return add
+
+    add = group("what to watch")
     add("containers", nargs="*", metavar="CONTAINER", help="name or id of a running shielded container")
-    add("--check", dest="role", action="store_const", const="check", help="say what is missing on this host")
-    add(
-        "--demo", dest="role", action="store_const", const="demo", help="see it work here: no podman, no root"
-    )
     add("--state-dir", metavar="DIR", help="the container's own shield state directory")
     add("--netns", metavar="PATH", help="the network namespace to listen in; needs --state-dir")
-    add("--shield", metavar="CMD", type=words, default=["terok-shield"], help="the verdict command")
     add(
         "--reader",
         metavar="CMD",
@@ -360,13 +377,11 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--take-over", action="store_true", help="end terok-shield's own reader where it holds the packet log"
     )
-    add(
-        "--verdict-timeout",
-        metavar="SECONDS",
-        type=seconds,
-        default=30.0,
-        help="a verdict that takes longer is told as unknown; 30 unless given",
-    )
+    add("--ignore-hub", action="store_true", help="start although a bus or hub socket can't be asked")
+    add("--for", metavar="SECONDS", dest="duration", type=seconds, help="end after that time")
+    add("--count", metavar="N", type=number, help="end after N applied verdicts")
+
+    add = group("what decides")
     add("--policy", metavar="FILE", help="rules that decide without asking")
     add(
         "--answer",
@@ -375,15 +390,36 @@ def _parser() -> argparse.ArgumentParser:
         help="the answer to whatever is left open; none leaves it open and asks nobody",
     )
     add("--json", action="store_true", help="no prompts: events on stdout, answers on stdin")
-    add("--for", metavar="SECONDS", dest="duration", type=seconds, help="end after that time")
-    add("--count", metavar="N", type=number, help="end after N applied verdicts")
+    add("--bell", action="store_true", help="ring on a new question")
+    add("--shield", metavar="CMD", type=words, default=["terok-shield"], help="the verdict command")
+    add(
+        "--verdict-timeout",
+        metavar="SECONDS",
+        type=seconds,
+        default=30.0,
+        help="a verdict that takes longer is told as unknown; 30 unless given",
+    )
+    add("--dry-run", action="store_true", help="decide and report, run no verdict command")
+
+    add = group("what is kept")
     add("--log", metavar="FILE", help="append every event, decision and outcome as JSON lines")
     add("--save-profile", metavar="FILE", help="append what was allowed, as a terok-shield profile")
     add("--save-policy", metavar="FILE", help="append what was answered, as rules for --policy")
+
+    add = group("trying it")
+    add("--check", dest="role", action="store_const", const="check", help="say what is missing on this host")
+    add(
+        "--demo", dest="role", action="store_const", const="demo", help="see it work here: no podman, no root"
+    )
     add("--replay", metavar="FILE", help="take the events of a recording; implies --dry-run")
-    add("--dry-run", action="store_true", help="decide and report, run no verdict command")
-    add("--bell", action="store_true", help="ring on a new question")
-    add("--ignore-hub", action="store_true", help="start although a bus or hub socket can't be asked")
     add("--debug", action="store_true", help="what goes over each wire, and traces, on stderr")
+    add(
+        "--completion",
+        metavar="SHELL",
+        action=Complete,
+        choices=["bash", "zsh", "fish", "containers"],
+        help="print what completes a command line in bash, zsh or fish",
+    )
     add("--version", action=Text, nargs=0, const=f"{NAME} {__version__}\n", help="show the version")
+    add("-h", "--help", action=Text, nargs=0, help="show this")
     return parser

@@ -29,6 +29,7 @@ PACKAGES = {
     "dbus-daemon": "dbus-daemon",
     "dig": "bind9-dnsutils",
     "dnsmasq": "dnsmasq-base",
+    "fish": "fish",
     "ip": "iproute2",
     "jq": "jq",
     "kill": "procps",
@@ -48,6 +49,7 @@ PACKAGES = {
     "systemd-analyze": "systemd",
     "tmux": "tmux",
     "unshare": "util-linux",
+    "zsh": "zsh",
 }
 
 

@@ -17,7 +17,7 @@ class Options:
     def __init__(self, containers: list[str]) -> None:
         self.containers = containers
         self.role: str | None = None  # "check", "demo" or None for a session
-        self.text = ""  # what to say instead of all else
+        self.text: str | None = None  # what to say instead of all else
         self.sandbox = 0  # the pid that keeps the demonstration's namespace: no podman, no hub to ask
         self.state_dir: str | None = None
         self.netns: str | None = None

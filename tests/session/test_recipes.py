@@ -619,7 +619,7 @@ def test_the_options_are_those_of_help(pyz):
     helped = re.findall(r"^  (--[a-z-]+)(?: ([A-Z]+|\{[a-z,]+\}))?", done.stdout.decode(), re.MULTILINE)
     helped = {name: value.strip("{}").replace(",", "|") for name, value in helped}
     listed = dict((word.split(" ") + [""])[:2] for row in rows("| option ") for word in words(row[0]))
-    elsewhere = ("--check", "--demo", "--version")
+    elsewhere = ("--check", "--demo", "--version", "--completion", "--help")
     assert listed == {name: value for name, value in helped.items() if name not in elsewhere}
     assert all(name in README for name in elsewhere[:2])
 
