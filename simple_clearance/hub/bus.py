@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Trace = Callable[[str], None]
 
-DEADLINE = 0.5  # seconds for a question, connecting included
+DEADLINE = 0.5  # seconds for a question, connecting included, while nothing is asked yet
 ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ECONNREFUSED)  # no socket, or nobody behind it
 
 
@@ -102,7 +102,7 @@ class Bus:
         poll.register(self._socket, what)
         left = deadline - time.monotonic()
         if left <= 0 or not poll.poll(left * 1000):
-            raise OSError(errno.ETIMEDOUT, "no answer in %g s" % DEADLINE)
+            raise OSError(errno.ETIMEDOUT, "no answer in time")
 
 
 def connect(addresses: list[bytes | str], deadline: float) -> socket.socket | None:

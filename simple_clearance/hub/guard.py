@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ..base.errors import HUB_ACTIVE, Refused
 from ..system import clocks
-from . import hub
+from . import bus, hub
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from ..system.loop import Loop
 
 
+AT_ONCE = 0.05
+"""Seconds that a look may wait for a bus while a prompt stands."""
 DOUBT = 4
 """How many times as long as it took to come to a doubt it stands."""
 
@@ -43,13 +45,13 @@ class Guard:
         self._fed = fed
         self._looks: list[float] = []
         self._doubts: list[str] = []  # told already
-        self._doubt: dict[str, tuple[float, Refused]] = {}  # by container: until when it stands
+        self._doubt: dict[str, tuple[float, Refused]] = {}  # by container, "" for all: until when it stands
         self._polled: set[int] = set()
         loop.deadlines.append(self._deadline)
 
     def check(self) -> None:
         """At the start.  Refused when a hub is active (1) or can't be asked (3)."""
-        for refused in self._refusals():
+        for refused in self._refusals(bus.DEADLINE):
             raise refused
 
     def watch(self, folders: Folders) -> None:
@@ -63,21 +65,24 @@ class Guard:
         """One more look, right before a verdict: None when no hub is active for the container.
 
         A doubt stands for a while: a bus that hangs makes each look wait, and with hundreds of
-        verdicts in a row nobody else would have a turn.
+        verdicts in a row nobody else would have a turn.  It is the bus of all containers.
         """
-        until, doubt = self._doubt.get(container, (0.0, None))
-        return doubt if clocks.now().mono < until else self._refusal(container)
+        now = clocks.now().mono
+        for until, doubt in (self._doubt[key] for key in ("", container) if key in self._doubt):
+            if now < until:
+                return doubt
+        return self._refusal(container, AT_ONCE)
 
-    def _refusal(self, container: str) -> Refused | None:
+    def _refusal(self, container: str, seconds: float) -> Refused | None:
         look = self._hubs.get(container)
         if look is None:
             return None
         began = clocks.now().mono
         try:
-            active = look.look(self._fed(container))
+            active = look.look(self._fed(container), seconds)
         except Refused as doubt:
-            now = clocks.now().mono
-            self._doubt[container] = now + DOUBT * (now - began), doubt
+            took = clocks.now().mono - began
+            self._doubt["" if took >= AT_ONCE else container] = began + took + DOUBT * took, doubt
             return doubt
         finally:
             self._follow_buses()  # before the number of one that was closed is another's
@@ -100,15 +105,24 @@ class Guard:
             self._look()
 
     def _look(self) -> None:
-        refusals = self._refusals()
+        refusals = self._refusals(AT_ONCE)
         for refused in refusals[:1]:
             if refused.code == HUB_ACTIVE or refused.message not in self._doubts:
                 self._appeared(refused)
         self._doubts = [refused.message for refused in refusals]
 
-    def _refusals(self) -> list[Refused]:
-        """What a look for each container comes to: a hub that is active first, then the doubts."""
-        found = [refused for refused in map(self._refusal, self._hubs) if refused is not None]
+    def _refusals(self, seconds: float) -> list[Refused]:
+        """What a look for each container comes to: a hub that is active first, then the doubts.
+
+        Once one has waited in vain for the bus, the others don't wait for it.
+        """
+        found = []
+        for container in self._hubs:
+            began = clocks.now().mono
+            refused = self._refusal(container, seconds)
+            if refused is not None:
+                found.append(refused)
+                seconds = 0.0 if clocks.now().mono - began >= seconds else seconds
         return sorted(found, key=lambda refused: refused.code != HUB_ACTIVE)
 
     def _follow_buses(self) -> None:

@@ -96,14 +96,14 @@ class Hub:
     def __exit__(self, *failure: object) -> None:
         self._drop_bus()
 
-    def look(self, has_reader: bool | None = None) -> Active | None:
-        """The hub that is active now, or None.  Takes 1 ms, 0.5 s with a bus that hangs.
+    def look(self, has_reader: bool | None = None, seconds: float = bus.DEADLINE) -> Active | None:
+        """The hub that is active now, or None.  Takes 1 ms, or `seconds` with a bus that hangs.
 
         Refused (3) when a socket or the bus can't be asked, unless that is to be ignored.
         `has_reader`: whether the bridge reader that feeds a hub runs, where that is known.
         """
         doubts = []
-        for finding in self._findings(has_reader):
+        for finding in self._findings(has_reader, seconds):
             if isinstance(finding, Active):
                 return finding
             doubts.append(finding)
@@ -129,13 +129,13 @@ class Hub:
         """Where a hub, or the bus, would appear; some may not exist (yet)."""
         return self._places.folders()
 
-    def _findings(self, has_reader: bool | None) -> Iterator[Active | str]:
+    def _findings(self, has_reader: bool | None, seconds: float) -> Iterator[Active | str]:
         """Each hub found, and as text each place that can't be asked.
 
         A verdict may be begun right after it: so what is quick to ask, and where a hub is likeliest
         to be, is asked last, though it is told first.
         """
-        on_bus = list(self._on_bus())
+        on_bus = list(self._on_bus(time.monotonic() + seconds))
         for path in self._places.container_sockets():
             yield from self._probe(path, True, has_reader)
         for path in self._places.common_sockets():
@@ -158,28 +158,45 @@ class Hub:
         if code and code not in _BUSY:
             yield "connect to %s: %s" % (printable(path), os.strerror(code))
             return
-        if pid and self._first and processes.lives_inside(pid, self._first):
+        if self._first and self._is_the_containers(path, pid):
             return
         what = "its socket %s %s" % (printable(path), "is busy" if code else "answers")
         yield _active_socket(what, printable(path), pid, own, has_reader)
 
+    def _is_the_containers(self, path: str, pid: int) -> bool:
+        """Whether what listens there is the container's own; `pid` called listen(2), 0 where that isn't told.
+
+        He may have ended, and left the socket to another process; with a full backlog he is not told at
+        all.  So then it counts where a socket of that name listens: in the container's network, not in ours.
+        """
+        if pid and processes.lives_inside(pid, self._first):
+            return True
+        if pid and processes.words(pid):  # neither gone nor a zombie
+            return False
+        inside, ours = processes.unix_listeners(str(self._first)), processes.unix_listeners("self")
+        if inside is None or ours is None:
+            return False
+        name = os.path.basename(path)
+        return name in map(os.path.basename, inside) and not any(
+            os.path.basename(other) == name and _may_be_in(other, os.path.dirname(path)) for other in ours
+        )
+
     # -- the bus ---------------------------------------------------------------------------------
 
-    def _on_bus(self) -> Iterator[Active | str]:
+    def _on_bus(self, deadline: float) -> Iterator[Active | str]:
         try:
-            owned = self._owned_name()
+            owned = self._owned_name(deadline)
         except (OSError, dbus.ProtocolError) as error:
             yield "the session bus can't be asked: " + printable(getattr(error, "strerror", None) or error)
         else:
             if owned:
                 yield Active("%s has an owner on the session bus" % owned, (CLIENT, STOP_SERVICE))
 
-    def _owned_name(self) -> str:
+    def _owned_name(self, deadline: float) -> str:
         """The hub's name that has an owner on the bus, or an empty text.
 
         Raises OSError or ProtocolError when there is a bus and it can't be asked.
         """
-        deadline = time.monotonic() + bus.DEADLINE
         if self._bus is not None:
             try:
                 return self._bus.owned(deadline)
@@ -201,6 +218,16 @@ class Hub:
         if self._bus is not None:
             self._bus.close()
             self._bus = None
+
+
+def _may_be_in(path: str, folder: str) -> bool:
+    """Whether a socket that was bound by that path may lie in this folder; a relative one may anywhere."""
+    if not path.startswith("/"):
+        return True
+    try:
+        return os.path.samefile(os.path.dirname(path), folder)
+    except OSError:
+        return False
 
 
 def _active_socket(what: str, path: str, pid: int, own: bool, has_reader: bool | None) -> Active:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from typing import Iterator
 
 
+MOST_SOCKETS = 1 << 20
+"""Bytes of a table of sockets: ten thousand of them, some milliseconds."""
+LISTENS = b"00010000"  # __SO_ACCEPTCON, linux/net.h
 LOOKED_AT = 4096
 """Bytes of a command line in which a command has to begin that is looked for among all there are."""
 
@@ -111,6 +114,23 @@ def lives_inside(pid: int, first: int) -> bool:
         for fd in opened:
             os.close(fd)
     return False
+
+
+def unix_listeners(pid: str, most: int = MOST_SOCKETS) -> list[str] | None:
+    """The paths of the sockets that listen in its network namespace; None when that can't be told.
+
+    From /proc/PID/net/unix (Num, RefCount, Protocol, Flags, Type, St, Inode, Path), of which no more than
+    the beginning is read: any user may have as many sockets as he likes.
+    """
+    try:
+        with open("/proc/%s/net/unix" % pid, "rb") as table:
+            data = table.read(most + 1)
+    except OSError:
+        return None
+    if len(data) > most:
+        return None
+    rows = [line.split(None, 7) for line in data.split(b"\n")]
+    return [os.fsdecode(row[7]) for row in rows if len(row) == 8 and row[3] == LISTENS]
 
 
 def locking(file: os.stat_result) -> int:

@@ -99,6 +99,7 @@ def measured(python: str, folder: str) -> list[Row]:
     import bench_delay
     import bench_dnslog
     import bench_full
+    import bench_hub
     import bench_prompt
     import bench_reader
     import bench_start
@@ -128,6 +129,8 @@ def measured(python: str, folder: str) -> list[Row]:
     look = bench_dnslog.figures(python, log)
     say("a byte of the worst query log")
     worst = bench_worst_log.worst(python)
+    say("a look for a hub")
+    hub = bench_hub.beside_others(python)
     say("a session of ten containers that do their worst")
     full = bench_full.measured(python)
     return [
@@ -172,6 +175,7 @@ def measured(python: str, folder: str) -> list[Row]:
             "a byte of the worst query log, against one of an ordinary log",
             Figure("%sx", worst, bench_worst_log.LIMIT, 3),
         ),
+        Row("a look for a hub, beside 500 sockets that others have bound", Figure("%s ms", hub, 50, 1)),
         Row(
             "verdict in progress: delay of a question / of a key",
             Delay("%s ms", verdict_question.ms, NONE),

@@ -31,6 +31,13 @@ def quickest(hub: Hub, looks: int) -> float:
     return best
 
 
+def beside_others(python: str) -> float:
+    """Milliseconds of a look beside five hundred sockets of others, for that Python."""
+    done = subprocess.run([python, __file__], stdout=subprocess.PIPE, check=True)
+    (line,) = (line for line in done.stdout.decode().splitlines() if line.startswith("beside"))
+    return float(line.split()[-2])
+
+
 def main(looks: int = 200) -> None:
     with tempfile.TemporaryDirectory() as folder:
         environ = {"XDG_RUNTIME_DIR": folder, "HOME": folder}

@@ -7,9 +7,9 @@ import socket
 import pytest
 from support import eventually
 
-from simple_clearance.base.errors import HUB_ACTIVE, Refused
+from simple_clearance.base.errors import CANNOT_START, HUB_ACTIVE, Refused
 from simple_clearance.base.moment import Now
-from simple_clearance.hub.guard import Guard
+from simple_clearance.hub.guard import AT_ONCE, DOUBT, Guard
 from simple_clearance.hub.hub import LOOK_AGAIN
 from simple_clearance.system import clocks
 from simple_clearance.system.loop import Loop
@@ -99,6 +99,20 @@ def test_a_doubt_that_took_long_to_come_to_stands_a_while(watch, place):
     doubt = watch.guard.objection("c1")
     assert doubt.code != HUB_ACTIVE
     assert watch.guard.objection("c1") is doubt, "it was not looked again"
+
+
+def test_a_bus_that_hangs_is_waited_for_once_whatever_the_number_of_containers(place):
+    """A prompt stands meanwhile: a twentieth of a second, and no more of it for the other containers."""
+    place.listen("bus", backlog=1000)
+    hubs = {"c%d" % number: place.hub(container_id="%012x" % number) for number in range(20)}
+    told = []
+    guard = Guard(Loop(), hubs, told.append)
+    guard.noticed(clocks.now())
+    guard.tick(clocks.now())
+    assert [one.code for one in told] == [CANNOT_START]
+    (until, doubt), *others = guard._doubt.values()
+    assert doubt is told[0] and until - clocks.now().mono < 10 * DOUBT * AT_ONCE
+    assert others, "who came to no doubt of its own had waited for the bus, too"
 
 
 def test_it_looks_when_a_notice_is_due_and_wakes_nobody_else(watch, place):

@@ -292,7 +292,7 @@ def test_while_it_can_not_be_told_no_verdict_is_run(desk, runtime):
 
 
 def test_a_bus_that_hangs_keeps_nobody_waiting_who_has_a_hundred_verdicts_to_run(desk, runtime, tmp_path):
-    """Half a second goes by with each look at it, so what is doubtful stays so for a while."""
+    """Some time goes by with each look at it, so what is doubtful stays so for a while."""
     rules = tmp_path / "rules"
     rules.write_text("deny 198.18.0.0/15\n")
     t = desk.sit("--policy", str(rules))

@@ -130,6 +130,87 @@ def test_what_listens_inside_the_container_is_no_hub(place, container, where):
     assert place.hub(uid=os.getuid(), first=first).look() is None
 
 
+HELD = """\
+import os, socket, sys, time
+listening = socket.socket(socket.AF_UNIX)
+os.chdir(os.path.dirname(sys.argv[2]))
+listening.bind(sys.argv[2] if sys.argv[1] == "absolute" else "hub.sock")
+if os.fork():
+    time.sleep(600)
+if not os.fork():  # who calls listen(2) is gone then
+    listening.listen(int(sys.argv[3]))
+    os._exit(0)
+os.wait()
+clients = []
+while int(sys.argv[3]) == 0:
+    clients.append(socket.socket(socket.AF_UNIX))
+    clients[-1].setblocking(False)
+    if clients[-1].connect_ex(sys.argv[2]):
+        break
+print("up", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def held(place):
+    """`held(before, how, backlog)`: a socket where a hub's would be, whose listener has ended; 0: full, too.
+
+    `before` is the command that it is run by; the pid of that command's child is what comes of it.
+    """
+    started = []
+
+    def start(before, how, backlog):
+        path = os.path.join(place.path, OWN[0])
+        os.makedirs(os.path.dirname(path))
+        argv = [*before, sys.executable, "-I", "-c", HELD, how, path, str(backlog)]
+        started.append(subprocess.Popen(argv, stdout=subprocess.PIPE, start_new_session=True))
+        assert started[-1].stdout.readline() == b"up\n"
+        with open("/proc/%d/task/%d/children" % (started[0].pid, started[0].pid)) as children:
+            return int(children.read().split()[0])
+
+    yield start
+    for process in started:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+
+
+@pytest.mark.parametrize("backlog", [5, 0], ids=["answers", "is full"])
+@pytest.mark.parametrize("how", ["absolute", "relative"])
+def test_a_socket_in_the_container_whose_listener_has_ended_is_no_hub(place, held, how, backlog):
+    """A full backlog never tells who listens; who has ended can't be looked at.  Their network tells."""
+    need("userns")
+    need("unshare")
+    first = held([*UNSHARE.split(), "--net"], how, backlog)
+    assert place.hub(uid=os.getuid()).look(), "without the container it would be one"
+    assert place.hub(uid=os.getuid(), first=first).look() is None
+
+
+@pytest.mark.parametrize("backlog", [5, 0], ids=["answers", "is full"])
+@pytest.mark.parametrize("how", ["absolute", "relative"])
+def test_a_socket_outside_whose_listener_has_ended_is_a_hub_whatever_the_container_binds(
+    place, held, container, how, backlog, tmp_path
+):
+    held([], how, backlog)
+    with subprocess.Popen(
+        [*UNSHARE.split(), "--net", sys.executable, "-I", "-c", HUB, "", str(tmp_path / "hub.sock")],
+        stdout=subprocess.PIPE,
+    ) as inside:
+        assert inside.stdout.readline() == b"up\n"
+        with open("/proc/%d/task/%d/children" % (inside.pid, inside.pid)) as children:
+            first = int(children.read().split()[0])
+        assert place.hub(uid=os.getuid(), first=first).look()
+        inside.kill()
+
+
+def test_of_a_table_of_sockets_no_more_is_read_than_others_can_make_it_long(held):
+    first = str(held([], "absolute", 5))
+    assert any(path.endswith(OWN[0]) for path in processes.unix_listeners(first))
+    assert processes.unix_listeners(first, 10) is None
+    assert processes.unix_listeners("0") is None
+
+
 def test_a_hub_that_listens_outside_is_one(place, container):
     first = container(OUTSIDE)
     assert place.hub(uid=os.getuid(), first=first).look()

@@ -209,7 +209,7 @@ def test_a_bus_that_never_answers_is_given_up_after_its_deadline(place):
     listener = place.listen("bus", backlog=5)
     for hub in (place.hub(), place.hub(ignore=True)):
         start = time.monotonic()
-        assert hub.look() is None if hub._ignore else "no answer in 0.5 s" in cannot_tell(hub)
+        assert hub.look() is None if hub._ignore else "no answer in time" in cannot_tell(hub)
         assert time.monotonic() - start > 0.4
         assert hub.poll_fds() == []
     assert listener
