@@ -152,6 +152,24 @@ def test_many_resizes_in_the_middle_of_everything_break_nothing(desk):
     desk.ends(5)
 
 
+# --- times
+
+
+def test_a_month_is_a_time_like_any_other(desk, some_python):
+    """poll(2) takes 24 days at most."""
+    desk.python = some_python.path
+    month = str(30 * 86400)
+    gate = desk.host.gate()
+    desk.host.control("terok-shield", gate=gate)
+    t = desk.sit("--for", month, "--verdict-timeout", month)
+    desk.press("a", desk.block())
+    eventually(desk.host.verdicts, what="the verdict command runs")
+    t.settled()
+    desk.host.open(gate)
+    t.expect("done in")
+    desk.quit()
+
+
 # --- descriptors
 
 
