@@ -243,7 +243,7 @@ class Session:
 
     def _find_shield(self) -> None:
         program = self._options.shield[0]
-        if not self._options.dry_run and not children.find(program, self._environ):
+        if self._options.decides and not children.find(program, self._environ):
             raise watched.no_shield(program)
 
     def _start(self, files: Folders) -> None:

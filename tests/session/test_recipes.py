@@ -115,8 +115,9 @@ def key_counts(t, painted):
 
 def test_every_recipe_is_run_here():
     assert sorted(RECIPES) == [
-        *("a CI job", "a coprocess", "a session in a script", "a systemd unit", "a tmux pane"),
-        *("another machine", "answer once and keep it", "watching the log"),
+        *("a CI job", "a coprocess", "a session in a script", "a systemd unit"),
+        *("a systemd unit of the host", "a tmux pane", "another machine", "answer once and keep it"),
+        "watching the log",
     ]
     assert SECTION.count("<!-- recipe: ") == len(RECIPES)
 
@@ -509,11 +510,14 @@ def test_a_tmux_pane(place, tmux):
 # --- systemd
 
 
-def unit(place):
-    """The unit as systemd reads it, its %h and %i filled in."""
+UNITS = {"a systemd unit": "--user", "a systemd unit of the host": "--system"}
+
+
+def unit(place, recipe):
+    """The unit as systemd reads it, with the folders of this place."""
     parser = configparser.ConfigParser(interpolation=None, strict=True)
     parser.optionxform = str
-    parser.read_string(RECIPES["a systemd unit"])
+    parser.read_string(placed(place, recipe))
     return {
         section: {
             key: value.replace("%h", place.host.home).replace("%i", "c1")
@@ -523,39 +527,67 @@ def unit(place):
     }
 
 
-def test_a_systemd_unit_is_one_and_names_what_there_is(place):
-    it = unit(place)
+def placed(place, recipe):
+    """Its text, with folders of ours for alice's home, the service's own and that of the program."""
+    home, state = place.host.home, os.path.join(place.host.home, "state")
+    os.makedirs(state, exist_ok=True)
+    text = RECIPES[recipe].replace("/usr/local/bin/simple-clearance", home + "/.local/bin/simple-clearance")
+    return text.replace("/home/alice", home).replace("/var/lib/clearance", state)
+
+
+@pytest.mark.parametrize("recipe", UNITS)
+def test_a_systemd_unit_is_one_and_names_what_there_is(place, recipe):
+    it = unit(place, recipe)
     assert list(it) == ["Unit", "Service", "Install"]
     assert it["Service"]["Restart"] == "always", "a container's stop is a proper end"
-    assert it["Service"]["ExecStart"].startswith("/") and it["Install"]["WantedBy"] == "default.target"
+    wanted = {"--user": "default.target", "--system": "multi-user.target"}[UNITS[recipe]]
+    assert it["Service"]["ExecStart"].startswith("/") and it["Install"]["WantedBy"] == wanted
+    assert "/usr/sbin" in it["Service"]["Environment"], "where nft is, which terok-shield calls"
+    assert not {"StandardOutput", "StandardError"} & set(it["Service"]), "both are the journal's"
     need("systemd-analyze", optional=True)
-    program = os.path.join(place.host.home, ".local/bin/simple-clearance.pyz")
-    os.makedirs(os.path.dirname(program))
-    shutil.copy(os.path.join(place.host.bin, "simple-clearance.pyz"), program)
-    path = place.write("clearance@.service", RECIPES["a systemd unit"])
-    done = subprocess.run(
-        ["systemd-analyze", "--user", "--man=no", "verify", path.replace("@", "@c1")],
-        env=place.env,
-        capture_output=True,
-        check=False,
-    )
+    install(place)
+    path = place.write("clearance@.service", placed(place, recipe))
+    done = analyze(place, UNITS[recipe], "verify", path.replace("@", "@c1"))
     complaints = [line for line in done.stderr.decode().splitlines() if "clearance@" in line]
     assert complaints == [], done.stderr.decode()
 
 
-def test_what_the_systemd_unit_runs_records_what_was_tried(place):
-    service = unit(place)["Service"]
+@pytest.mark.parametrize("recipe", UNITS)
+def test_a_systemd_unit_keeps_its_program_in_bounds(place, recipe):
+    """As measured where it ran beside podman; what a user's systemd can't set counts against it, too."""
+    need("systemd-analyze", optional=True)
+    install(place)
+    path = place.write("clearance@.service", placed(place, recipe))
+    done = analyze(place, "--user", "security", "--offline=true", path)
+    exposure = re.search(rb"exposure level for \S+: ([0-9.]+)", done.stdout)
+    assert exposure, done.stderr.decode()
+    assert float(exposure.group(1)) <= {"--user": 7.3, "--system": 2.8}[UNITS[recipe]]
+
+
+def install(place):
+    program = os.path.join(place.host.home, ".local/bin/simple-clearance.pyz")
+    os.makedirs(os.path.dirname(program), exist_ok=True)
+    shutil.copy(os.path.join(place.host.bin, "simple-clearance.pyz"), program)
+
+
+def analyze(place, *words):
+    argv = ["systemd-analyze", "--man=no", "--no-pager", *words]
+    return subprocess.run(argv, env=place.env, capture_output=True, check=False)
+
+
+@pytest.mark.parametrize("recipe", UNITS)
+def test_what_the_systemd_unit_runs_records_what_was_tried(place, recipe):
+    service = unit(place, recipe)["Service"]
     argv = service["ExecStart"].split()
-    os.makedirs(os.path.dirname(argv[0]))
-    shutil.copy(os.path.join(place.host.bin, "simple-clearance.pyz"), argv[0])
-    name, path = service["Environment"].split("=", 1)
+    install(place)
+    name, path = service["Environment"].split()[0].split("=", 1)
     env = {
         **place.env,
         name: path.replace(
             place.host.home + "/.local/bin", place.host.home + "/.local/bin:" + place.host.bin
         ),
     }
-    log = os.path.join(place.host.home, "clearance-c1.jsonl")
+    log = argv[argv.index("--log") + 1]
     for round_ in (1, 2):  # as systemd starts it again
         child = subprocess.Popen(argv, env=env, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
         assert child.stdout.readline().startswith(b"watching c1")

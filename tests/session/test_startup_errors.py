@@ -275,6 +275,10 @@ def test_without_verdicts_no_terok_shield_is_needed(desk):
     desk.host.remove("terok-shield")
     desk.sit("--dry-run")
     desk.quit()
+    done = desk.run("--answer", "skip", "--for", "0.1", "c1")
+    assert (done.returncode, done.stderr) == (0, b""), "a record of what is tried, for a unit"
+    done = desk.run("--answer", "deny", "--for", "0.1", "c1")
+    assert done.returncode == 3 and b"terok-shield: no such command" in done.stderr
 
 
 def test_a_group_that_another_session_holds_names_its_reader(desk, told):
