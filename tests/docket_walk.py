@@ -24,6 +24,7 @@ import random
 from stage import Bench, name
 
 from simple_clearance.docket.policy import parse
+from simple_clearance.docket.ports import REST
 from simple_clearance.docket.states import DECIDING, OPEN
 
 DESTS = ["203.0.113.%d" % n for n in range(1, 9)] + ["2001:db8::%d" % n for n in range(1, 4)]
@@ -280,7 +281,8 @@ class Walk:
             assert request.state in (OPEN, DECIDING)
             assert (request.state == DECIDING) == (request.id in promised), (request, jobs)
             told = ledger.pending[request.id]
-            assert (told["container"], told["dest"], told["proto"], told["port"]) == request.key
+            proto = REST if "ports" in told else told["proto"]
+            assert (told["container"], told["dest"], proto, told["port"]) == request.key
         for container in CONTAINERS:
             states = [job.state for job in docket.jobs(container)]
             assert all(state == "queued" for state in states[1:])
@@ -386,5 +388,6 @@ SMALL = {
     "targets": 12,
     "failures": 9,
     "muted": 9,
+    "ports": 2,
 }
 """Limits that a walk reaches; its three containers share them."""

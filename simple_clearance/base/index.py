@@ -31,6 +31,11 @@ class Index:
         found = self._things.get(key)
         return list(found) if isinstance(found, dict) else [] if found is None else [found]
 
+    def number(self, key: str) -> int:
+        """How many there are under a key."""
+        found = self._things.get(key)
+        return len(found) if isinstance(found, dict) else int(found is not None)
+
     def add(self, key: str, thing: Any) -> None:
         there = self._things.setdefault(key, thing)
         if isinstance(there, dict):

@@ -25,6 +25,8 @@ What the words mean:
 - *muted*: a label that is not asked about, on any port and, for a name, at any address.  A request is
   muted if its address is, or the name it is asked under now; so an address that has another name since is
   asked under that, and whoever forges a muted name for an address only silences that address.
+- *rest*: of an address of which 64 requests are open, one more stands for all its other ports (`ports`), and
+  counts them; a rule about a port picks that port out of it.
 - *covered*: closed by a verdict on its address that was meant for another, or since a packet to its
   address was let out without any verdict of ours.
 - *elsewhere*: requests for which a name was allowed that did not lead to their address.

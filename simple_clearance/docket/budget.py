@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 LIMITS = {
     "requests": 20_000,  # remembered; then a closed one is forgotten (`states`), else the new one is lost
+    "ports": 64,  # open requests of one address with a port of their own (`ports`)
     "answers": 2_000,  # of the history, those of rules and the others
     "muted": 20_000,  # names and addresses
     "addresses": 4_096,  # whose verdict is held against the packets
@@ -22,6 +23,7 @@ LIMITS = {
     "automatic": 64,  # verdicts of a policy or of `--answer` that wait
     "warnings": 64,  # rules and addresses told to be without effect
 }
+OF_ONE_ADDRESS = ("ports",)
 SHARED_BY = 20
 """Containers that share a bound; more of them get as much each as if they were so many."""
 
@@ -42,7 +44,9 @@ class Budget:
         self.containers = 1
 
     def limit(self, kind: str) -> int:
-        """How many of a kind are kept for one container."""
+        """How many of a kind are kept for one container, or for one of its addresses."""
+        if kind in OF_ONE_ADDRESS:
+            return self._limits[kind]
         return max(1, self._limits[kind] // min(SHARED_BY, max(1, self.containers)))
 
 

@@ -18,6 +18,7 @@ from .history import OPPOSITE, Answers, Tally
 from .jobs import AUTOMATIC, Job, Jobs
 from .later import Later
 from .names import Names, names_told
+from .ports import REST
 from .proof import ASK_AGAIN, Proof
 from .register import Register
 from .requests import Answer, Request
@@ -600,7 +601,7 @@ class Docket:
     def _blocked(self, container: str, event: Event, now: Now) -> None:
         """A packet was blocked: a new request, a try of a known one, or the aftermath of a verdict."""
         self.shields.blocked(container, event, now)
-        request = self._register.get((container, event.dest, event.proto, event.port))
+        request = self._known(container, event, now)
         before = self._proof.effect(container, event.dest)
         sure = self.shields.blocks_it(container, event, now)
         if self._proof.blocked(container, event, sure, now) is not None:
@@ -617,11 +618,28 @@ class Docket:
         request.tried_again(event, now)
         request.in_doubt = not sure
         if request.state in STILL_OPEN:
+            request.see_port(event)
             self._tell_tried(request, now)
         elif self._asks_anew(request, tried, now):
             request.after_rule, request.by_hand = tried, False
+            request.see_port(event)
             self._open(request, "tried again", now)
         self._count_muted(request, event)
+
+    def _known(self, container: str, event: Event, now: Now) -> Request | None:
+        """The request that a packet is a try of; once an address has one for the rest of its ports, that."""
+        request = self._register.get((container, event.dest, event.proto, event.port))
+        if request is None:
+            rest = self._register.get((container, event.dest, REST, None))
+            return None if rest is None or self._is_picked(container, event, now) else rest
+        return request
+
+    def _is_picked(self, container: str, event: Event, now: Now) -> bool:
+        """Whether a rule is about the very port that was tried: it is no part of the rest."""
+        if self.rules.policy is None:
+            return False
+        known = [name.name for name in self._names.lookup(container, event.dest)]
+        return self.rules.picks(Request(container, event, now), known)
 
     def _asks_anew(self, request: Request, tried: Rule | None, now: Now) -> bool:
         """Whether a closed request that is tried again is asked once more."""
@@ -632,7 +650,9 @@ class Docket:
         return request.state in (SKIPPED, ANSWERED) and now.mono - request.changed >= ASK_AGAIN
 
     def _new(self, container: str, event: Event, now: Now, tried: Rule | None, sure: bool) -> None:
-        request = Request(container, event, now)
+        crowded = self._register.crowded(container, event.dest)
+        request = Request(container, event, now, rest=crowded and not self._is_picked(container, event, now))
+        request.see_port(event)
         request.count = event.count
         request.floor = event.private and bool(self.shields.floor(container))
         request.after_rule = tried

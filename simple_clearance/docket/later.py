@@ -147,5 +147,6 @@ class Later:
         if request.count > request.told:
             request.told, request.told_at = request.count, now.mono
             self._counts.spend()
-            self._tell("again", id=request.id, count=request.count)
+            ports = {"ports": request.ports.number} if request.ports is not None else {}
+            self._tell("again", id=request.id, count=request.count, **ports)
         return True

@@ -52,6 +52,10 @@ class Register:
         """Whether any request of an address is open: there may be thousands, so without a list of them."""
         return dest in self._at.get(container, ())
 
+    def crowded(self, container: str, dest: str) -> bool:
+        """Whether so many requests of an address are open that one more stands for the rest of its ports."""
+        return container in self._at and self._at[container].number(dest) >= self._budget.limit("ports")
+
     def add(self, request: Request) -> bool:
         """Remembers a new request; False when there is no room and every other is open."""
         container = request.container
@@ -87,6 +91,8 @@ class Register:
 
     def _close(self, request: Request) -> None:
         del self.open[request.id]
+        if request.ports is not None:
+            request.ports.forget()
         self._at[request.container].remove(request.dest, request)
         self._closed.setdefault((request.container, request.state), {})[request.key] = None
 

@@ -1,11 +1,13 @@
 """A blocked connection, and what was answered to it.  Pure.
 
-A request is one container, address, protocol and port; `states` says how it goes on from there.
+A request is one container, address, protocol and port, or the rest of an address's ports; `states` says how
+it goes on from there.
 """
 
 from __future__ import annotations
 
 from ..base import addresses
+from .ports import REST, Ports
 from .states import NEW
 
 TYPE_CHECKING = False
@@ -30,22 +32,25 @@ class Request:
     - `in_doubt`: it was blocked last while its shield was not up, so nobody knows what the shield does else
     - `by_hand`: the operator wants to be asked, whatever the rules say
     - `undecided_by`: the policy that left it open, knowing the names that `undecided` stands for
+    - `ports`: of one that stands for the rest of its address's ports, how many
     - `told`, `told_at`: the count that was told last, and when
     """
 
     __slots__ = (
         "after_rule", "allowed_in", "by_hand", "changed", "container", "count", "dest", "failure", "first",
-        "floor", "id", "in_doubt", "key", "last", "port", "private", "proto", "reader_id", "rests_until",
-        "state", "told", "told_at", "touched", "uid", "undecided", "undecided_by",
+        "floor", "id", "in_doubt", "key", "last", "port", "ports", "private", "proto", "reader_id",
+        "rests_until", "state", "told", "told_at", "touched", "uid", "undecided", "undecided_by",
     )  # fmt: skip
 
-    def __init__(self, container: str, event: Event, now: Now) -> None:
+    def __init__(self, container: str, event: Event, now: Now, rest: bool = False) -> None:
         self.id = ""
         self.container = container
         self.dest = event.dest
-        self.port = event.port
-        self.proto = event.proto
-        self.key: Key = (container, event.dest, event.proto, event.port)  # one for every index
+        self.port = None if rest else event.port
+        self.proto = None if rest else event.proto
+        self.ports = Ports() if rest else None
+        # one for every index
+        self.key: Key = (container, event.dest, REST if rest else event.proto, self.port)
         self.private = event.private
         self.uid = event.uid
         self.reader_id = event.reader_id
@@ -82,6 +87,16 @@ class Request:
         if self.uid is None:
             self.uid = event.uid
 
+    @property
+    def number_of_ports(self) -> int:
+        """How many it stands for: one, unless it is the rest of them."""
+        return 1 if self.ports is None else self.ports.number
+
+    def see_port(self, event: Event) -> None:
+        """That packet may have been for a port that none was before."""
+        if self.ports is not None:
+            self.ports.add(event.port)
+
     def facts(self) -> dict[str, Any]:
         """The fields of a `pending` record that belong to the request itself."""
         return {
@@ -90,6 +105,7 @@ class Request:
             "dest": self.dest,
             "port": self.port,
             "proto": self.proto,
+            **({"ports": self.ports.number} if self.ports is not None else {}),
             "class": "private" if self.private else "default",
             "floor": self.floor,
             "uid": self.uid,

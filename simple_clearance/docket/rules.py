@@ -113,6 +113,11 @@ class Rules:
                 return None if found.action == "ask" else found
         return None
 
+    def picks(self, request: Request, names: Sequence[str]) -> bool:
+        """Whether a rule about its very port or protocol decides it."""
+        found = self._rule(request, names)
+        return found is not None and (found.rule.ports is not None or found.rule.protos != ())
+
     def _allowed(self, request: Request, names: Sequence[str]) -> bool:
         """Whether a rule allows its address, on whatever port, or did when it had other names."""
         policy = self.policy

@@ -27,7 +27,7 @@ class Journal:
         kind, request = record["type"], record.get("id") or ""
         known = self._open.get(request)
         if kind == "pending":
-            service = service_text(record["proto"], record["port"])
+            service = "more ports" if "ports" in record else service_text(record["proto"], record["port"])
             self._open[request] = (record["container"], record["dest"], service, _names(record))
         elif kind == "names" and known:
             self._open[request] = (*known[:3], _names(record))

@@ -6,7 +6,7 @@ from ..base import timestamps
 from ..base.text import printable
 from .groups import target_name
 from .layout import folded
-from .questions import more_names, other_ports, service_text, warning
+from .questions import more_names, other_ports, warning, what_for
 from .sentences import NO_IPV6, decided_by
 
 TYPE_CHECKING = False
@@ -29,7 +29,7 @@ def details(docket: Docket, group: Group, width: int, clock: Clock, named: bool)
     rows = [
         ("container", request.container + pod),
         ("address", request.dest),
-        ("for", service_text(request.proto, request.port)),
+        ("for", what_for(request.facts())),
         (
             "tries",
             "%d, first %s, last %s" % (request.count, clock.time(request.first), clock.time(request.last)),

@@ -39,6 +39,16 @@ def service_text(proto: int | None, port: int | None) -> str:
     return "%s %d %s" % (name, port, known) if known else "%s %d" % (name, port)
 
 
+def ports_text(number: int) -> str:
+    """`65471 more ports`: what a request for the rest of an address's ports is about."""
+    return count(number, "more port") if number else "other protocols"
+
+
+def what_for(facts: dict[str, Any]) -> str:
+    """The service of a request, or the number of its ports, by its `facts`."""
+    return ports_text(facts["ports"]) if "ports" in facts else service_text(facts["proto"], facts["port"])
+
+
 def tries_text(number: int, uid: int | None, in_pod: bool = False) -> str:
     """`4 tries, uid 1000`; of a pod, a packet doesn't tell which of its containers it is from."""
     text = count(number, "try", "tries")
@@ -51,8 +61,7 @@ def head(facts: dict[str, Any], width: int, when: str, place: str = "", in_pod: 
 
     `facts` are those of a request (`Request.facts`).  What it is about is never cut.
     """
-    service = service_text(facts["proto"], facts["port"])
-    tries = tries_text(facts["count"], facts["uid"], in_pod)
+    service, tries = what_for(facts), tries_text(facts["count"], facts["uid"], in_pod)
     when = f"{place}  {when}" if place else when
     left, right = f"{facts['container']}  {facts['dest']}  {service}", f"{when}   {tries}"
     if len(left) + 2 + len(right) <= width:
@@ -130,10 +139,9 @@ def other_ports(group: Group) -> str:
     rest = [r for r in group.requests[1:] if r.dest == group.lead.dest]
     if not rest:
         return ""
-    shown = ", ".join(service_text(r.proto, r.port) for r in rest[:3])
-    return "also on this address: {}{}".format(
-        shown, " and %d more" % (len(rest) - 3) if len(rest) > 3 else ""
-    )
+    shown = ", ".join(what_for(request.facts()) for request in rest[:3])
+    more = sum(request.number_of_ports for request in rest[3:])
+    return f"also on this address: {shown}{' and %d more' % more if more else ''}"
 
 
 FAILURES = {

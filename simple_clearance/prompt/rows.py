@@ -34,10 +34,11 @@ def list_rows(group: Group, digit: str, marked: bool, width: int, several: bool)
     """A group in the list, with its container where there are `several`."""
     container, label = group.key
     dests = len(group.dests)
-    kinds = {(request.proto, request.port) for request in group.requests}
+    kinds = {(request.proto, request.port) for request in group.requests if request.ports is None}
+    ports = len(kinds) + sum(one.number_of_ports for one in group.requests if one.ports is not None)
     counts = (
         _few(dests, 3, "address", "addresses") if dests > 1 else "",
-        _service(group.lead) if len(kinds) == 1 else _few(len(kinds), 3, "port"),
+        _service(group.lead) if ports == len(kinds) == 1 else _few(ports, 3, "port"),
         _few(group.tries, 4, "try", "tries"),
     )
     start = f"  {'x' if marked else ' '}  {digit}  " if width >= NARROW else f"{' x'[marked]}{digit} "

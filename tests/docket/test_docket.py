@@ -796,6 +796,7 @@ def test_what_is_remembered():
         "requests": 20_000,
         "answers": 2_000,
         "muted": 20_000,
+        "ports": 64,
         "addresses": 4_096,
         "targets": 4_096,
         "failures": 4_096,
@@ -842,7 +843,7 @@ def test_packets_let_out_while_a_verdict_runs_are_not_all_remembered(forgetful):
 
 def an_address_with_many_ports(number):
     def work():
-        bench = Bench(report_again=True)
+        bench = Bench(report_again=True, budget=Budget({"ports": number}))
         for port in range(number):
             bench.blocked(port=port, names=["www.example.com"])
         bench.docket.set_painted(bench.ids(), bench.now)
@@ -911,7 +912,7 @@ def test_a_late_allow_leaves_what_was_denied_meanwhile_to_its_deny(bench):
 
 
 def test_containers_take_turns_in_being_told_of_names_and_tries():
-    bench = Bench(report_again=True)
+    bench = Bench(report_again=True, budget=Budget({"ports": 1000}))
     bench.docket.add_container("c2", 18, {})
     for port in range(1, 1001):
         bench.blocked("203.0.113.1", port)

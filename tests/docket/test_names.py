@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from stage import Bench
 
+from simple_clearance.docket.budget import Budget
+
 
 @pytest.fixture
 def bench():
@@ -25,7 +27,8 @@ def test_the_eight_looked_up_last_are_told_and_the_number_of_the_others(bench, n
         assert record.get("more_names") == more
 
 
-def test_a_hundred_requests_a_second_are_told_new_names_and_the_rest_asks_to_be_woken(bench):
+def test_a_hundred_requests_a_second_are_told_new_names_and_the_rest_asks_to_be_woken():
+    bench = Bench(budget=Budget({"ports": 250}))
     for port in range(250):
         bench.blocked(port=port)
     bench.learn("203.0.113.10", "www.example.com")

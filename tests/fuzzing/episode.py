@@ -211,9 +211,12 @@ class Episode(World):
     def _missing(self, records: list[dict[str, Any]], summary: dict[str, Any]) -> list[str]:
         pending = [record for record in records if record["type"] == "pending"]
         told = {(r["container"], r["dest"], r["port"], r["proto"]) for r in pending}
+        scanned = {(r["container"], r["dest"]) for r in pending if "ports" in r}  # one for all other ports
         until = self._watched_until()
         missing = [
-            it for it, at in self.sent.items() if it not in told and it[0] not in self.blind and at < until
+            it
+            for it, at in self.sent.items()
+            if it not in told and it[:2] not in scanned and it[0] not in self.blind and at < until
         ]
         audited = self.audit_lines(until - 3.0) - {it[:2] for it in told}
         cut = [it for it in missing if it[0] in self.bursts]

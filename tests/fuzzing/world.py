@@ -38,6 +38,18 @@ SEEN = 1.0
 
 Blocked = Tuple[str, str, Optional[int], int]  # container, address, port, protocol
 
+_SCAN = """
+import socket
+dest, first, end = "%s", %d, %d
+family = socket.AF_INET6 if ":" in dest else socket.AF_INET
+result = []
+with socket.socket(family, socket.SOCK_DGRAM) as s:
+    for port in range(first, end):
+        try: s.sendto(b"?", (dest, port))
+        except PermissionError: result.append(port)
+        except OSError: pass
+"""
+
 _RAW = """
 import socket, struct
 def raw(dest, packet):
@@ -158,6 +170,7 @@ class World:
             (self.tries, 16),
             (self._pings, 2),
             (self.floods, 1),
+            (self._scans, 1),
             (self._contradicts, 2),
             (self.looks_up, 3),
             (self._forges, 2),
@@ -213,6 +226,13 @@ class World:
             for index in range(number):
                 self._was_blocked(name, "198.18.%d.%d" % divmod(base + index, 256), 443, 17)
             self.say("%s floods %d from %s" % (name, number, first))
+
+    def _scans(self) -> None:
+        name, address, number = self._any_container(), self._any_address(), self.chance.choice([20, 70, 500])
+        first = self.chance.choice([1, 400, 30_000])
+        for port in self.labs[name].python(_SCAN % (address, first, first + number)) or []:
+            self._was_blocked(name, address, port, 17)
+        self.say("%s scans %d ports of %s from %d" % (name, number, address, first))
 
     def _contradicts(self) -> None:
         code = self.chance.choice(

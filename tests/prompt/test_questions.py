@@ -12,7 +12,7 @@ import random
 import re
 
 import pytest
-from stage import Clock, Stage, name
+from stage import Bench, Clock, Stage, name
 from support import thorough
 
 from simple_clearance.base.happenings import Recorded
@@ -997,3 +997,22 @@ def test_columns_never_touch_nor_overflow(width):
             line = layout.columns("l" * left, "r" * right, width)
             assert len(line) <= width
             assert not right or "lr" not in line
+
+
+def test_a_port_scan_is_one_question_with_the_number_of_its_ports():
+    stage = at(80)
+    for port in range(1, 65536):
+        Bench.blocked(stage, port=port)
+    stage.refresh()
+    assert painted(stage)[2] == "  also on this address: tcp 2, tcp 3, tcp 4 and 65531 more"
+    stage.key("l")
+    assert any(line.split()[:4] == ["1", "203.0.113.10", "65k", "ports"] for line in stage.shown)
+    stage.key("l")
+    stage.answer("skip", *stage.ids()[:64])
+    stage.refresh()
+    stage.wait(2)
+    assert stage.shown[-3].startswith("c1  203.0.113.10  65471 more ports ")
+    stage.key("i")
+    assert "  for         65471 more ports" in stage.text
+    stage.key("d")
+    assert stage.commands == ["deny c1 203.0.113.10"]

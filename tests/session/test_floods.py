@@ -48,6 +48,39 @@ def test_a_flood_of_destinations_is_asked_or_lost_and_asked_when_there_is_room(d
     assert len(t.raw) < 200_000
 
 
+SCAN = """
+import socket
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+    for port in range(1, %d):
+        try:
+            s.sendto(b"?", ("203.0.113.10", port))
+        except OSError:
+            pass
+"""
+
+
+def test_a_scan_of_all_ports_of_an_address_is_one_question_with_its_number(desk, rounds):
+    count = rounds(65535)
+    t = desk.sit()
+    desk.lab.python(SCAN % (count + 1))
+    t.expect("c1  203.0.113.10")
+    t.expect(endtoend.KEYS)
+    comes_to_rest(desk.processes())
+    t.send("l")
+    t.expect("1 waiting")
+    t.expect(re.compile(r"203\.0\.113\.10 +\d+k ports"))
+    t.expect("l back")
+    t.send("l")
+    t.expect(endtoend.KEYS)
+    t.send("i")
+    more = int(t.expect(re.compile(r"also on this address: udp \d+.* and (\d+) more", re.DOTALL)).groups[0])
+    t.expect(endtoend.KEYS)
+    t.send("\x03")
+    told = summary(desk.ends(5))
+    assert told["left open"] == 65
+    assert 4 + more + told.get("lost", 0) == count, "each port was told, or lost in the kernel"
+
+
 def test_one_destination_a_hundred_thousand_times(desk, rounds):
     count = rounds(100_000)
     t = desk.sit()

@@ -20,6 +20,7 @@ from simple_clearance.base.errors import Refused
 from simple_clearance.base.happenings import Event, Learnt
 from simple_clearance.base.jsonlines import LINE_LIMIT, BadLine
 from simple_clearance.base.moment import Now
+from simple_clearance.docket.budget import Budget
 from simple_clearance.docket.docket import Docket
 from simple_clearance.docket.verdict import Outcome
 from simple_clearance.formats.recording import Recording
@@ -540,7 +541,7 @@ def test_what_a_session_logs_is_the_same_events_when_it_is_replayed(tmp_path, ro
 
 
 def test_a_verdict_on_more_requests_than_a_line_of_a_reader_has_room_for_is_one_line_of_a_recording(tmp_path):
-    docket = Docket()
+    docket = Docket(budget=Budget({"ports": 10_000}))
     docket.add_container("c1", 18, {})
     now = Now(1000.0, 1e9)
     for port in range(10_000):
