@@ -39,7 +39,7 @@ class Gathered:
         self._unshown = 0
 
     def __bool__(self) -> bool:
-        return bool(self._lost or self._outcomes or self._others)
+        return bool(self._lost or self._outcomes or self._others or self._unshown)
 
     def lost(self, record: dict[str, Any]) -> None:
         key = record["container"], record["where"]
@@ -53,11 +53,11 @@ class Gathered:
             self._unshown += 1
 
     def notice(self, container: str, lines: list[str]) -> None:
-        kept = self._others.setdefault(container, [])
+        kept = self._others.get(container, [])
         if sum(map(len, kept)) + len(lines) > 3 * NOTICE_LINES:
             self._unshown += 1
         elif lines not in kept:
-            kept.append(lines)
+            self._others[container] = [*kept, lines]
 
     def batch(self, width: int, when: str) -> list[str]:
         """The lines to tell now."""

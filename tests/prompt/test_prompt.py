@@ -821,6 +821,14 @@ def test_everything_is_told_at_the_end_and_nothing_is_asked(stage):
     assert "i l ? q" not in stage.text
 
 
+def test_a_notice_that_needs_more_lines_than_there_is_room_for_is_counted():
+    stage = Stage(9, 2)
+    stage.event("pending", "10.9.9.9", 22, private=True, uid=1000)
+    stage.refresh()
+    stage.wait(3)
+    assert "1morenotice" in "".join(stage.text.split())
+
+
 @pytest.mark.parametrize("kind", ["notice", "loss", "outcomes"])
 def test_one_kind_of_news_alone_is_told_at_the_end(stage, kind):
     fill(stage)  # told at once, so that the others have to wait
