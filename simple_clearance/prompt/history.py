@@ -5,7 +5,8 @@ from __future__ import annotations
 from ..docket.verdict import APPLIED
 from . import details, layout, rows
 from .keyboard import ESCAPE
-from .pages import Pages
+from .layout import joined
+from .pages import NO_ROW, ONE_PAGE, Pages
 from .view import EVERYWHERE, View
 
 TYPE_CHECKING = False
@@ -58,14 +59,17 @@ class History(View):
 
     def key_lines(self) -> list[str]:
         number, pages = len(self._shown), len(self._pages) > 1
-        digits = (
-            "" if not number else "1 asks it again   " if number == 1 else f"1-{number} asks that again   "
-        )
-        turn = "space: older  Backspace: newer   " if pages else ""
-        for line in (f"{digits}{turn}h back", f"{digits}{turn and 'space: older   '}h back"):
-            if len(line) <= self.width:
-                return [line]
-        return [f"{digits and '1-%d  ' % number}{turn and 'space: older  '}h back"]
+        digits = f"1-{number}" if number > 1 else "1" * number
+        back = "Backspace: newer" if pages else ""
+        older = "space: older" if pages else ""
+        return [
+            self.fitting(
+                joined("   ", digits and digits + " asks that again", older, back, "h back"),
+                joined("   ", digits and digits + " asks again", older, "h back"),
+                joined("  ", digits and digits + " asks again", older, "h back"),
+                joined("  ", digits, older, "h back"),
+            )
+        ]
 
     def press(self, key: str) -> None:
         prompt = self.prompt
@@ -74,11 +78,15 @@ class History(View):
         elif key in " \x7f\x08":
             self._pages.turn(1 if key == " " else -1)
             prompt.show(self, True)
+            if len(self._pages) == 1:
+                prompt.grumble(ONE_PAGE)
         elif key.isdigit():
-            shown = self._shown
-            answer = shown[int(key) - 1] if int(key) <= len(shown) else None
-            was_muted = answer is not None and answer in prompt.docket.muted
-            request = prompt.docket.ask_again(answer, prompt.now) if answer is not None else None
+            if int(key) > len(self._shown):
+                prompt.grumble(NO_ROW.format(key))
+                return
+            answer = self._shown[int(key) - 1]
+            was_muted = answer in prompt.docket.muted
+            request = prompt.docket.ask_again(answer, prompt.now)
             if request is None and was_muted:
                 prompt.grumble("no longer muted: it is asked when it is tried again")
                 return

@@ -16,6 +16,11 @@ def columns(left: str, right: str, width: int) -> str:
     return left.ljust(room) + right if len(left) + 2 <= room else clip_right(left, width)
 
 
+def joined(between: str, *parts: str | bool) -> str:
+    """Those of the parts that are not empty."""
+    return between.join(part for part in parts if isinstance(part, str) and part)
+
+
 def folded(text: str, width: int, first: str = "  ", rest: str = "    ") -> list[str]:
     """`text` in lines of `width`; `first` and `rest` are what they begin with."""
     if len(first) + len(text) <= width:

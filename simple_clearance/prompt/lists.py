@@ -6,7 +6,8 @@ from ..base.text import count, printable
 from . import details, layout, rows
 from .groups import Group
 from .keyboard import ESCAPE
-from .pages import Pages
+from .layout import joined
+from .pages import NO_ROW, ONE_PAGE, Pages
 from .view import EVERYWHERE, View, key_name
 
 TYPE_CHECKING = False
@@ -110,7 +111,7 @@ class Listing(View):
         muted = self._shown_muted[max(0, first - len(self._shown)) : max(0, end - len(self._shown))]
         if muted:
             lines.append(
-                self._fits("  muted, with the tries since; h asks it again:", "  muted; h asks it again:")
+                self.fitting("  muted, with the tries since; h asks it again:", "  muted; h asks it again:")
             )
         for answer in muted:
             lines += rows.muted_rows(answer, self.width, several)
@@ -145,7 +146,7 @@ class Listing(View):
     def key_lines(self) -> list[str]:
         if self._typed is not None:
             return [
-                self._fits("Enter shows what holds it   ESC: no"),
+                self.fitting("Enter shows what holds it   ESC: no"),
                 "/ " + printable(self._typed, self.width - 3),
             ]
         return [self._looking_keys(), self._answering_keys()] if self._keys or self._muted else ["l back"]
@@ -164,39 +165,35 @@ class Listing(View):
         word = self._word and "ESC: all again"
         pages = len(self._pages) > 1
         on, back = pages and "space: next page", pages and "Backspace: page before"
-        return self._fits(
-            _joined("   ", mark, star, "/ word", on, back, word),
-            _joined("  ", mark, star, "/ word", pages and "space, Backspace: pages", word),
-            _joined("  ", mark, star, "/ word", pages and "space: page", word and "ESC: all"),
-            _joined("  ", digits, star, "/ word", pages and "space: page"),
-            _joined("  ", digits, star, pages and "space: page", word and "ESC: all"),
-            _joined(" ", digits, every and "*", "/", pages and "space: page"),
+        return self.fitting(
+            joined("   ", mark, star, "/ word", on, back, word),
+            joined("  ", mark, star, "/ word", pages and "space, Backspace: pages", word),
+            joined("  ", mark, star, "/ word", pages and "space: page", word and "ESC: all"),
+            joined("  ", digits, star, "/ word", pages and "space: page"),
+            joined("  ", digits, star, pages and "space: page", word and "ESC: all"),
+            joined(" ", digits, every and "*", "/", pages and "space: page"),
         )
 
     def _answering_keys(self) -> str:
         """The line with the keys that answer what is marked, and that leave the list."""
         marked, hidden = len(self._marked), len(set(self._marked) - set(self._shown))
         if not marked:
-            enter = bool(self._waiting)
-            return self._fits(
-                _joined("   ", enter and "Enter asks the first", "? keys", "l back"),
-                _joined("  ", enter and "Enter asks", "l back"),
+            enter = any(map(self._waits, range(len(self._keys))))
+            return self.fitting(
+                joined("   ", enter and "Enter asks the first", "? keys", "l back"),
+                joined("  ", enter and "Enter asks", "l back"),
             )
         text = "%d marked" % marked
         if hidden:
             text += ", %d not shown" % hidden
         asks = "Enter asks it" if marked == 1 else "Enter asks the first"
-        return self._fits(
+        return self.fitting(
             f"{text}: a allow  s not now  m this session    {asks}   l back",
             f"{text}: a allow  s not now  m session  Enter asks  l back",
             f"{text}: a s m  Enter asks  l back",
             f"{text}: a s m  Enter  l",
             f"{marked}: a s m  Enter  l",
         )
-
-    def _fits(self, *texts: str) -> str:
-        """The first of them that has room, else the last."""
-        return next((text for text in texts if len(text) <= self.width), texts[-1])
 
     def is_readable(self) -> bool:
         painted = [*self._rows, *self.key_lines()]
@@ -211,8 +208,10 @@ class Listing(View):
         elif key == "l" or (key == ESCAPE and not self._word):
             prompt.back()
         elif key in "123456789* \x7f\x08/" + ESCAPE:
-            self._look(key)
+            rows, wrong = len(self._keys), self._look(key)
             self.show_again()
+            if wrong and (wrong != ONE_PAGE or rows == len(self._keys)):  # else it shows what is new
+                prompt.grumble(wrong)
         elif key in "\r\n":
             shown = [index for index in self._shown if self._waits(index)]
             for index in [*self._marked, *self._digits.values(), *shown, *self._waiting]:
@@ -227,6 +226,9 @@ class Listing(View):
         else:
             super().press(key)
 
+    def inform(self) -> None:
+        self.prompt.grumble("i tells of what is asked: Enter asks one of these")
+
     def unknown(self, key: str) -> None:
         if self._typed is None:
             super().unknown(key)
@@ -235,25 +237,29 @@ class Listing(View):
                 f"{key_name(key)} is in no name: Enter shows what holds the word, ESC leaves it"
             )
 
-    def _look(self, key: str) -> None:
-        """A key that changes what is seen or marked."""
-        if key == " ":
-            self._pages.turn(1)
-        elif key in "\x7f\x08":
-            self._pages.turn(-1)
-        elif key == "/":
+    def _look(self, key: str) -> str:
+        """A key that changes what is seen or marked; why it did not."""
+        if key in " \x7f\x08":
+            self._pages.turn(1 if key == " " else -1)
+            return ONE_PAGE if len(self._pages) == 1 else ""
+        if key == "/":
             self._typed = ""
         elif key == ESCAPE:
             self._word = ""
             self._pages.begin()
         elif key == "*":
             every = {index for index in self._shown if self._waits(index)}
+            if not every:
+                return "nothing that is shown waits"
             marked = set(self._marked)
             self._chosen = sorted(marked - every if every <= marked else marked | every)
             for index in self._chosen:
                 self._requests(index)  # those of now, though they stand on another page
         elif key in self._digits and self._waits(self._digits[key]):
             self._chosen = sorted(set(self._marked) ^ {self._digits[key]})
+        else:
+            return NO_ROW.format(key)
+        return ""
 
     def _type(self, key: str) -> None:
         """A key while the word is being typed: it decides nothing, whatever it is."""
@@ -423,10 +429,6 @@ class Counting(View):
     def unknown(self, key: str) -> None:
         self.prompt.painter.lines(["  no"])
         self._listing.show_again()
-
-
-def _joined(between: str, *parts: str | bool) -> str:
-    return between.join(part for part in parts if isinstance(part, str) and part)
 
 
 def _spans(numbers: Sequence[int]) -> str:

@@ -9,6 +9,9 @@ if TYPE_CHECKING:
 PAGE = 9
 """Rows of a page at most: each has a digit."""
 
+ONE_PAGE = "there is one page only"
+NO_ROW = "no row has a {}"
+
 
 class Pages:
     """The pages of a list, one of which is shown: `first` to `end` are the numbers of its rows."""

@@ -80,7 +80,8 @@ def _laid_out(
 ) -> list[str]:
     """`start` and the label; in the same line or in the next the container, and at the margin the counts."""
     text, container = printable(label), printable(container)
-    numbers = (counts[0] + "  " if counts[0] else "") + "%-9s %10s" % counts[1:]
+    addresses, ports, tries = counts
+    numbers = (f"{addresses}  " if addresses else "") + (f"{ports:9} " if ports else "") + f"{tries:>10}"
     gap = 2 if width >= NARROW else 1
     whole = label == dest or len(start) + len(text) <= width
     right = ("%-10s  " % container if container else "") + numbers

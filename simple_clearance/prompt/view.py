@@ -119,6 +119,10 @@ class View:
         painted = [*self.lines(), *self.rows(), *self.key_lines()]
         return len(painted) <= self.height and max(map(len, painted), default=0) <= self.width
 
+    def fitting(self, *texts: str) -> str:
+        """The first of these that has room in a line, else the last."""
+        return next((text for text in texts if len(text) <= self.width), texts[-1])
+
     def vanished(self) -> bool:
         """Whether what is asked has been answered otherwise."""
         return False

@@ -287,6 +287,37 @@ def test_a_hundred_can_be_paged_there_and_back(width, height):
     assert listed(stage)[0].endswith(f"page {pages - 1} of {pages}")
 
 
+def test_a_key_that_changes_nothing_says_so():
+    stage = Stage()
+    several(stage, 3)
+    stage.key("l")
+    for key, told in (
+        ("4", "no row has a 4"),
+        (" ", "there is one page only"),
+        ("\x7f", "there is one page only"),
+        ("i", "i tells of what is asked: Enter asks one of these"),
+        ("u", "u is no key here"),
+    ):
+        before = stage.text.count(told)
+        stage.key(key)
+        assert stage.text.count(told) == before + 1
+    several(stage, 1, 50)
+    stage.key(" ")
+    assert stage.text.count("there is one page only") == 2, "but for what was new"
+    assert listed(stage)[4].startswith("     4  198.51.100.50 ")
+    while stage.ids():
+        stage.answer("skip", stage.ids()[0], by="script")
+    stage.key("*")
+    assert "nothing that is shown waits" in stage.text
+    stage.key("2")
+    assert "no row has a 2" in stage.text
+    stage.key("h")
+    for key, told in (("9", "no row has a 9"), (" ", "there is one page only")):
+        before = stage.text.count(told)
+        stage.key(key)
+        assert stage.text.count(told) == before + 1
+
+
 def test_enter_asks_the_first_that_is_shown():
     stage = Stage()
     several(stage, 20)
@@ -525,7 +556,7 @@ def test_the_history_is_rewritten_in_its_place_and_pages_back():
     stage.key("h")
     lines = stage.text.count("\n")
     assert stage.shown[-10] == "20 answered, newest first" + "page 1 of 3".rjust(54)
-    assert stage.keys == "1-8 asks that again   space: older  Backspace: newer   h back"
+    assert stage.keys == "1-8 asks that again   space: older   Backspace: newer   h back"
     stage.key(" ")
     assert " 198.51.100.12" in stage.shown[-9] and "page 2 of 3" in stage.shown[-10]
     stage.key("\x7f")
