@@ -9,7 +9,7 @@ import time
 import pytest
 import scripting
 from lab import Lab
-from support import eventually
+from support import eventually, with_a_fault
 from terminal_driver import state
 
 script = scripting.script
@@ -94,6 +94,57 @@ def test_what_does_not_come_within_a_second_is_lost(script, host):
         it.until("stopped")
         assert time.monotonic() - began >= 1.0
         assert [(record["container"], record["count"]) for record in it.of("lost")] == [("c2", 1)]
+        it.ends(5)
+
+
+# --- through the audit log
+
+
+BLOCKED = '{"ts":"2099-11-24T20:31:00+00:00","container":"c2","action":"blocked","dest":"%s","port":443}'
+
+
+def followed(script, host, lab, **options):
+    """A session that goes by the audit log of the lab's container, which the stand-in reader writes."""
+    host.container("c2", lab).bridge_reader()
+    it = script("--json", reader=False, names=("c2",), **options)
+    assert it.until("session")["containers"][0]["source"] == "audit-log"
+    return it
+
+
+def test_what_the_other_reader_writes_late_is_told(script, host):
+    """Its lines come up to a second after the packet: in the last moment, after the container's end."""
+    with Lab() as lab:
+        it = followed(script, host, lab)
+        last_act(lab, 3)
+        assert [it.until("pending", number)["dest"][:9] for number in (1, 2, 3)] == ["198.18.0."] * 3
+        it.until("stopped")
+        assert it.of("lost") == []
+        it.ends(5)
+
+
+def test_half_a_line_at_the_end_is_lost(script, host):
+    with Lab() as lab:
+        it = followed(script, host, lab)
+        host.containers["c2"].append("audit.jsonl", BLOCKED % "203.0.113.1" + "\n" + BLOCKED[:40])
+        last_act(lab, 0)
+        it.until("stopped")
+        assert [record["dest"] for record in it.of("pending")] == ["203.0.113.1"]
+        assert [(record["container"], record["count"]) for record in it.of("lost")] == [("c2", 1)]
+        it.ends(5)
+
+
+def test_what_of_the_log_can_not_be_read_in_time_is_lost(script, host, pyz, tmp_path):
+    slow = "\nimport time\n_parse = ShieldLog._parse\n"
+    slow += "ShieldLog._parse = lambda *words: time.sleep(0.05) or _parse(*words)\n"
+    archive = with_a_fault(pyz, str(tmp_path / "slow.pyz"), "sources/auditlog", slow)
+    with Lab() as lab:
+        it = followed(script, host, lab, pyz=archive)
+        lines = [BLOCKED % ("198.18.%d.%d" % divmod(number, 250)) for number in range(10_000)]
+        host.containers["c2"].append("audit.jsonl", "\n".join(lines) + "\n")
+        last_act(lab, 0)
+        it.until("stopped")
+        assert 0 < len(it.of("pending")) < 10_000
+        assert [(record["container"], record["where"]) for record in it.of("lost")] == [("c2", "reader")]
         it.ends(5)
 
 

@@ -317,6 +317,18 @@ def test_when_it_ends_we_read_the_packet_log_and_say_so(followed, c1, lab):
     eventually(lambda: lab.holder() == 0)
 
 
+def test_what_it_left_half_written_is_lost(followed, c1):
+    it = followed
+    it.until("session")
+    c1.append("audit.jsonl", entry("198.51.100.1") + entry("198.51.100.2")[:60])
+    os.killpg(c1.head, signal.SIGTERM)
+    assert it.until("error")["message"] == READ_NOW
+    (lost,) = it.of("lost")
+    assert (lost["container"], lost["count"], lost["where"]) == ("c1", 1, "reader")
+    assert it.until("pending")["dest"] == "198.51.100.1"
+    it.ends(5)
+
+
 def test_when_only_its_head_ends_the_other_one_goes_on_writing(followed, c1, lab):
     it = followed
     it.until("session")
