@@ -61,6 +61,7 @@ SIGNALS = (
 STRAY = (
     signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGABRT,
     signal.SIGXCPU, signal.SIGTRAP, signal.SIGSYS, signal.SIGPWR,
+    *range(signal.SIGRTMIN, signal.SIGRTMAX + 1),
 )  # fmt: skip
 """Not meant for us, and their default is to end a process as it is: they end it like SIGTERM."""
 

@@ -34,7 +34,7 @@ def test_q_with_a_request_open_wants_a_second_one_and_any_other_key_goes_back_to
     assert desk.host.verdicts() == []
 
 
-STRAY = "USR1 USR2 ALRM VTALRM PROF ABRT XCPU TRAP SYS PWR"
+STRAY = "USR1 USR2 ALRM VTALRM PROF ABRT XCPU TRAP SYS PWR RTMIN RTMAX"
 """Meant for nobody here, and by default the end of a process as it is."""
 
 
