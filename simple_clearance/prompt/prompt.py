@@ -499,9 +499,9 @@ class Prompt:
 
 
 WHY_DROPPED = {
-    "early": "{} came before this had stood for a moment: ignored, press it again",
-    "hurried": "{} came right after another key: ignored, press it again",
-    "escaped": "{} came right after an ESC: ignored, press it again",
+    "early": "{} came before one could read this: ignored, wait a moment, press it again",
+    "hurried": "{} came right after another key: ignored, wait a moment, press it again",
+    "escaped": "{} came right after an ESC: ignored, wait a second, press it again",
     "crowded": "more than one key at once: ignored, press one alone",
     "sequence": "an arrow or Alt key: ignored, ? shows the keys",
 }

@@ -78,6 +78,35 @@ def test_what_comes_by_itself_after_keys_that_do_nothing_stands_a_second_too(sta
     assert not counts(stage)
 
 
+def test_what_failed_goes_behind_what_was_not_asked_yet(stage):
+    for last in (1, 2, 3):
+        stage.blocked(f"203.0.113.{last}")
+    stage.result = {"result": "failed", "error": "Error: busy"}
+    stage.key("a")
+    for last in (2, 3, 1):
+        stage.wait(3)
+        assert f"a allow 203.0.113.{last}  " in stage.keys
+        stage.key("s")
+    assert stage.keys == ""
+
+
+def test_keys_at_two_a_second_are_all_taken(stage):
+    """With what a terminal and a packet take in between."""
+    for last in range(1, 61):
+        stage.blocked(f"203.0.113.{last}")
+    stage.wait(1.3)
+    for _ in range(60):
+        stage.stalled = False
+        stage.type("s")
+        stage.wait(0.12)
+        stage.stalled = True
+        stage.wait(0.03)
+        stage.stalled = False
+        stage.refresh()
+        stage.wait(0.35)
+    assert stage.docket.summary()["skipped"] == 60 and "ignored" not in stage.text
+
+
 def test_a_question_asked_again_after_a_failed_verdict_came_by_itself(stage):
     stage.auto = False
     stage.blocked()
@@ -185,9 +214,9 @@ def test_a_dropped_key_is_told_each_time_but_once_a_second_at_most(stage):
     for _ in range(5):
         stage.type("a")
         stage.wait(0.15)
-    assert stage.text.count("a came before this had stood for a moment: ignored, press it again") == 1
+    assert stage.text.count("a came before one could read this: ignored, wait a moment, press it again") == 1
     stage.wait(0.3)
-    assert stage.text.count("ignored, press it again") == 2, "not silently"
+    assert stage.text.count("ignored, wait a moment, press it again") == 2, "not silently"
     stage.wait(1)
     stage.type("d")
     stage.type("d")
@@ -1562,7 +1591,7 @@ def test_enter_right_after_the_number_is_told_to_have_come_right_after_it():
         stage.type(key)
         stage.wait(0.12)
     assert stage.commands == []
-    assert "Enter came right after another key: ignored, press it again" in said(stage)
+    assert "Enter came right after another key: ignored, wait a moment, press it again" in said(stage)
     assert "stood for a moment" not in said(stage)
     assert stage.keys == "type 12, then Enter; ESC: no  number: 12"
     stage.key("\r")

@@ -16,7 +16,7 @@ from terminal_driver import PROMPT, state
 
 desk = endtoend.desk
 
-EARLY = "a came before this had stood for a moment: ignored, press it again"
+EARLY = "a came before one could read this: ignored, wait a moment, press it again"
 CROWDED = "more than one key at once: ignored, press one alone"
 SEQUENCE = "an arrow or Alt key: ignored, ? shows the keys"
 
@@ -264,6 +264,49 @@ def test_keys_that_look_work_at_any_time_and_bring_the_question_back(desk):
     desk.press("a", asked, own=True)
     t.expect("done in")
     desk.quit()
+
+
+def test_s_at_two_a_second_loses_none_with_a_hundred_waiting(desk):
+    """As fast as the keys count: half a second after the one before, if the question stands by then."""
+    t = desk.sit()
+    for n in range(1, 101):
+        desk.lab.connect("203.0.113.%d" % n, 443)
+    endtoend.lists(t, 100)
+    t.send("l")
+    desk.wait_for_keys(t.expect(endtoend.KEYS), own=True)
+    due = time.monotonic()
+    for _ in range(24):
+        time.sleep(max(0.0, due - time.monotonic()))
+        sent = t.send("s")
+        t.expect("  s not now\n")
+        painted = t.expect(endtoend.KEYS)
+        late = max(0.0, max(painted.at, t.settled()) - (sent + 0.15))
+        due = sent + 0.5 + late
+    assert "ignored" not in t.text()
+    t.send("\x03")
+    assert "24 skipped, 76 left open" in " ".join(desk.ends(5).split())
+
+
+def test_keys_that_come_too_fast_are_told_once_a_second_with_what_to_do(desk):
+    t = desk.sit()
+    for n in range(1, 31):
+        desk.lab.connect("203.0.113.%d" % n, 443)
+    endtoend.lists(t, 30)
+    t.send("l")
+    desk.wait_for_keys(t.expect(endtoend.KEYS), own=True)
+    began = time.monotonic()
+    for _ in range(30):
+        t.send("s")
+        time.sleep(0.2)
+    t.expect("s came right after another key: ignored, wait a moment, press it again")
+    t.quiet(1.2)
+    told = t.text().count("ignored, wait a moment")
+    assert 2 <= told <= time.monotonic() - began + 1
+    desk.wait_for_keys(desk_painted(t))
+    t.send("s")
+    t.expect("  s not now\n")
+    t.send("\x03")
+    desk.ends(5)
 
 
 def test_the_list_answers_what_is_marked_after_the_number_is_typed(desk):
