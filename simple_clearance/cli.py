@@ -402,7 +402,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--dry-run", action="store_true", help="decide and report, run no verdict command")
 
     add = group("what is kept")
-    add("--log", metavar="FILE", help="append every event, decision and outcome as JSON lines")
+    add("--log", metavar="FILE", help="append every event, decision and outcome as JSON lines, - to stdout")
     add("--save-profile", metavar="FILE", help="append what was allowed, as a terok-shield profile")
     add("--save-policy", metavar="FILE", help="append what was answered, as rules for --policy")
 
@@ -411,7 +411,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--demo", dest="role", action="store_const", const="demo", help="see it work here: no podman, no root"
     )
-    add("--replay", metavar="FILE", help="take the events of a recording; implies --dry-run")
+    add("--replay", metavar="FILE", help="take the events of a recording, - for stdin; implies --dry-run")
     add("--debug", action="store_true", help="what goes over each wire, and traces, on stderr")
     add(
         "--completion",
