@@ -203,7 +203,7 @@ class Session:
                     raise Refused(CANNOT_START, STOPPED_EARLY)
                 self._greet(term)
                 woken(0, clocks.now())  # what came while it waited for the terminal
-                self._round(clocks.now())  # what came along with the readers' first line
+                self._next_round(wait=False)  # what came along with the readers' first line
                 while not self._over():
                     self._tell_the_end()
                     self._next_round()
@@ -305,10 +305,10 @@ class Session:
 
     # One round
 
-    def _next_round(self) -> None:
+    def _next_round(self, wait: bool = True) -> None:
         """What can't be had any more, a reader or a descriptor, ends it with all that is to be told."""
         try:
-            self._round(self._loop.wait())
+            self._round(self._loop.wait() if wait else clocks.now())
         except Refused as refused:
             hints = (MORE_FILES,) if starved(refused) else refused.hints
             self._end(READER_ENDED, refused.message, *("hint: " + hint for hint in hints))
@@ -438,9 +438,10 @@ class Session:
 
         Not by doing that: it would be stopped again and again, told to end or not.
         """
-        while self._ending is None and not self._came & ENDS and not term.is_ours():
-            if not self._halt(signal.SIGTTOU):
-                return  # then the terminal is lost to us: reading says so
+        while not term.is_ours():
+            self._came |= self._wakeups.take()
+            if self._ending is not None or self._came & ENDS or not self._halt(signal.SIGTTOU):
+                return  # not to be stopped, the terminal is lost to us, and reading says so
 
     def _halt(self, number: int) -> bool:
         """Stops as that signal does by itself, until SIGCONT; False where the kernel stops nobody.

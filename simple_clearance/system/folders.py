@@ -62,12 +62,12 @@ class Folders:
     def watch_file(self, path: str) -> bool:
         """Watch one file for appends, truncation and replacement, and each folder and link on its way.
 
-        False where the folder that it lies in can't be watched.
+        False where the folder that it lies in can't be watched, or one that a link to it lies in.
         """
         self._check_handler()
         self._files.append(os.path.abspath(path))
-        armed = [self._arm(*step) for step in _way(path)]
-        return armed[-1] is not None
+        armed = [self._arm(folder, events) is not None or events == MOVES for folder, events in _way(path)]
+        return all(armed)
 
     def refresh(self) -> None:
         """Follow folders that appeared, went away or were replaced since."""
