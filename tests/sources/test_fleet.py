@@ -109,8 +109,8 @@ def test_the_list_and_the_history_name_the_container(three):
     three.press("s", t.expect("2 marked:"), own=True)
     t.expect("(2 requests)")
     t.send("h")
-    t.expect(re.compile(r"1  \S+  c3  skip 203\.0\.113\.13"))
-    t.expect(re.compile(r"2  \S+  c1  skip 203\.0\.113\.11"))
+    t.expect(re.compile(r"1  \S+  skip 203\.0\.113\.13 +c3"))
+    t.expect(re.compile(r"2  \S+  skip 203\.0\.113\.11 +c1"))
     three.quit()
 
 
