@@ -80,11 +80,12 @@ def _laid_out(
 ) -> list[str]:
     """`start` and the label; in the same line or in the next the container, and at the margin the counts."""
     text, container = printable(label), printable(container)
-    addresses, ports, tries = counts
-    numbers = (f"{addresses}  " if addresses else "") + (f"{ports:9} " if ports else "") + f"{tries:>10}"
+    several = counts[0] + "  " if counts[0] else ""
+    last = (f"{counts[1]:9} " if counts[1] else "") + f"{counts[2]:>10}"
+    numbers = several + last
     gap = 2 if width >= NARROW else 1
     whole = label == dest or len(start) + len(text) <= width
-    right = ("%-10s  " % container if container else "") + numbers
+    right = several + f"{container:10}  " * bool(container) + last
     if whole and len(start) + len(text) + gap + len(right) <= width:
         return [(start + text).ljust(width - len(right)) + right]
     indent, room = " " * len(start), max(8, width - len(start))

@@ -481,6 +481,20 @@ def test_no_two_rows_look_alike(width, containers):
         assert sum(container in "".join(row.split()) for row in rows) == 6, "no container is cut"
 
 
+def test_the_columns_of_a_list_stand_below_each_other():
+    stage = Stage()
+    stage.docket.add_container("web", 18, {})
+    for last, container in enumerate(("c1", "c1", "web", "web"), 1):
+        stage.blocked(f"203.0.113.{last}", container=container, names=["www.example.com"] if last < 3 else [])
+    stage.blocked("203.0.113.4", 80, container="web")
+    stage.key("l")
+    assert listed(stage)[1:-2] == [
+        "     1  www.example.com           2 addresses  c1          tcp 443      2 tries",
+        "     2  203.0.113.3                           web         tcp 443        1 try",
+        "     3  203.0.113.4                           web         2 ports      2 tries",
+    ]
+
+
 @pytest.mark.parametrize("width", [40, 80])
 def test_numbers_that_are_too_long_are_rounded_down_not_cut(width):
     stage = Stage(width, 40)
