@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 
 from ..base import timestamps
 from ..base.errors import CANNOT_START, Refused
@@ -163,7 +164,11 @@ class Log(Appender):
         self._removed = False
 
     def _open(self) -> int:
-        return super()._open() if self._stdout is None else os.dup(self._stdout.fd)
+        if self._stdout is None:
+            return super()._open()
+        if sys.stdout is None:
+            raise OSError(errno.EBADF, "it is closed")
+        return os.dup(self._stdout.fd)
 
     def _write(self, data: memoryview) -> int:
         return super()._write(data) if self._stdout is None else self._stdout.write(data)

@@ -121,6 +121,13 @@ def test_a_log_on_stdout_wants_it_for_itself(desk, words):
     assert desk.host.calls() == []
 
 
+def test_a_log_on_a_stdout_that_is_closed_is_refused(desk):
+    desk.prefix = ["sh", "-c", '"$@" >&-', "sh"]
+    t = desk.start("--log", "-", "c1")
+    assert t.wait() == 3
+    assert "simple-clearance: --log -: it is closed\nhint: " in t.text()
+
+
 RECORDING = (
     b'{"type":"container_started","container":"c1"}\n'
     b'{"type":"pending","container":"c1","id":"c1:1","dest":"203.0.113.10","port":443,"proto":6,'
