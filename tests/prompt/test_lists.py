@@ -490,8 +490,8 @@ def test_the_columns_of_a_list_stand_below_each_other():
     stage.key("l")
     assert listed(stage)[1:-2] == [
         "     1  www.example.com           2 addresses  c1          tcp 443      2 tries",
-        "     2  203.0.113.3                           web         tcp 443        1 try",
-        "     3  203.0.113.4                           web         2 ports      2 tries",
+        "     2  203.0.113.3                            web         tcp 443        1 try",
+        "     3  203.0.113.4                            web         2 ports      2 tries",
     ]
 
 
