@@ -327,6 +327,7 @@ class Session:
         if self._look_at is not None and self._look_at <= now.mono:
             self._look_at = now.mono + LOOK_EVERY
             self._files_changed(now)
+            self._guard.look()
         self._fleet.catch_up(now)
         self._fleet.read_files(now)
         self._fleet.tell_bad_lines()

@@ -95,16 +95,17 @@ class Guard:
     def tick(self, now: Now) -> None:
         if self._looks and self._looks[0] <= now.mono:
             self._looks = [due for due in self._looks if due > now.mono]
-            self._look()
+            self.look()
 
     def _deadline(self) -> float | None:
         return self._looks[0] if self._looks else None
 
     def _bus_spoke(self, _events: int, _now: Now) -> None:
         if any([look.on_readable() for look in self._hubs.values()]):  # all of them, not the first only
-            self._look()
+            self.look()
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Looks for a hub of each container now, and tells what is new."""
         refusals = self._refusals(AT_ONCE)
         for refused in refusals[:1]:
             if refused.code == HUB_ACTIVE or refused.message not in self._doubts:

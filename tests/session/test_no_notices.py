@@ -6,6 +6,9 @@ The archive asks the kernel for notices by a number that it does not know, as on
 from __future__ import annotations
 
 import json
+import os
+import socket
+import tempfile
 
 import endtoend
 import pytest
@@ -68,6 +71,19 @@ def test_a_policy_file_is_read_again(script, host, lab, deaf, tmp_path):
     path.write_text("skip 203.0.113.10\n")
     assert it.until("closed", id=one["id"])["by"] == "policy"
     it.ends(0)
+
+
+def test_a_hub_that_appears_is_found(script, host, lab, deaf):
+    c2 = host.container("c2", lab)
+    with tempfile.TemporaryDirectory() as runtime, socket.socket(socket.AF_UNIX) as hub:  # a short path
+        it = script("--json", names=("c2",), reader=False, pyz=deaf, env=host.env(XDG_RUNTIME_DIR=runtime))
+        it.until("session")
+        folder = "%s/terok/clearance/%s" % (runtime, c2.sid)
+        os.makedirs(folder)
+        hub.bind(folder + "/hub.sock")
+        hub.listen()
+        assert it.until("summary")["exit"] == 1
+        assert it.child.wait() == 1
 
 
 def test_the_check_says_so(desk, deaf):
