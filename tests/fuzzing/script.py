@@ -55,7 +55,7 @@ class Conversation(Episode):
         self._said: list[Said] = []
         self._garbage = 0
         self._deaf = False  # our end of its stdout
-        self._hasty = False
+        self.hasty = False
         self._ended = 0.0
         self._reading = threading.Event()
         self._reading.set()
@@ -80,7 +80,7 @@ class Conversation(Episode):
             words += ["--answer", self.answer]
         if self.answer == "allow" or self.chance.random() < 0.1:
             words += self.chance.choice([["--for", "600"], ["--for", "5"], ["--count", "3"]])
-        self._hasty = "5" in words or "--count" in words
+        self.hasty = "5" in words or "--count" in words
         return words
 
     def start(self) -> None:
@@ -206,7 +206,7 @@ class Conversation(Episode):
     # --- what must hold
 
     def faults(self) -> list[str]:
-        if self._hasty:  # it stops by itself, and may wait for us to read what it said
+        if self.hasty:  # it stops by itself, and may wait for us to read what it said
             self.told_to_end += [min(self._ended, self.moment(it["ts"])) for it in self.records("summary")]
         found = []
         strange = re.sub(rb"[ -~\n]", b"", self.said().encode("latin-1"))
