@@ -55,7 +55,6 @@ class Conversation(Episode):
         self._said: list[Said] = []
         self._garbage = 0
         self._deaf = False  # our end of its stdout
-        self.hasty = False
         self._ended = 0.0
         self._reading = threading.Event()
         self._reading.set()
