@@ -390,6 +390,7 @@ def test_a_slow_reader_loses_events_only_as_counted_and_no_verdict(script, host,
             seen = b'"id":"r%d"' % (start - 9)
             eventually(lambda seen=seen: seen in end_of(tmp_path / "log"), what="they are told")
             it.say("deny r7\nskip r8\n" if start == 400 else "deny r9\n")
+    eventually(lambda: b'"id":"r4000"' in end_of(tmp_path / "log"), what="all of it has been taken")
     eventually(lambda: len(host.verdicts()) == 2 and host.verdicts()[1].ended, what="both verdicts")
     assert len(it.records) == 1
     lost = it.until("lost", where="stdout")

@@ -17,6 +17,7 @@ from support import eventually, grows_evenly, thorough
 from terminal_driver import state
 
 from simple_clearance.base.happenings import Watching
+from simple_clearance.docket.budget import Budget
 from simple_clearance.docket.later import PER_SECOND
 from simple_clearance.docket.names import NAMES_TOLD
 from simple_clearance.prompt import layout, notices
@@ -175,7 +176,7 @@ def test_a_flood_answered_at_once_costs_no_more_than_its_size(what):
 
 
 def test_a_name_learnt_for_thousands_of_requests_is_told_little_by_little_and_to_all():
-    bench = Bench()
+    bench = Bench(budget=Budget({"ports": 5000}))
     for port in range(1, 5001):
         bench.blocked(ADDRESS, port)
     bench.take()
