@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import signal
@@ -153,12 +154,15 @@ time.sleep(600)
 
 
 @pytest.fixture
-def held(place):
+def held(place, tmp_path_factory):
     """`held(before, how, backlog)`: a socket where a hub's would be, whose listener has ended; 0: full, too.
 
     `before` is the command that it is run by; the pid of that command's child is what comes of it.
+    One test at a time, in whichever worker: one that is bound by a relative path may lie anywhere.
     """
     started = []
+    lock = open(tmp_path_factory.getbasetemp().parent / "relative", "w")  # noqa: SIM115
+    fcntl.flock(lock, fcntl.LOCK_EX)
 
     def start(before, how, backlog):
         path = os.path.join(place.path, OWN[0])
@@ -174,6 +178,7 @@ def held(place):
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         process.stdout.close()
+    lock.close()
 
 
 @pytest.mark.parametrize("backlog", [5, 0], ids=["answers", "is full"])
