@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 
 SHARED = "in the network of %s: what it tries is asked as that one's"
+HEIR = "%s: what is tried in the network that it is in is asked as this one's from now on"
 
 LAST = 1.0
 """Seconds that a container's last packets may take from the kernel to us."""
@@ -387,12 +388,19 @@ class Fleet:
         return self._reader(one)
 
     def _hand_over(self, one: Watched) -> None:
-        """It listens no more: the next one in its network does."""
+        """It listens no more: the next one in its network does, unless the session ends."""
+        heirs = [
+            source
+            for source in self.sources
+            if isinstance(source, SharedSource) and source.through is one and not source.watched.ended
+        ]
+        if not heirs or self._stopping:
+            return
         for source in self._of(one):
             source.close()
-        for source in list(self.sources):
-            if isinstance(source, SharedSource) and source.through is one and not source.watched.ended:
-                self._replace(source, self._source(source.watched))
+        for source in heirs:
+            self._replace(source, self._source(source.watched))
+        self._docket.warn(HEIR % heirs[0].watched.name)
 
     def _reader(self, one: Watched) -> ReaderSource:
         return ReaderSource(

@@ -74,6 +74,7 @@ def test_when_the_first_one_ends_the_second_gets_a_listener_of_its_own(pod):
     first = pod.reader()
     pod.host.containers["c1"].stop()
     t.expect("c1: the container has stopped")
+    t.expect("c2: what is tried in the network that it is in is asked as this one's")
     eventually(lambda: pod.lab.holder() not in (0, first), what="another one listens")
     pod.press("a", pod.block())
     t.expect("c2  a allow 203.0.113.10 ... done in")
