@@ -543,11 +543,7 @@ class Session:
         """What would repeat the verdicts of this session."""
         if self._options.sandbox or not self._docket.tally.applied:
             return []
-        import shlex
-
-        return repeat_commands(
-            self._docket.tally.last_words(), " ".join(map(shlex.quote, self._options.shield))
-        )
+        return repeat_commands(self._docket.tally.last_words(), self._options.shield_command)
 
     def _exit_code(self) -> int:
         if self._ending:

@@ -12,7 +12,8 @@ since the command's exit code tells nothing: the first one let out is told, and 
                                            ^                                                  |
                                            +--- Proof (effects) <--- docket.finish <--- Outcome
 
-How a request and a verdict go from state to state is a table: read `states` first, then `docket`.
+How a request and a verdict go from state to state is a table: read `states` first, then `docket` and
+`verdicts`.
 
 What the words mean:
 

@@ -4,28 +4,30 @@ An event or an answer goes in; what should be told comes out as records, in the 
 the JSON interface, and what should be run as jobs.  The terminal, the JSON stream and the log
 all live on the same records.  Nothing here waits, reads a clock or runs anything.
 
-How a request and a verdict go on is a table in `states`; where requests are kept is in `register`, the
-verdicts that wait in `jobs`, what they came to in `history`, whether they worked in `proof`; what is
-decided without asking in `rules`, the shields' states in `shields`, names in `names`.
+Here are the requests, and what becomes of them; how they and the verdicts go on is a table in `states`,
+where requests are kept is in `register`.  What a verdict goes through is in `verdicts`: those that wait in
+`jobs`, what they came to in `history`, whether they worked in `proof`.  What is decided without asking is
+in `rules`, what is not asked in `mutes`, the shields' states in `shields`, names in `names`.
 """
 
 from __future__ import annotations
 
 from ..base import addresses
-from .batch import Batch
-from .budget import Budget, Kept
-from .history import OPPOSITE, Answers, Tally
-from .jobs import AUTOMATIC, Job, Jobs
+from .budget import Budget
+from .history import OPPOSITE
+from .jobs import AUTOMATIC, Job
 from .later import Later
+from .mutes import Mutes
 from .names import Names, names_told
 from .ports import REST
-from .proof import ASK_AGAIN, Proof
+from .proof import ASK_AGAIN
 from .register import Register
-from .requests import Answer, Request
+from .requests import Answer, Request, keys_of
 from .rules import Rules
 from .shields import Shields
-from .states import ANSWERED, DECIDING, LATE, MUTED, OPEN, QUEUED, REQUEST, SKIPPED, STILL_OPEN
-from .verdict import APPLIED, DRY_RUN, FAILED, NOT_STARTED, UNKNOWN, Outcome
+from .states import ANSWERED, DECIDING, MUTED, OPEN, REQUEST, SKIPPED, STILL_OPEN
+from .verdict import APPLIED, Outcome
+from .verdicts import Verdicts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,12 +36,8 @@ if TYPE_CHECKING:
     from ..base.happenings import Event, Name, Recorded
     from ..base.moment import Now
     from .policy import Policy, Rule
-    from .requests import Key
 
     Record = Dict[str, Any]
-
-KEYS = 64
-"""Requests that an answer remembers, to ask one of them again; an address may have thousands."""
 
 
 class Docket:
@@ -62,7 +60,7 @@ class Docket:
         """
         self.report_again = report_again
         self.painted: dict[str, None] = {}  # the ids of the requests that the operator is looking at
-        self.counts = dict.fromkeys(("skipped", "muted", "muted_tries", "lost", "untold"), 0)
+        self.counts = dict.fromkeys(("skipped", "muted", "lost", "untold"), 0)
         self.moved: Callable[[Request], None] = lambda request: None
         """Is told of each request that begins or ceases to wait."""
         self.renamed: Callable[[str, str], None] = lambda container, dest: None
@@ -70,14 +68,12 @@ class Docket:
         self._budget = budget = budget or Budget()
         self.rules = Rules(answer, self._tell, budget)
         self.shields = Shields(self._tell, self._shield_changed)
-        self.tally = Tally(budget, self._tell)
-        self._answers = Answers(budget, self._tell)
-        self._mutes = Kept("muted", budget, self._tell)  # by name or address: the answer that muted it
-        self._proof = Proof(self._tell, budget)
+        self._mutes = Mutes(self.label, budget, self._tell)
         self._register = Register(budget)
-        self._jobs = Jobs()
-        self.batches: dict[str, Batch] = {}  # those under way, by their id
-        self._next_batch = 1
+        self._verdicts = Verdicts(self._register, self.shields, budget, self._tell, self._move, self._release)
+        self.batches, self.tally = self._verdicts.batches, self._verdicts.tally
+        self._jobs, self._answers = self._verdicts.jobs, self._verdicts.answers
+        self._proof = self._verdicts.proof
         self._names = Names(names)
         self.behind = behind
         self.recorded = recorded
@@ -175,7 +171,7 @@ class Docket:
 
         Their `tries` are the packets that were not asked about; `ask_again` takes one of them back.
         """
-        return [answer for _, _, answer in self._mutes.items()]
+        return self._mutes.all()
 
     def deadline(self) -> float | None:
         """When `tick` wants to be called next (monotonic), or None."""
@@ -186,7 +182,8 @@ class Docket:
 
     def summary(self) -> Record:
         """The fields of the `summary` record, but for `exit`."""
-        return {**self.counts, **self.tally.summary(), "open": self.open_count() + self._left}
+        open_now = self.open_count() + self._left
+        return {**self.counts, "muted_tries": self._mutes.tries, **self.tally.summary(), "open": open_now}
 
     # What goes in
 
@@ -263,7 +260,7 @@ class Docket:
     def set_policy(self, policy: Policy, now: Now) -> None:
         """New rules: they decide what waits, too, verdicts that have not begun included."""
         self.rules.replace(policy)
-        self._withdraw(self._jobs.automatic(), now)
+        self._verdicts.withdraw(self._jobs.automatic(), now)
         for request in self.waiting():
             request.after_rule, request.by_hand, request.rests_until = None, False, 0.0
             self.consider(request, now)
@@ -286,12 +283,12 @@ class Docket:
         elif action == "skip":
             self._skip(requests, by, None, now)
         elif name:
-            self._queue(Job(requests[0].container, action, name, ids, by, named=True), now)
+            self._verdicts.queue(Job(requests[0].container, action, name, ids, by, named=True), now)
         else:
             at: dict[tuple[str, str], list[str]] = {}
             for request in requests:
                 at.setdefault((request.container, request.dest), []).append(request.id)
-            self._queue_all(
+            self._verdicts.queue_all(
                 [Job(container, action, dest, at[container, dest], by) for container, dest in at], now
             )
         return True
@@ -308,7 +305,7 @@ class Docket:
                 action = OPPOSITE[answer.action]
                 job = Job(answer.container, action, answer.target, (), by, named=answer.named, undoes=answer)
                 jobs.append(job)
-        self._queue_all(jobs, now)
+        self._verdicts.queue_all(jobs, now)
         return jobs
 
     def last_verdict(self) -> Answer | None:
@@ -339,7 +336,7 @@ class Docket:
         if answer.container in self._stopped:
             return None
         if answer.action == "mute":
-            self._unmute(answer)
+            self._mutes.take_back(answer)
         requests = [request for request in map(self._register.get, answer.keys) if request is not None]
         for request in requests:
             if "asked again" in REQUEST[request.state]:
@@ -356,15 +353,7 @@ class Docket:
         if self.shields.up(container):
             self._consider_all(container, now)
         else:
-            self._withdraw(self._jobs.automatic(container), now)
-
-    def _withdraw(self, jobs: Iterable[Job], now: Now) -> None:
-        """Verdicts that have not begun are not wanted any more: their requests wait again."""
-        for job in jobs:
-            self._jobs.end(job)
-            for request in map(self.request, job.ids):
-                if request is not None:
-                    self._release(request, now)
+            self._verdicts.withdraw(self._jobs.automatic(container), now)
 
     def _consider_all(self, container: str, now: Now) -> None:
         for request in self.waiting() if self.rules.active else ():
@@ -393,38 +382,27 @@ class Docket:
         elif choice.action != "wait" and self.rules.has_room(
             choice.job(request), self._jobs.of_rules(request.container)
         ):
-            self._queue(choice.job(request), now)
+            self._verdicts.queue(choice.job(request), now)
 
     # Verdicts
 
     def begin(self, job: Job, now: Now) -> None:
         """The command of `job` is about to start."""
-        self._jobs.begin(job)
-        job.started = now.mono
+        self._verdicts.begin(job, now)
 
     def overdue(self, job: Job, now: Now) -> None:
         """The command has not ended by its deadline: what it did is unknown, its requests are open again."""
-        job.move("overdue")
-        self._conclude(job, Outcome(UNKNOWN, "timeout", seconds=now.mono - job.started), now)
+        self._verdicts.overdue(job, now)
 
     def finish(self, job: Job, outcome: Outcome, now: Now) -> None:
         """The command has ended, or could not be started."""
-        late = job.state == LATE
-        self._jobs.end(job)
-        if job.action == "allow":
-            self.shields.why(job.container, outcome)
-        self._conclude(job, outcome, now, late=late)
-        if self._jobs.none_left(job.container):
-            self._proof.idle(job.container)
+        self._verdicts.finish(job, outcome, now)
         if job.rule is not None and job.named and outcome.result == APPLIED:
             self._next_rule(job, job.rule, now)
 
     def call_off(self, jobs: Iterable[Job], now: Now) -> None:
         """Those that have not begun are not run: what they were for waits again, and has not failed."""
-        for job in jobs:
-            if job.state == QUEUED:
-                self._jobs.end(job)
-                self._conclude(job, Outcome(FAILED, NOT_STARTED), now, called_off=True)
+        self._verdicts.call_off(jobs, now)
 
     def stop(self, container: str, now: Now) -> None:
         """The container has ended: nothing more is run for it, its requests are closed unanswered."""
@@ -441,143 +419,6 @@ class Docket:
         for request in requests:
             self._left += 1
             self._move(request, "stopped", now)
-
-    def _queue_all(self, jobs: Sequence[Job], now: Now) -> None:
-        """The verdicts of one answer; many of them are a batch."""
-        batch = None
-        if len(jobs) > 1:
-            batch_id = "b%d" % self._next_batch
-            self._next_batch += 1
-            batch = Batch(batch_id, jobs[0].action, len(jobs), now.mono, jobs[0].undoes is not None)
-            self.batches[batch_id] = batch
-        for job in jobs:
-            job.batch = batch
-            self._queue(job, now)
-
-    def _queue(self, job: Job, now: Now) -> None:
-        """A verdict is on its way; one that waits or runs and does the same serves for both.
-
-        For one of a batch there is none: what waits at an address waits for an answer.
-        """
-        serving = self._jobs.add(job)
-        promised = [self._register.open[request_id] for request_id in job.ids]
-        if not job.named:
-            there = self._register.at(job.container, job.target)
-            serving.ids.update((request.id, None) for request in there)
-            promised += there
-        for request in promised:
-            if request.state == OPEN:
-                self._move(request, "promised", now)
-
-    def _conclude(
-        self, job: Job, outcome: Outcome, now: Now, *, late: bool = False, called_off: bool = False
-    ) -> None:
-        """What became of a verdict: told, its requests closed or open again, its effect under watch.
-
-        One that was called off for open requests has not failed: those are open, and counted as that.
-        """
-        asked = [request for request in map(self.request, job.ids) if request is not None]
-        helped = self._helped(job, outcome, asked)
-        if late:  # what was answered anew meanwhile waits for that
-            helped = [request for request in helped if request.state == OPEN]
-        ids = {request.id for request in helped}
-        missed = [request for request in asked if request.id not in ids]
-        if outcome.result in (APPLIED, DRY_RUN):
-            self._tell_verdict(job, outcome, helped, missed, late)
-        else:
-            self._tell_verdict(job, outcome, missed, [], late)
-        if outcome.result == APPLIED:
-            self._applied(job, outcome, asked, missed, now)
-        elif outcome.result == DRY_RUN:
-            self.tally.dry += 1
-        elif not called_off or not asked:
-            self.tally.came_to_nothing(job, outcome, _places(job, asked[:1]))  # one verdict is one
-            for request in missed:
-                request.failure = outcome.reason or outcome.result
-                request.rests_until = now.mono + ASK_AGAIN
-        for request in helped:
-            why = "applied" if request.id in job.ids else "covered"
-            self._move(request, "dry-run" if outcome.result == DRY_RUN else why, now, job.by, job.rule)
-        for request in missed:
-            self._release(request, now)
-        if job.batch is not None and not late:
-            waits = any(request.state == OPEN for request in missed)
-            job.batch.count(NOT_STARTED if called_off else outcome.result, waits)
-            self._tell_batch(job.batch, now)
-        if job.undoes is not None:
-            job.undoes.undone = outcome.result in (APPLIED, DRY_RUN)
-            return
-        if called_off:
-            return
-        keys = _keys(helped + missed)
-        self._answers.add(
-            Answer(
-                job.container, job.action, job.target, keys, outcome.result, now.wall,
-                named=job.named, opened=outcome.opened, by=job.by, rule=job.rule, batch=job.batch,
-            )
-        )  # fmt: skip
-
-    def _tell_batch(self, batch: Batch, now: Now) -> None:
-        """What the verdicts of a batch have come to is told with the last of them."""
-        if batch.ended == batch.number:
-            del self.batches[batch.id]
-            self._tell("batch", **batch.told(), seconds=round(now.mono - batch.since, 3))
-
-    def _helped(self, job: Job, outcome: Outcome, asked: list[Request]) -> list[Request]:
-        """The open requests that a verdict has answered, by its addresses; those it was asked for first."""
-        if outcome.result not in (APPLIED, DRY_RUN) or (job.named and job.action == "deny"):
-            return []
-        dests: Iterable[str] = outcome.opened if job.named else (job.target,)
-        if outcome.result == DRY_RUN and job.named:
-            dests = dict.fromkeys(request.dest for request in asked)
-        found = [request for dest in dests for request in self._register.at(job.container, dest)]
-        return sorted(found, key=lambda request: request.id not in job.ids)
-
-    def _tell_verdict(
-        self, job: Job, outcome: Outcome, about: list[Request], elsewhere: list[Request], late: bool
-    ) -> None:
-        """`about` are those it answered, or would have; to `elsewhere` an allowed name did not lead."""
-        self._tell(
-            "verdict",
-            id=next(iter(job.ids), None),
-            ids=[request.id for request in about],
-            elsewhere=[request.id for request in elsewhere],
-            container=job.container,
-            action=job.action,
-            target=job.target,
-            by=job.by,
-            rule=job.rule.text if job.rule else None,
-            result=outcome.result,
-            reason=outcome.reason or None,
-            error=outcome.error or None,
-            seconds=round(outcome.seconds, 3),
-            opened=list(outcome.opened),
-            undo=job.undoes is not None,
-            late=late,
-            **({"batch": job.batch.id} if job.batch is not None else {}),
-        )
-
-    def _applied(
-        self, job: Job, outcome: Outcome, asked: list[Request], missed: list[Request], now: Now
-    ) -> None:
-        dests = outcome.opened if job.named else (job.target,)
-        if job.named and job.action == "deny" and job.undoes is not None:
-            dests = job.undoes.opened
-        self.tally.was_applied(job, _places(job, asked).union((job.container, dest) for dest in dests))
-        self._proof.applied(job, dests, now)
-        if job.named and job.action == "allow":
-            self._tell_guarded(job, outcome.opened)
-        for request in missed:
-            request.failure = "elsewhere"
-
-    def _tell_guarded(self, job: Job, opened: Sequence[str]) -> None:
-        """A name may lead where nobody would have allowed an address without a second thought."""
-        for dest in opened:
-            shut = addresses.is_floor(dest) and self.shields.floor(job.container)
-            what = addresses.special(dest) or ("a private address" if addresses.is_floor(dest) else None)
-            if what is not None and not shut:
-                opened = f"{job.container}: allowing {job.target} has opened {dest}"
-                self.warn(f"{opened}, {what}: undo it unless that was meant")
 
     def _release(self, request: Request, now: Now) -> None:
         """A verdict did not help: it waits again, unless another one is on its way."""
@@ -624,7 +465,7 @@ class Docket:
             request.after_rule, request.by_hand = tried, False
             request.see_port(event)
             self._open(request, "tried again", now)
-        self._count_muted(request, event)
+        self._mutes.count(request, event)
 
     def _known(self, container: str, event: Event, now: Now) -> Request | None:
         """The request that a packet is a try of; once an address has one for the rest of its ports, that."""
@@ -644,7 +485,7 @@ class Docket:
     def _asks_anew(self, request: Request, tried: Rule | None, now: Now) -> bool:
         """Whether a closed request that is tried again is asked once more."""
         if request.state == MUTED:
-            return self._mute_of(request) is None  # it was taken back, or it has another name by now
+            return self._mutes.of(request) is None  # it was taken back, or it has another name by now
         if request.state == ANSWERED and tried is not None:
             return True
         return request.state in (SKIPPED, ANSWERED) and now.mono - request.changed >= ASK_AGAIN
@@ -659,7 +500,7 @@ class Docket:
         request.in_doubt = not sure
         if self._register.add(request):
             self._open(request, "blocked", now)
-            self._count_muted(request, event)
+            self._mutes.count(request, event)
         else:
             self._no_room[container] = self._no_room.get(container, 0) + event.count
             self.counts["lost"] += event.count
@@ -714,7 +555,7 @@ class Docket:
             self._set_aside(request, "skipped", by, rule, now)
         first = requests[0]
         self._answers.add(
-            Answer(first.container, "skip", first.dest, _keys(requests), "", now.wall, by=by, rule=rule)
+            Answer(first.container, "skip", first.dest, keys_of(requests), "", now.wall, by=by, rule=rule)
         )
 
     def _set_aside(
@@ -733,22 +574,13 @@ class Docket:
         for (container, label), cited in under.items():
             those = list(dict.fromkeys([*cited, *self._asked_under(container, label)]))
             answer = Answer(
-                container, "mute", label, _keys(those), "", now.wall, named=label != those[0].dest, by=by
+                container, "mute", label, keys_of(those), "", now.wall, named=label != those[0].dest, by=by
             )
-            before = self._mutes.pop(container, label)
-            answer.tries = before.tries if before is not None else 0
-            self._mutes.put(container, label, answer)
+            self._mutes.add(answer)
             self._answers.add(answer)
             for request in those:
                 if request.state == OPEN:  # else it was under the one before, too
                     self._set_aside(request, "muted", by, None, now, target=label)
-
-    def _unmute(self, answer: Answer) -> None:
-        """An answer that muted something is taken back; it may have been, or a later one stands for it."""
-        standing = self._mutes.pop(answer.container, answer.target)
-        if standing is not None:
-            standing.undone = answer.undone = True
-            self._tell("unmuted", container=answer.container, target=answer.target, tries=standing.tries)
 
     def _asked_under(self, container: str, label: str) -> list[Request]:
         """What waits under a name or an address, and is not being looked at."""
@@ -762,30 +594,12 @@ class Docket:
             and label in (request.dest, self.label(request))
         ]
 
-    def _mute_of(self, request: Request) -> Answer | None:
-        """What keeps it from being asked: its address is muted, or the name that it is asked under.
-
-        Of an address's names that is the one looked up last: one that it had before mutes it no longer.
-        """
-        container = request.container
-        if not self._mutes.any(container):
-            return None
-        found: Answer | None = self._mutes.get(container, request.dest)
-        return found or self._mutes.get(container, self.label(request))
-
     def _keep_quiet(self, request: Request, now: Now) -> bool:
         """Closes a request that waits, if it is muted; not one that the operator wants to be asked."""
-        mute = None if request.by_hand else self._mute_of(request)
+        mute = None if request.by_hand else self._mutes.of(request)
         if mute is not None:
             self._set_aside(request, "muted", mute.by, None, now, target=mute.target)
         return mute is not None
-
-    def _count_muted(self, request: Request, event: Event) -> None:
-        """Packets that nobody was asked about, since that is muted."""
-        mute = self._mute_of(request) if request.state == MUTED else None
-        if mute is not None:
-            mute.tries += event.count
-            self.counts["muted_tries"] += event.count
 
     def _move(
         self,
@@ -813,15 +627,3 @@ class Docket:
 
     def _tell(self, kind: str, **fields: Any) -> None:
         self._records.append({"type": kind, **fields})
-
-
-def _keys(requests: list[Request]) -> tuple[Key, ...]:
-    """What an answer remembers of the requests that it was about."""
-    return tuple(request.key for request in requests[:KEYS])
-
-
-def _places(job: Job, asked: list[Request]) -> set[tuple[str, str]]:
-    """What a verdict was about: its address; for a name the addresses it was asked for, else the name."""
-    if job.named and asked:
-        return {(job.container, request.dest) for request in asked}
-    return {(job.container, job.target)}

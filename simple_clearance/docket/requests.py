@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     Key = Tuple[str, str, Optional[int], Optional[int]]
 
 
+KEYS = 64
+"""Requests that an answer remembers, to ask one of them again; an address may have thousands."""
+
+
 class Request:
     """One request.  `first` and `last` are wall-clock seconds; `touched`, `changed` and the like monotonic.
 
@@ -158,3 +162,8 @@ class Answer:
 
     def __repr__(self) -> str:
         return f"Answer({self.action} {self.container} {self.target} {self.result})"
+
+
+def keys_of(requests: list[Request]) -> tuple[Key, ...]:
+    """What an answer remembers of the requests that it was about."""
+    return tuple(request.key for request in requests[:KEYS])

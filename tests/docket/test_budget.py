@@ -9,8 +9,8 @@ import pytest
 from stage import Bench
 
 from simple_clearance.docket.budget import LIMITS, SHARED_BY, TOLD, Budget, Kept
-from simple_clearance.docket.docket import KEYS
 from simple_clearance.docket.policy import parse
+from simple_clearance.docket.requests import KEYS
 
 
 def address(number):
