@@ -190,3 +190,25 @@ def _desk(host: Host, lab: Lab, terminal: Callable[..., Session], pyz: str) -> D
 
 
 desk = pytest.fixture(_desk)
+
+
+@pytest.fixture
+def job(desk: Desk) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """`job(script, *words)`: a shell's script that runs the session without a terminal, once it watches."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(script: str, *words: str) -> subprocess.Popen[bytes]:
+        argv = ["sh", "-c", script, "sh", *desk.argv("--answer", "skip", *words, "c1")]
+        child = subprocess.Popen(
+            argv, env=desk.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True
+        )
+        started.append(child)
+        assert child.stdout is not None and child.stdout.readline().startswith(b"watching c1")
+        return child
+
+    yield start
+    for child in started:
+        child.kill()
+        child.wait()
+        if child.stdout is not None:
+            child.stdout.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
 
@@ -15,6 +14,8 @@ from support import eventually
 from terminal_driver import PROMPT, state
 
 from simple_clearance.base import timestamps
+
+job = endtoend.job
 
 
 @pytest.fixture
@@ -191,27 +192,6 @@ def test_where_no_shell_would_bring_it_back_ctrl_z_says_so(desk):
 
 
 LOGGED = ("--answer", "skip", "--log")
-
-
-@pytest.fixture
-def job(desk, tmp_path):
-    """`job(script, *words)`: a shell's script that runs the session, and what it said at first."""
-    started = []
-
-    def start(script, *words):
-        argv = ["sh", "-c", script, "sh", *desk.argv("--answer", "skip", *words, "c1")]
-        child = subprocess.Popen(
-            argv, env=desk.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True
-        )
-        started.append(child)
-        assert child.stdout.readline().startswith(b"watching c1")
-        return child
-
-    yield start
-    for child in started:
-        child.kill()
-        child.wait()
-        child.stdout.close()
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ import endtoend
 import pytest
 from support import PATIENCE, eventually
 
+job = endtoend.job
+
 
 @pytest.fixture
 def desk(host, lab, terminal, pyz, some_python):
@@ -21,25 +23,8 @@ def desk(host, lab, terminal, pyz, some_python):
     return desk
 
 
-@pytest.fixture
-def daemon(desk, tmp_path):
-    """`daemon(*words)`: a session without any terminal, as a unit or cron has it, once it watches."""
-    started = []
-
-    def start(*words):
-        argv = desk.argv("--answer", "skip", *words, "c1")
-        child = subprocess.Popen(
-            argv, env=desk.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True
-        )
-        started.append(child)
-        assert child.stdout.readline().startswith(b"watching c1")
-        return child
-
-    yield start
-    for child in started:
-        child.kill()
-        child.wait()
-        child.stdout.close()
+# without any terminal, as a unit or cron has it
+AS_IT_IS = 'exec "$@"'
 
 
 def skip(desk, child, address):
@@ -51,10 +36,10 @@ def dests(text):
     return [it["dest"] for it in map(json.loads, text.splitlines()) if it["type"] == "pending"]
 
 
-def test_a_log_is_rotated_as_logrotate_does_it(desk, daemon, tmp_path):
+def test_a_log_is_rotated_as_logrotate_does_it(desk, job, tmp_path):
     """Renamed, the daemon told by SIGHUP, compressed, and the old one removed."""
     log = tmp_path / "log"
-    child = daemon("--log", str(log))
+    child = job(AS_IT_IS, "--log", str(log))
     skip(desk, child, "203.0.113.10")
     os.rename(log, tmp_path / "log.1")
     child.send_signal(signal.SIGHUP)
@@ -71,9 +56,9 @@ def test_a_log_is_rotated_as_logrotate_does_it(desk, daemon, tmp_path):
     desk.nothing_is_left()
 
 
-def test_copied_and_truncated_works_too(desk, daemon, tmp_path):
+def test_copied_and_truncated_works_too(desk, job, tmp_path):
     log = tmp_path / "log"
-    child = daemon("--log", str(log))
+    child = job(AS_IT_IS, "--log", str(log))
     skip(desk, child, "203.0.113.10")
     os.truncate(log, 0)
     skip(desk, child, "203.0.113.11")
@@ -83,9 +68,9 @@ def test_copied_and_truncated_works_too(desk, daemon, tmp_path):
 
 
 @pytest.mark.parametrize("why", ["no log", "a terminal"])
-def test_a_hang_up_is_the_end_where_it_can_be_one(desk, daemon, tmp_path, why):
+def test_a_hang_up_is_the_end_where_it_can_be_one(desk, job, tmp_path, why):
     if why == "no log":
-        child = daemon()
+        child = job(AS_IT_IS)
         child.send_signal(signal.SIGHUP)
         assert child.wait(PATIENCE) == 0
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import os
@@ -198,8 +199,8 @@ def commands_below(pid):
         children = file.read().split()
     found = b""
     for child in children:
-        with open("/proc/%s/cmdline" % child, "rb") as file:
-            found += file.read()
+        with contextlib.suppress(OSError), open("/proc/%s/cmdline" % child, "rb") as file:
+            found += file.read()  # unless it has ended since
     return found
 
 
