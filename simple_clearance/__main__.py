@@ -16,17 +16,17 @@ def main():  # type: () -> None
         sys.stderr.write("simple-clearance: needs Python 3.8 or later, this is %s\n" % version)
         sys.exit(3)
     archive = getattr(__spec__ and __spec__.loader, "archive", "")
-    if archive:
-        prefer_compiled(archive)
-    if sys.argv[1:] == ["--version"] and sys.stdout:
-        from simple_clearance import __version__
-
-        try:
-            os.write(1, ("simple-clearance %s\n" % __version__).encode("ascii"))
-            return
-        except OSError:
-            pass  # the command line says why
     try:
+        if archive:
+            prefer_compiled(archive)
+        if sys.argv[1:] == ["--version"] and sys.stdout:
+            from simple_clearance import __version__
+
+            try:
+                os.write(1, ("simple-clearance %s\n" % __version__).encode("ascii"))
+                return
+            except OSError:
+                pass  # the command line says why
         from simple_clearance.cli import script
 
         code = script()
