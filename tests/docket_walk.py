@@ -89,7 +89,7 @@ class Walk:
         self.ledger = Ledger()
         self.blocked = 0
         self.requests = {}
-        self.waiting = {}
+        self.waiting = {}  # by container
         self.known_jobs = set()
         self.painted_before = {}
         self.unheard = 0
@@ -265,10 +265,12 @@ class Walk:
     def look(self, painted):
         self.read_told()
         docket, ledger = self.docket, self.ledger
-        waiting = docket.waiting()
-        before, self.waiting = self.waiting, {request.id: None for request in waiting}
-        stayed = [one for one in before if one in self.waiting]
-        assert list(self.waiting)[: len(stayed)] == stayed, "what comes, or comes back, goes behind"
+        before = self.waiting
+        self.waiting = {one: [request.id for request in docket.waiting(one)] for one in docket.waiting_for}
+        for container, waiting in self.waiting.items():
+            stayed = [one for one in before.get(container, ()) if one in waiting]
+            assert waiting and waiting[: len(stayed)] == stayed, "what comes, or comes back, goes behind"
+        assert [one.id for one in docket.waiting()] == [one for ids in self.waiting.values() for one in ids]
         open_now = {one for one in ledger.pending if one not in ledger.closed}
         assert open_now == set(docket._register.open)
         assert docket.open_count() == len(open_now)

@@ -7,7 +7,8 @@
 - what a painted question means never changes: the answer is about the address painted last
 - everything painted is printable ASCII, line ends, a bell or colours, and no line is too wide
   (the stage looks at that itself)
-- questions come in the order in which their requests came, unless the operator chose
+- containers take turns, and the questions of one come in the order in which its requests came, unless
+  the operator chose
 - what is painted is bounded by what happened
 - it always ends: with ESC and the letter q, pressed as often as there are second thoughts
 """
@@ -16,9 +17,10 @@ from __future__ import annotations
 
 import re
 
-from docket_walk import Walk
+from docket_walk import CONTAINERS, Walk
 from stage import SGR, Stage
 
+from simple_clearance.docket.states import OPEN
 from simple_clearance.prompt.asking import Asking, Confirming
 from simple_clearance.prompt.keyboard import (
     AFTER_CHANGE,
@@ -72,6 +74,11 @@ class PromptWalk(Walk):
         self.ran_at = -1e9  # when a verdict was carried out that had been announced
         self.stalled_since_read = False
         self.started_at = self.stage.mono
+        self.turns = dict.fromkeys(CONTAINERS, 0.0)  # when the last question about each was over
+        self.asked = self.chosen = ""  # the ids of what is asked, and of what the operator wants to be asked
+        self._show, self._prefer = self.stage.prompt.show, self.stage.prompt.prefer
+        self.stage.prompt.show, self.stage.prompt.prefer = self.show, self.prefer
+        self._moved, self.docket.moved = self.docket.moved, self.moved
         self._answer, self._undo = self.docket.answer, self.docket.undo
         self.docket.answer, self.docket.undo = self.answer, self.undo
         self._begin_reading = self.stage.take
@@ -85,6 +92,29 @@ class PromptWalk(Walk):
 
     def read_told(self):
         self.stage.take()
+
+    # Whose turn it is
+
+    def prefer(self, request_id):
+        self.chosen = request_id
+        self._prefer(request_id)
+
+    def moved(self, request):
+        if request.id == self.asked and request.state != OPEN:
+            self.asked = ""
+            self.turns[request.container] = max(self.turns.values()) + 1
+        self._moved(request)
+
+    def show(self, view, own_key):
+        if isinstance(view, Asking) and view is not self.stage.prompt._view:
+            lead = view.group.lead
+            if self.chosen not in view.ids:
+                assert lead is self.docket.waiting(lead.container)[0]
+                assert all(
+                    self.turns[one] >= self.turns[lead.container] for one in self.docket.waiting_for
+                ), "it was not its turn"
+            self.asked, self.chosen = lead.id, ""
+        self._show(view, own_key)
 
     # The other side of every decision
 
@@ -315,7 +345,14 @@ class PromptWalk(Walk):
         for request in self.docket.waiting():
             anew.setdefault((request.container, self.docket.label(request)), set()).add(request.id)
         groups = self.stage.prompt.groups
-        assert groups.in_order() == list(anew) and len(groups) == len(anew)
+        order = groups.in_order()
+        assert sorted(order) == sorted(anew) and len(groups) == len(anew)
+        for container in self.docket.waiting_for:
+            own = [key for key in anew if key[0] == container]
+            assert [key for key in order if key[0] == container] == own
+        for at, key in enumerate(order):  # no other has two rows more than it before that one
+            before = [one for one, _ in order[:at]]
+            assert all(before.count(one) <= before.count(key[0]) + 1 for one in CONTAINERS)
         assert {key: set(groups.group(key).ids) for key in groups.in_order()} == anew
 
     def bounded(self):

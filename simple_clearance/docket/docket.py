@@ -31,7 +31,7 @@ from .verdicts import Verdicts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, Iterable, Sequence
+    from typing import Any, Callable, Collection, Dict, Iterable, Sequence
 
     from ..base.happenings import Event, Name, Recorded
     from ..base.moment import Now
@@ -103,12 +103,21 @@ class Docket:
         """The verdicts that wait or run, of one container or of all."""
         return self._jobs.all(container)
 
-    def waiting(self) -> list[Request]:
-        """The requests that wait for an answer, in order."""
-        return list(self._register.waiting.values())
+    def waiting(self, container: str = "") -> list[Request]:
+        """The requests that wait for an answer, in order, of one container or of one after the other."""
+        waiting = self._register.waiting
+        if container:
+            return list(waiting.get(container, {}).values())
+        return [request for requests in waiting.values() for request in requests.values()]
 
-    def first_waiting(self) -> Request | None:
-        return next(iter(self._register.waiting.values()), None)
+    def first_waiting(self, container: str) -> Request:
+        """The one that comes first of a container for which something waits."""
+        return next(iter(self._register.waiting[container].values()))
+
+    @property
+    def waiting_for(self) -> Collection[str]:
+        """The containers for which something waits, in the order in which that began."""
+        return self._register.waiting.keys()
 
     def request(self, request_id: str) -> Request | None:
         """An open request by its id."""
@@ -116,7 +125,8 @@ class Docket:
 
     def awaiting(self, request_id: str) -> Request | None:
         """A request that waits for an answer, by its id."""
-        return self._register.waiting.get(request_id)
+        request = self._register.open.get(request_id)
+        return request if request is not None and request.state == OPEN else None
 
     def requests_at(self, container: str, dest: str) -> list[Request]:
         """All open requests of one address."""
@@ -356,9 +366,8 @@ class Docket:
             self._verdicts.withdraw(self._jobs.automatic(container), now)
 
     def _consider_all(self, container: str, now: Now) -> None:
-        for request in self.waiting() if self.rules.active else ():
-            if request.container == container:
-                self.consider(request, now)
+        for request in self.waiting(container) if self.rules.active else ():
+            self.consider(request, now)
 
     def consider(self, request: Request, now: Now) -> None:
         """Lets the rules decide a request that waits and is not being looked at; it may be muted, too."""
@@ -409,7 +418,7 @@ class Docket:
         self._stopped.add(container)
         self._tell("stopped", container=container)
         self.call_off(self.jobs(container), now)
-        self._abandon([one for one in self.waiting() if one.container == container], now)
+        self._abandon(self.waiting(container), now)
 
     def close_all(self, now: Now) -> None:
         """The end: what is still open is closed unanswered."""

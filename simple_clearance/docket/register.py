@@ -23,13 +23,13 @@ class Register:
     """All requests of a session.
 
     `open` maps the ids of those not closed yet to them, in the order in which they were opened;
-    `waiting` those of them that wait for an answer: whichever has waited longest since it was opened,
-    or since a verdict on it did not help, comes first.
+    `waiting`, by container, those of them that wait for an answer: whichever has waited longest since it
+    was opened, or since a verdict on it did not help, comes first.  A container with none is not in it.
     """
 
     def __init__(self, budget: Budget) -> None:
         self.open: dict[str, Request] = {}
-        self.waiting: dict[str, Request] = {}
+        self.waiting: dict[str, dict[str, Request]] = {}
         self._budget = budget
         self._next = 1
         self._requests: dict[Key, Request] = {}
@@ -74,13 +74,19 @@ class Register:
         request.state = after = REQUEST[before][cause]
         request.changed = now.mono
         if before == OPEN:
-            del self.waiting[request.id]
+            self._waits_no_longer(request)
         if after in STILL_OPEN and before not in STILL_OPEN:
             self._open(request)
         elif before in STILL_OPEN and after not in STILL_OPEN:
             self._close(request)
         if after == OPEN:
-            self.waiting[request.id] = request
+            self.waiting.setdefault(request.container, {})[request.id] = request
+
+    def _waits_no_longer(self, request: Request) -> None:
+        waiting = self.waiting[request.container]
+        del waiting[request.id]
+        if not waiting:
+            del self.waiting[request.container]
 
     def _open(self, request: Request) -> None:
         """Under an id that was never used."""

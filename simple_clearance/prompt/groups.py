@@ -1,4 +1,4 @@
-"""One question for one wish: requests that belong together are asked together.  Pure.
+"""One question for one wish: requests that belong together are asked together, and in which order.  Pure.
 
 A name's many addresses and an address's many ports are one group on the screen.  Groups exist
 there only; on every other way out a request stands alone.
@@ -6,9 +6,12 @@ there only; on every other way out a request stands alone.
 
 from __future__ import annotations
 
+from itertools import zip_longest
+
 from ..base import addresses
 from ..base.index import Index
 from ..docket.states import OPEN
+from .turns import Turns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,10 +55,10 @@ class Group:
 
 
 class Groups:
-    """All that waits, in groups, in the order of the request that has waited longest in each.
+    """All that waits, in groups: those of a container in the order of the request that waits longest in each.
 
-    There may be tens of thousands, and the next question may not wait for them to be counted: so the
-    docket tells of each request that moves.
+    Containers take turns.  There may be tens of thousands, and the next question may not wait for them to
+    be counted: so the docket tells of each request that moves.
     """
 
     def __init__(self, docket: Docket) -> None:
@@ -63,6 +66,7 @@ class Groups:
         self._number: dict[str, dict[str, int]] = {}  # of those that wait, by container and address
         self._labels: dict[str, dict[str, str]] = {}  # the second half of the key, by the same
         self._dests: dict[str, Index] = {}  # by container: the addresses under each label
+        self._turns = Turns()
         docket.moved, docket.renamed = self._moved, self._renamed
         for request in docket.waiting():
             self._moved(request)
@@ -78,9 +82,23 @@ class Groups:
         request = self._docket.awaiting(request_id)
         return None if request is None else self.group(self._key(request))
 
+    def first(self) -> Group | None:
+        """The group that is to be asked about next."""
+        containers = self._docket.waiting_for
+        if not containers:
+            return None
+        return self.group(self._key(self._docket.first_waiting(self._turns.next(containers))))
+
+    def asked(self, group: Group) -> None:
+        """A question about it stands."""
+        self._turns.asked(group.lead)
+
     def in_order(self) -> list[Key]:
-        """The keys of all groups, in order."""
-        return list(dict.fromkeys(map(self._key, self._docket.waiting())))
+        """The keys of all groups, in the order in which they would be asked about."""
+        docket = self._docket
+        containers = self._turns.in_order(docket.waiting_for)
+        keys = [dict.fromkeys(map(self._key, docket.waiting(one))) for one in containers]
+        return [key for turn in zip_longest(*keys) for key in turn if key is not None]
 
     def group(self, key: Key) -> Group:
         """The group of that key, as it is now."""
@@ -102,6 +120,7 @@ class Groups:
 
     def _moved(self, request: Request) -> None:
         """It begins or ceases to wait."""
+        self._turns.moved(request)
         container, dest = request.container, request.dest
         number = self._number.setdefault(container, {})
         number[dest] = number.get(dest, 0) + (1 if request.state == OPEN else -1)

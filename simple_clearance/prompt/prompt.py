@@ -286,7 +286,7 @@ class Prompt:
     def refresh(self, now: Now) -> None:
         """Brings the screen up to date; call it once in each round, after records and input."""
         self.now = now
-        if isinstance(self._view, Idle) and self.docket.first_waiting() is None:
+        if isinstance(self._view, Idle) and not self.docket.waiting_for:
             self._own_key = False  # what is asked next comes by itself
         if not self._drained:
             return
@@ -401,13 +401,12 @@ class Prompt:
         self.docket.set_painted((), self.now)
 
     def _ask_next(self, now: Now) -> None:
-        first = self.docket.first_waiting()
-        if first is None:
-            return
         preferred = self.groups.of(self._prefer)
-        group = preferred or self.groups.of(first.id)
-        assert group is not None
+        group = preferred or self.groups.first()
+        if group is None:
+            return
         self._prefer = ""
+        self.groups.asked(group)
         place = self.groups.in_order().index(group.key) + 1 if preferred else 1
         text = "%d of %d" % (place, len(self.groups)) if len(self.groups) > 1 else ""
         if self._bell and not self._own_key:
