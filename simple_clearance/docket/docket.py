@@ -123,6 +123,10 @@ class Docket:
         """An open request by its id."""
         return self._register.open.get(request_id)
 
+    def closed(self, request_id: str) -> Request | None:
+        """A closed request that is remembered, by the last id it had."""
+        return self._register.closed(request_id)
+
     def awaiting(self, request_id: str) -> Request | None:
         """A request that waits for an answer, by its id."""
         request = self._register.open.get(request_id)
@@ -186,6 +190,10 @@ class Docket:
     def deadline(self) -> float | None:
         """When `tick` wants to be called next (monotonic), or None."""
         return self._later.deadline()
+
+    def has_ended(self, container: str) -> bool:
+        """Whether a container has stopped: nothing is asked or run for it."""
+        return container in self._stopped
 
     def open_count(self) -> int:
         return len(self._register.open)
@@ -332,6 +340,12 @@ class Docket:
         own = (answer for answer in stand if answer.by not in AUTOMATIC)
         return next(own, stand[0] if stand else None)
 
+    def applied_to(self, request_id: str) -> Answer | None:
+        """The verdict applied last to a request of that id: it closed it, or led elsewhere."""
+        return next(
+            (one for one in reversed(self.history) if request_id in one.ids and one.result == APPLIED), None
+        )
+
     def given_with(self, answer: Answer) -> list[Answer]:
         """It, and those of its batch that stand, too: what is undone as one."""
         if answer.batch is None:
@@ -349,10 +363,24 @@ class Docket:
             self._mutes.take_back(answer)
         requests = [request for request in map(self._register.get, answer.keys) if request is not None]
         for request in requests:
-            if "asked again" in REQUEST[request.state]:
-                request.after_rule, request.by_hand = None, True
-                self._open(request, "asked again", now)
+            self._ask(request, now)
         return next((request for request in requests if request.state in STILL_OPEN), None)
+
+    def ask_closed(self, request: Request, now: Now) -> bool:
+        """Opens a closed request once more, under a new id, and mutes it no longer; False if it can't be."""
+        if request.container in self._stopped:
+            return False
+        mute = self._mutes.of(request)
+        if mute is not None:
+            self._mutes.take_back(mute)
+        return self._ask(request, now)
+
+    def _ask(self, request: Request, now: Now) -> bool:
+        if "asked again" not in REQUEST[request.state]:
+            return False
+        request.after_rule, request.by_hand = None, True
+        self._open(request, "asked again", now)
+        return True
 
     def names_known(self, container: str, now: Now) -> None:
         """There are no more names to be read: what has waited for them is decided."""

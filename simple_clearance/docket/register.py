@@ -34,12 +34,16 @@ class Register:
         self._next = 1
         self._requests: dict[Key, Request] = {}
         self._number: dict[str, int] = {}  # of them, by container
-        self._closed: dict[tuple[str, str], dict[Key, None]] = {}  # by container and state, in that order
+        self._closed: dict[tuple[str, str], dict[str, Request]] = {}  # by container, state; in order, by id
         self._at: dict[str, Index] = {}  # by container: the open requests under each address
 
     def get(self, key: Key) -> Request | None:
         """The request of that container, address, protocol and port, open or closed."""
         return self._requests.get(key)
+
+    def closed(self, request_id: str) -> Request | None:
+        """A closed request that is remembered, by the last id it had."""
+        return next((closed[request_id] for closed in self._closed.values() if request_id in closed), None)
 
     def all(self) -> Iterable[Request]:
         return self._requests.values()
@@ -70,7 +74,7 @@ class Register:
         """To the next state, by what happened to it; KeyError where that can't be (a fault of ours)."""
         before = request.state
         if before not in STILL_OPEN:
-            self._closed.get((request.container, before), {}).pop(request.key, None)
+            self._closed.get((request.container, before), {}).pop(request.id, None)
         request.state = after = REQUEST[before][cause]
         request.changed = now.mono
         if before == OPEN:
@@ -100,16 +104,15 @@ class Register:
         if request.ports is not None:
             request.ports.forget()
         self._at[request.container].remove(request.dest, request)
-        self._closed.setdefault((request.container, request.state), {})[request.key] = None
+        self._closed.setdefault((request.container, request.state), {})[request.id] = request
 
     def _forget(self, container: str) -> bool:
         """Makes room by forgetting one of this container's closed requests."""
         for state in FORGOTTEN_FIRST:
             closed = self._closed.get((container, state))
             if closed:
-                key = next(iter(closed))
-                del closed[key]
-                del self._requests[key]
+                request = closed.pop(next(iter(closed)))
+                del self._requests[request.key]
                 self._number[container] -= 1
                 return True
         return False

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 KEYS = 64
 """Requests that an answer remembers, to ask one of them again; an address may have thousands."""
 
+IDS = 256
+"""Ids of requests by which a verdict can be undone; of one address hardly more than 64 are open at once."""
+
 
 class Request:
     """One request.  `first` and `last` are wall-clock seconds; `touched`, `changed` and the like monotonic.
@@ -121,14 +124,15 @@ class Request:
 class Answer:
     """A line of the session's history: what was answered, when, and what came of it.
 
-    `by` says who answered, `rule` which rule of a policy; `undone` whether its opposite was applied, or is
-    on its way, or it is muted no longer; `tries` counts the packets that nobody was asked about since, as
-    it is muted; `batch` stands for those that were given with it.
+    `ids` are those of the requests that a verdict was about, the one it was asked for first; `by` says who
+    answered, `rule` which rule of a policy; `undone` whether its opposite was applied, or is on its way, or
+    it is muted no longer; `tries` counts the packets that nobody was asked about since, as it is muted;
+    `batch` stands for those that were given with it.
     """
 
     __slots__ = (
-        "action", "batch", "by", "container", "keys", "named", "opened", "result", "rule", "target", "tries",
-        "undone", "wall",
+        "action", "batch", "by", "container", "ids", "keys", "named", "opened", "result", "rule", "target",
+        "tries", "undone", "wall",
     )  # fmt: skip
 
     def __init__(
@@ -140,6 +144,7 @@ class Answer:
         result: str,
         wall: float,
         *,
+        ids: tuple[str, ...] = (),
         named: bool = False,
         opened: tuple[str, ...] = (),
         by: str = "",
@@ -150,6 +155,7 @@ class Answer:
         self.action = action
         self.target = target
         self.batch = batch
+        self.ids = ids
         self.keys = keys
         self.result = result
         self.wall = wall

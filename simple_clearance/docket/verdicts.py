@@ -11,7 +11,7 @@ from .batch import Batch
 from .history import Answers, Tally
 from .jobs import Jobs
 from .proof import ASK_AGAIN, Proof
-from .requests import Answer, keys_of
+from .requests import IDS, Answer, keys_of
 from .states import LATE, OPEN, QUEUED
 from .verdict import APPLIED, DRY_RUN, FAILED, NOT_STARTED, UNKNOWN, Outcome
 
@@ -156,11 +156,13 @@ class Verdicts:
             return
         if called_off:
             return
-        keys = keys_of(helped + missed)
+        about = helped + missed
+        about_ids = dict.fromkeys([*list(job.ids)[:1], *(request.id for request in about)])
         self.answers.add(
             Answer(
-                job.container, job.action, job.target, keys, outcome.result, now.wall,
-                named=job.named, opened=outcome.opened, by=job.by, rule=job.rule, batch=job.batch,
+                job.container, job.action, job.target, keys_of(about), outcome.result, now.wall,
+                ids=tuple(about_ids)[:IDS], named=job.named, opened=outcome.opened, by=job.by, rule=job.rule,
+                batch=job.batch,
             )
         )  # fmt: skip
 
@@ -200,6 +202,7 @@ class Verdicts:
             seconds=round(outcome.seconds, 3),
             opened=list(outcome.opened),
             undo=job.undoes is not None,
+            **({"undoes": next(iter(job.undoes.ids), None)} if job.undoes is not None else {}),
             late=late,
             **({"batch": job.batch.id} if job.batch is not None else {}),
         )

@@ -14,7 +14,7 @@ import re
 from ..base import addresses
 from ..base.jsonlines import Lines
 from ..base.text import ELLIPSIS, printable
-from ..docket.states import OPEN
+from ..docket.states import FLOOR, MUTED, OPEN, SKIPPED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,8 +41,13 @@ ANSWER_LIMIT = 4096
 TEXT_LIMIT = 2000
 """Characters of any one text that goes out."""
 
-_ANSWER = re.compile(rb"[ \t]*(allow|deny|skip|mute)[ \t]+([!-~]{1,64})(?:[ \t]+([!-~]{1,253}))?[ \t]*\r?")
-EXPECTED = "expected: allow ID [NAME], deny ID, skip ID or mute ID"
+ACTIONS = ("allow", "deny", "skip", "mute", "undo", "ask")
+
+_ANSWER = re.compile(
+    rb"[ \t]*(%s)[ \t]+([!-~]{1,64})(?:[ \t]+([!-~]{1,253}))?[ \t]*\r?" % "|".join(ACTIONS).encode()
+)
+EXPECTED = "expected: allow ID [NAME], deny ID, skip ID, mute ID, undo ID or ask ID"
+NOT_KNOWN = "request %s is not known: it was never told, is asked under another id by now, or is forgotten"
 
 
 class BadAnswer(ValueError):
@@ -100,6 +105,7 @@ def deciding(job: Job) -> Record:
         "by": job.by,
         "rule": job.rule.text if job.rule else None,
         "undo": job.undoes is not None,
+        **({"undoes": next(iter(job.undoes.ids), None)} if job.undoes is not None else {}),
     }
 
 
@@ -179,8 +185,8 @@ def _shown(one: bytes) -> str:
 class Answers:
     """Applies the lines of a script to the docket.
 
-    Each line decides the open request that it cites, or it is told by `report(message, line)`
-    and changes nothing.
+    Each line decides the open request that it cites, takes back what closed it or asks it again, or it is
+    told by `report(message, line)` and changes nothing.
     """
 
     def __init__(self, docket: Docket, report: Report) -> None:
@@ -211,7 +217,12 @@ class Answers:
         except BadAnswer as error:
             problem = str(error)
         else:
-            problem = self._decide(action, request_id, name, now)
+            if action == "undo":
+                problem = self._undo(request_id, now)
+            elif action == "ask":
+                problem = self._ask(request_id, now)
+            else:
+                problem = self._decide(action, request_id, name, now)
         if problem:
             self._report(problem, _shown(one))
 
@@ -230,4 +241,46 @@ class Answers:
                 return "%s can be shown, but not be allowed as a name" % name
         if not self._docket.answer(action, [request_id], now, "script", name=name):
             return "request %s does not wait for an answer" % request_id
+        return ""
+
+    def _undo(self, request_id: str, now: Now) -> str:
+        """Takes back the verdict that closed a request; what is wrong with that, or ""."""
+        answer = self._docket.applied_to(request_id)
+        if answer is None:
+            return self._nothing_to_undo(request_id)
+        if self._docket.has_ended(answer.container):
+            return "%s has ended: nothing is run for it" % answer.container
+        if answer.undone:
+            return "the verdict on request %s is undone already" % request_id
+        if not self._docket.tally.stands(answer):
+            return "the verdict on request %s stands no longer: a later one on %s took it back" % (
+                request_id,
+                answer.target,
+            )
+        self._docket.undo([answer], "script", now)
+        return ""
+
+    def _nothing_to_undo(self, request_id: str) -> str:
+        if self._docket.request(request_id) is not None:
+            return "request %s is open: no verdict was applied to it" % request_id
+        request = self._docket.closed(request_id)
+        if request is None:
+            return NOT_KNOWN % request_id
+        if request.state in (SKIPPED, MUTED):
+            return "request %s was %s: there is no verdict to undo" % (request_id, request.state)
+        return "request %s was closed without a verdict of this session" % request_id
+
+    def _ask(self, request_id: str, now: Now) -> str:
+        """Asks a closed request again; what is wrong with that, or ""."""
+        if self._docket.request(request_id) is not None:
+            return "request %s is open already" % request_id
+        request = self._docket.closed(request_id)
+        if request is None:
+            return NOT_KNOWN % request_id
+        if self._docket.has_ended(request.container):
+            return "%s has ended: nothing is asked for it" % request.container
+        if request.state == FLOOR:
+            return "request %s is not asked: the shield's floor refuses it above every allow" % request_id
+        if not self._docket.ask_closed(request, now):
+            return "request %s is asked again when it is tried" % request_id
         return ""

@@ -12,6 +12,7 @@ import pytest
 
 from simple_clearance.base.happenings import Event, Name
 from simple_clearance.base.moment import Now
+from simple_clearance.docket import policy
 from simple_clearance.docket.docket import Docket
 from simple_clearance.docket.states import DECIDING, OPEN
 from simple_clearance.docket.verdict import APPLIED, DRY_RUN, FAILED, UNKNOWN, Outcome
@@ -62,6 +63,8 @@ class Script:
         ("deny r12", ("deny", "r12", "")),
         ("skip r1", ("skip", "r1", "")),
         ("mute r1", ("mute", "r1", "")),
+        ("undo r1", ("undo", "r1", "")),
+        ("ask r1", ("ask", "r1", "")),
         pytest.param("allow r1\r", ("allow", "r1", ""), id="a carriage return at the end"),
         pytest.param("  allow \t r1  ", ("allow", "r1", ""), id="blanks and tabs around the words"),
         pytest.param("allow " + "r" * 64, ("allow", "r" * 64, ""), id="the longest id"),
@@ -80,7 +83,10 @@ def test_an_answer_is_an_action_an_id_and_perhaps_a_name(text, answer):
         pytest.param(b"ALLOW r1", id="upper case"),
         pytest.param(b"allowr1", id="no blank"),
         pytest.param(b"yes r1", id="another word"),
-        pytest.param(b"undo r1", id="no action of this protocol"),
+        pytest.param(b"redo r1", id="no action of this protocol"),
+        pytest.param(b"undo", id="nothing to undo"),
+        pytest.param(b"undo r1 www.example.com", id="a name to undo"),
+        pytest.param(b"ask r1 www.example.com", id="a name to ask"),
         pytest.param(b"deny r1 www.example.com", id="a name to deny"),
         pytest.param(b"skip r1 r2", id="two ids"),
         pytest.param(b"allow r1 www.example.com www.example.org", id="two names"),
@@ -106,7 +112,8 @@ def test_no_bytes_whatever_do_more_than_be_no_answer(rounds):
     """The invariant: parses, or raises our one error, never anything else."""
     chance = random.Random(7)
     for _ in range(rounds(20_000)):
-        text = bytearray(chance.choice((b"allow r1 www.example.com", b"deny r1", b"skip r2 ", b"")))
+        lines = (b"allow r1 www.example.com", b"deny r1", b"skip r2 ", b"undo r1", b"ask r3", b"")
+        text = bytearray(chance.choice(lines))
         for _ in range(chance.randrange(1, 4)):
             text[chance.randrange(len(text) + 1) : chance.randrange(len(text) + 1)] = bytes(
                 chance.choices((0, 9, 10, 13, 32, 97, 0x7F, 0x80, 0xFF), k=chance.randrange(3))
@@ -115,7 +122,7 @@ def test_no_bytes_whatever_do_more_than_be_no_answer(rounds):
             action, request_id, name = parse_answer(bytes(text))
         except BadAnswer:
             continue
-        assert action in ("allow", "deny", "skip", "mute")
+        assert action in protocol.ACTIONS
         assert request_id.isprintable() and request_id.isascii() and " " not in request_id
         assert name.isprintable() and name.isascii() and " " not in name
 
@@ -292,6 +299,235 @@ def test_an_answer_decides_the_request_it_cites_or_nothing(seed):
                 script.docket.finish(job, Outcome(result, "" if result == APPLIED else "exit"), now(clock))
     for request in script.docket.all_requests():
         assert request.state != DECIDING or any(request.id in job.ids for job in script.docket.jobs())
+
+
+# --- what was closed
+
+
+class Closed(Script):
+    """A docket whose verdicts run at once."""
+
+    def __init__(self, requests=1, names=()):
+        super().__init__(requests, names)
+        self.records = []
+        self.clock = 0.0
+
+    def say(self, text):
+        self.answers.feed(text.encode(), now(self.clock))
+
+    def run(self, result=APPLIED, opened=()):
+        """Runs what waits; the verdict records of that."""
+        self.records = []
+        for job in self.docket.runnable():
+            self.docket.begin(job, now(self.clock))
+            self.docket.finish(job, Outcome(result, opened=opened), now(self.clock))
+        self.records = self.docket.take()
+        return [record for record in self.records if record["type"] == "verdict"]
+
+    def block(self, number=0, seconds=0.0, **more):
+        self.clock += seconds
+        self.docket.handle("c1", blocked(number, **more), now(self.clock))
+
+
+@pytest.mark.parametrize("action, opposite", [("allow", "deny"), ("deny", "allow")])
+def test_undo_runs_the_opposite_of_what_closed_a_request(action, opposite):
+    script = Closed()
+    script.say("%s r1\n" % action)
+    (verdict,) = script.run()
+    assert (verdict["undo"], "undoes" in verdict) == (False, False)
+    script.say("undo r1\n")
+    assert (script.jobs, script.errors) == ([(opposite, "198.51.100.0", "script")], [])
+    (undo,) = script.run()
+    assert (undo["action"], undo["undo"], undo["undoes"], undo["id"]) == (opposite, True, "r1", None)
+
+
+def test_undo_takes_the_id_of_any_request_that_a_verdict_closed():
+    script = Closed(0)
+    script.block(port=443)
+    script.block(port=80)
+    script.say("allow r1\n")
+    assert script.run()[0]["ids"] == ["r1", "r2"]
+    script.say("undo r2\n")
+    assert script.run()[0]["undoes"] == "r1"
+
+
+def test_undo_of_a_name_denies_the_name_though_it_led_elsewhere():
+    script = Closed(names=("www.example.com",))
+    script.say("allow r1 www.example.com\n")
+    assert script.run(opened=("203.0.113.9",))[0]["elsewhere"] == ["r1"]
+    script.say("undo r1\n")
+    assert (script.jobs, script.open) == ([("deny", "www.example.com", "script")], ["r1"])
+
+
+def test_an_earlier_id_of_a_request_still_stands_for_the_verdict_that_closed_it():
+    script = Closed()
+    script.say("allow r1\n")
+    script.run()
+    script.block(seconds=61)
+    assert script.open == ["r2"]
+    script.say("undo r1\n")
+    assert script.run()[0]["undoes"] == "r1"
+
+
+def test_an_undo_that_failed_may_be_wanted_again():
+    script = Closed()
+    script.say("allow r1\n")
+    script.run()
+    script.say("undo r1\n")
+    script.run(FAILED)
+    script.say("undo r1\n")
+    assert script.jobs == [("deny", "198.51.100.0", "script")]
+    assert script.errors == []
+
+
+@pytest.mark.parametrize("action, state", [("skip", "skipped"), ("mute", "muted")])
+def test_ask_opens_what_was_set_aside_under_a_new_id(action, state):
+    script = Closed()
+    script.say("%s r1\nundo r1\n" % action)
+    assert script.errors == [("request r1 was %s: there is no verdict to undo" % state, "undo r1")]
+    script.docket.take()
+    script.say("ask r1\n")
+    assert (script.open, len(script.errors)) == (["r2"], 1)
+    assert [record["type"] for record in script.docket.take()] == ["unmuted"] * (action == "mute") + [
+        "pending"
+    ]
+    script.block()
+    assert script.open == ["r2"], "it stays open"
+
+
+def test_ask_opens_what_a_verdict_closed_and_its_undo_still_fits():
+    script = Closed()
+    script.say("allow r1\n")
+    script.run()
+    script.say("ask r1\nundo r1\n")
+    assert (script.open, script.jobs) == ([], [("deny", "198.51.100.0", "script")])
+    script.run()
+    assert script.open == [], "the deny has answered it, too"
+
+
+def test_what_is_asked_again_is_for_whoever_asked():
+    """No rule decides it, or it would be closed before anyone could answer."""
+    script = Closed()
+    script.docket.set_policy(policy.parse(b"skip 198.51.100.0\n", "rules"), now())
+    assert script.open == []
+    script.say("ask r1\n")
+    assert script.open == ["r2"]
+
+
+UNKNOWN_ID = "request %s is not known: it was never told, is asked under another id by now, or is forgotten"
+
+
+@pytest.mark.parametrize(
+    "before, text, problem",
+    [
+        pytest.param("", "undo r9", UNKNOWN_ID % "r9", id="undo: never told"),
+        pytest.param("", "ask r9", UNKNOWN_ID % "r9", id="ask: never told"),
+        pytest.param("", "undo r1", "request r1 is open: no verdict was applied to it", id="undo: open"),
+        pytest.param("", "ask r1", "request r1 is open already", id="ask: open"),
+        pytest.param("skip r1\nask r1", "ask r1", UNKNOWN_ID % "r1", id="ask: asked again by now"),
+        pytest.param("allow r1", "ask r1", "request r1 is open already", id="ask: being decided"),
+        pytest.param(
+            "allow r1\n!\nundo r1",
+            "undo r1",
+            "the verdict on request r1 is undone already",
+            id="undo: on its way",
+        ),
+        pytest.param(
+            "allow r1\n!\nundo r1\n!",
+            "undo r1",
+            "the verdict on request r1 is undone already",
+            id="undo: undone",
+        ),
+        pytest.param(
+            "allow r1\n!\nask r1\ndeny r2\n!",
+            "undo r1",
+            "the verdict on request r1 stands no longer: a later one on 198.51.100.0 took it back",
+            id="undo: a later verdict",
+        ),
+        pytest.param(
+            "-", "undo r1", "request r1 was closed without a verdict of this session", id="undo: stopped"
+        ),
+        pytest.param("-", "ask r1", "c1 has ended: nothing is asked for it", id="ask: stopped"),
+        pytest.param(
+            "allow r1\n!\n-",
+            "undo r1",
+            "c1 has ended: nothing is run for it",
+            id="undo: applied, then stopped",
+        ),
+    ],
+)
+def test_what_fits_nothing_that_was_closed_is_told_and_changes_nothing(before, text, problem):
+    script = Closed()
+    for step in before.splitlines():
+        if step == "!":
+            script.run()
+        elif step == "-":
+            script.docket.stop("c1", now())
+        else:
+            script.say(step + "\n")
+    assert script.errors == []
+    script.docket.take()
+    jobs, waiting = script.jobs, script.open
+    script.say(text + "\n")
+    assert script.errors == [(problem, text)]
+    assert (script.jobs, script.open, script.docket.take()) == (jobs, waiting, [])
+
+
+@pytest.mark.parametrize("text", ["undo r1", "ask r1"])
+def test_what_the_floor_refuses_is_neither_undone_nor_asked(text):
+    script = Closed(0)
+    script.docket.add_container("c1", 18, {})
+    script.block(private=True)
+    script.docket.take()
+    script.say(text + "\n")
+    ((message, _),) = script.errors
+    assert message in (
+        "request r1 was closed without a verdict of this session",
+        "request r1 is not asked: the shield's floor refuses it above every allow",
+    )
+    assert (script.jobs, script.open, script.docket.take()) == ([], [], [])
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_undo_and_ask_are_about_the_request_they_cite_or_nothing(seed):
+    """Held against the records alone, as a script knows them."""
+    chance = random.Random(seed)
+    script = Closed(0)
+    told, closed, applied = {}, {}, {}
+    for _ in range(600):
+        script.clock += chance.choice((0.0, 0.1, 30.0))
+        for record in [*script.records, *script.docket.take()]:
+            if record["type"] == "pending":
+                told[record["id"]] = record
+            elif record["type"] == "closed":
+                closed[record["id"]] = record["why"]
+            elif record["type"] == "verdict" and record["result"] == APPLIED and not record["undo"]:
+                for request_id in record["ids"]:
+                    applied[request_id] = record
+        script.records = []
+        step = chance.random()
+        if step < 0.25:
+            script.block(chance.randrange(8), port=chance.choice((80, 443)))
+        elif step < 0.5 and script.open:
+            script.say("%s %s\n" % (chance.choice(protocol.ACTIONS[:4]), chance.choice(script.open)))
+        elif step < 0.8:
+            action, request_id = chance.choice(protocol.ACTIONS[4:]), chance.choice([*told, "r0", "x"])
+            errors, jobs, waiting = len(script.errors), script.docket.jobs(), script.open
+            script.say("%s %s\n" % (action, request_id))
+            new = [job for job in script.docket.jobs() if job not in jobs]
+            opened = [key for key in script.open if key not in waiting]
+            if len(script.errors) > errors:
+                assert (new, opened, script.open) == ([], [], waiting)
+            elif action == "undo":
+                ((job,), verdict) = new, applied[request_id]
+                assert (job.target, job.undoes.action) == (verdict["target"], verdict["action"])
+                assert job.action != verdict["action"] and opened == []
+            else:
+                assert request_id in closed and new == [] and len(opened) <= 1
+                again = script.docket.request("r%d" % (len(told) + 1))
+                assert (again.dest, again.port) == (told[request_id]["dest"], told[request_id]["port"])
+        else:
+            script.run(chance.choice((APPLIED, APPLIED, FAILED)))
 
 
 # --- a record as a line

@@ -131,6 +131,44 @@ def test_a_request_that_is_decided_is_not_decided_again(script, host):
     assert targets(host) == ["allow 198.51.100.1"]
 
 
+def test_what_was_closed_is_undone_and_asked_again(script, host):
+    it = script()
+    it.block("198.51.100.1", "198.51.100.2")
+    it.ids(2)
+    it.say("allow r1\nskip r2\n")
+    it.until("closed", 2)
+    it.say("undo r1\n")
+    assert it.until("verdict", undo=True)["undoes"] == "r1"
+    it.say("ask r2\nundo r1\nask r9\n")
+    again = it.until("pending", 3)
+    assert (again["id"], again["dest"]) == ("r3", "198.51.100.2")
+    assert [record["line"] for record in (it.until("error", 1), it.until("error", 2))] == [
+        "undo r1",
+        "ask r9",
+    ]
+    it.say("deny r3\n")
+    it.until("closed", id="r3")
+    summary = it.ends(0).records[-1]
+    assert (summary["allowed"], summary["denied"], summary["skipped"]) == (1, 2, 1)
+    assert targets(host) == ["allow 198.51.100.1", "deny 198.51.100.1", "deny 198.51.100.2"]
+
+
+def test_the_end_of_input_waits_for_an_undo(script, host):
+    gate = host.gate()
+    it = script("--json", "--verdict-timeout", "600")
+    it.block("198.51.100.1")
+    it.ids(1)
+    it.say("deny r1\n")
+    it.until("closed")
+    host.control("terok-shield", mode="silent", gate=gate)
+    it.say("undo r1\n")
+    it.hang_up()
+    eventually(lambda: len(targets(host)) == 2, what="the undo runs")
+    host.open(gate)
+    it.ends(0)
+    assert targets(host) == ["deny 198.51.100.1", "allow 198.51.100.1"]
+
+
 def test_a_failed_verdict_leaves_the_request_open_under_its_id(script, host):
     host.control("terok-shield", mode="fail", error="Error: No IPs allowed for c1")
     it = script()

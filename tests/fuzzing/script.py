@@ -27,7 +27,7 @@ GARBAGE = [
     b"ALLOW r1",
     b"y",
 ]
-ANSWER = re.compile(rb"(allow|deny|skip|mute) ([!-~]+)(?: ([!-~]+))?")
+ANSWER = re.compile(rb"(allow|deny|skip|mute|undo|ask) ([!-~]+)(?: ([!-~]+))?")
 
 
 class Said:
@@ -152,6 +152,9 @@ class Conversation(Episode):
             self._garbage += not self.answer
             return self.chance.choice(GARBAGE)
         one = self.chance.choice(told)
+        if told and self.chance.random() < 0.2:
+            done = self.chance.choice([record for record in self._told if record["type"] == "pending"])
+            return b"%s %s" % (self.chance.choice([b"undo", b"ask"]), done["id"].encode())
         words = [self.chance.choice(["allow", "allow", "deny", "skip", "mute"]), one["id"]]
         if words[0] == "allow" and self.chance.random() < 0.4:
             words.append(self.chance.choice(one["names"] or NAMES))
@@ -238,6 +241,8 @@ class Conversation(Episode):
 
     def wants(self, call: Call, decided: dict[str, Any]) -> str:
         action, container, target = call.argv
+        if decided["undo"]:
+            return self._wants_back(call, decided)
         about = {record["id"]: record for record in self.records("pending")}
         names: dict[str, set[str]] = {}
         for record in self.records():
@@ -255,3 +260,24 @@ class Conversation(Episode):
                 said.used = True
                 return ""
         return "no answer says so"
+
+    def _wants_back(self, call: Call, decided: dict[str, Any]) -> str:
+        """An undo: of a verdict that was applied, by a line with the id of a request that it was about."""
+        stood = [
+            record
+            for record in self.records("verdict")
+            if record["result"] == "applied" and not record["undo"] and record["id"] == decided["undoes"]
+        ]
+        if not any(record["target"] == decided["target"] for record in stood):
+            return "it undoes nothing that was applied"
+        ids = {each for record in stood for each in (record["id"], *record["ids"], *record["elsewhere"])}
+        for said in self._said:
+            if (
+                not said.used
+                and said.at <= call.began
+                and said.words[:1] == ["undo"]
+                and said.words[1] in ids
+            ):
+                said.used = True
+                return ""
+        return "no undo says so"
