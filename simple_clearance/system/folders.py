@@ -13,6 +13,12 @@ import fcntl
 import os
 import signal
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Iterable, Tuple
+
+    Key = Tuple[int, int]  # device and inode
+
 ENTRIES = fcntl.DN_CREATE | fcntl.DN_DELETE | fcntl.DN_RENAME | fcntl.DN_ATTRIB  # who is in it
 CONTENTS = ENTRIES | fcntl.DN_MODIFY  # and what they hold: appends and truncations
 MOVES = fcntl.DN_RENAME | fcntl.DN_DELETE  # what takes a folder in it from its place
@@ -36,9 +42,9 @@ class Folders:
 
     def __init__(self, number: int = signal.SIGIO) -> None:
         self._number = number
-        self._wanted: dict[str, int] = {}  # path -> DN_ mask
+        self._wanted: dict[tuple[str, int], int] = {}  # path and DN_ mask -> for how many
         self._files: list[str] = []
-        self._armed: dict[tuple[int, int], tuple[int, int]] = {}  # (device, inode) -> (fd, mask)
+        self._armed: dict[Key, tuple[int, int]] = {}  # -> (fd, mask)
 
     def __repr__(self) -> str:
         return "<Folders: %d wanted, %d armed>" % (len(self._wanted), len(self._armed))
@@ -54,10 +60,23 @@ class Folders:
 
         That is: the folder may not be read, or its file system or the kernel has no notices.
         """
+        return self.watch_all([path], events)
+
+    def watch_all(self, paths: Iterable[str], events: int = ENTRIES) -> bool:
+        """The same for many; one that is named again is watched until it has been let go as often."""
         self._check_handler()
-        path = os.path.abspath(path)
-        self._wanted[path] = self._wanted.get(path, 0) | events
-        return self._arm(path, self._wanted[path]) is not None
+        found = [os.path.abspath(path) for path in paths]
+        for path in found:
+            self._wanted[path, events] = self._wanted.get((path, events), 0) + 1
+        missing: dict[str, Key] = {}
+        return all([self._arm(path, events, missing) is not None for path in sorted(set(found))])
+
+    def unwatch(self, path: str, events: int = ENTRIES) -> None:
+        """Let it go, once for each `watch`; the next `refresh` gives back the descriptors."""
+        key = os.path.abspath(path), events
+        self._wanted[key] -= 1
+        if not self._wanted[key]:
+            del self._wanted[key]
 
     def watch_file(self, path: str) -> bool:
         """Watch one file for appends, truncation and replacement, and each folder and link on its way.
@@ -66,13 +85,16 @@ class Folders:
         """
         self._check_handler()
         self._files.append(os.path.abspath(path))
-        armed = [self._arm(folder, events) is not None or events == MOVES for folder, events in _way(path)]
+        armed = [
+            self._arm(folder, events, {}) is not None or events == MOVES for folder, events in _way(path)
+        ]
         return all(armed)
 
     def refresh(self) -> None:
         """Follow folders that appeared, went away or were replaced since."""
-        wanted = [*self._wanted.items(), *(step for path in self._files for step in _way(path))]
-        needed = {self._arm(path, events) for path, events in wanted}
+        wanted = {*self._wanted, *(step for path in self._files for step in _way(path))}
+        missing: dict[str, Key] = {}
+        needed = {self._arm(path, events, missing) for path, events in sorted(wanted)}
         for key in set(self._armed) - needed:
             os.close(self._armed.pop(key)[0])
 
@@ -86,27 +108,34 @@ class Folders:
         if signal.getsignal(self._number) in (signal.SIG_DFL, None) and self._number != signal.SIGURG:
             raise RuntimeError("a notice would kill this process: catch signal %d first" % self._number)
 
-    def _arm(self, path: str, events: int) -> tuple[int, int] | None:
-        """Have notices from `path`, or from its nearest existing ancestor; which folder that is."""
-        armed = None
-        while True:
+    def _arm(self, path: str, events: int, missing: dict[str, Key]) -> Key | None:
+        """Have notices from `path`, or from its nearest existing ancestor; which folder that is.
+
+        `missing` are the folders that were found missing just before, and the ancestor that tells when
+        they come: below them nothing has to be looked for.
+        """
+        key = missing.get(os.path.dirname(path))
+        while key is None:
             try:
                 folder, fd = _open_nearest(path)
             except OSError:
                 return None
             status = os.fstat(fd)
-            key = (status.st_dev, status.st_ino)
-            if key == armed:
-                os.close(fd)
-                return key
-            if not self._notify(key, fd, events if folder == path else ENTRIES):
+            found = (status.st_dev, status.st_ino)
+            told = self._notify(found, fd, events if folder == path else ENTRIES)
+            if told is None:
                 return None
             if folder == path:
-                return key
-            armed = key  # what we wait for may have come before the notices began: once more
+                return found
+            key = found if told else None  # else what we wait for may have come before: once more
+        missing[path] = key
+        return key
 
-    def _notify(self, key: tuple[int, int], fd: int, events: int) -> bool:
-        """Take over `fd`, an open folder, for these events beside those it has already."""
+    def _notify(self, key: Key, fd: int, events: int) -> bool | None:
+        """Take over `fd`, an open folder, for these events beside those it has already.
+
+        Whether it had them all already; None where they can't be had.
+        """
         known, mask = self._armed.get(key, (-1, 0))
         if known >= 0:
             os.close(fd)
@@ -119,9 +148,9 @@ class Folders:
         except OSError:
             if known < 0:
                 os.close(fd)
-            return False
+            return None
         self._armed[key] = (fd, mask | events)
-        return True
+        return False
 
 
 def _way(path: str) -> list[tuple[str, int]]:

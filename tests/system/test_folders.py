@@ -332,6 +332,49 @@ def test_the_same_folder_twice_costs_one_descriptor(folders, folder, descriptors
     assert descriptors() == before
 
 
+def test_a_folder_is_let_go_once_all_who_watched_it_have(wakeups, folders, folder, descriptors):
+    before = descriptors()
+    folders.watch_all([str(folder), str(folder)])
+    folders.unwatch(str(folder))
+    folders.refresh()
+    (folder / "new").write_text("")
+    assert told(wakeups) == {signal.SIGIO}
+    folders.unwatch(str(folder))
+    folders.refresh()
+    assert descriptors() == before
+    (folder / "newer").write_text("")
+    assert not wakes(wakeups, 0.1)
+    with pytest.raises(KeyError):
+        folders.unwatch(str(folder))
+
+
+def test_who_watched_for_less_goes_on_when_who_watched_for_more_has_gone(wakeups, folders, folder):
+    folders.watch(str(folder), ENTRIES)
+    folders.watch(str(folder), CONTENTS)
+    folders.unwatch(str(folder), CONTENTS)
+    folders.refresh()
+    (folder / "new").write_text("")
+    assert told(wakeups) == {signal.SIGIO}
+
+
+def test_many_missing_folders_below_a_missing_one_cost_one_descriptor(
+    wakeups, folders, tmp_path, descriptors
+):
+    before = descriptors()
+    paths = [tmp_path / "a" / ("b%d" % number) / "c" for number in range(50)]
+    assert folders.watch_all([str(path) for path in paths] + [str(tmp_path / "a")])
+    assert descriptors() == before + 1
+    paths[7].mkdir(parents=True)
+    assert told(wakeups) == {signal.SIGIO}
+    folders.refresh()
+    assert descriptors() == before + 2, "the one that is there, and the one for those that are not"
+    assert quiet(wakeups)
+    (paths[7] / "hub.sock").mkdir()
+    assert told(wakeups) == {signal.SIGIO}
+    (tmp_path / "a" / "b3").mkdir()
+    assert told(wakeups) == {signal.SIGIO}
+
+
 def test_after_closing_nothing_is_noticed(wakeups, folder, descriptors):
     before = descriptors()
     with Folders() as folders:
