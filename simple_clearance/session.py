@@ -29,8 +29,9 @@ from .docket.docket import Docket
 from .docket.states import RUNNING
 from .docket.verdict import DRY_RUN, FAILED, NOT_STARTED, Outcome
 from .fronts import protocol
-from .hub import hub
+from .hub.common import Common
 from .hub.guard import Guard
+from .hub.hub import Hub
 from .prompt.sentences import by_rule, repeat_commands
 from .runner import Runner
 from .sources import watched
@@ -113,7 +114,8 @@ class Session:
         )
         self._fleet = Fleet(self._loop, self._docket, options, self._trace, self._end, self._drain)
         self._runner = Runner(self._loop, self._docket, options.shield, options.verdict_timeout, self._trace)
-        self._guard = Guard(self._loop, {}, self._hub_appeared)
+        common = Common(environ, os.getuid(), self._trace)
+        self._guard = Guard(self._loop, common, self._hub_appeared, self._fleet.feeds_a_hub)
         self._wakeups = Wakeups(*SIGNALS, *STRAY, last=last)
         self._came: set[int] = set()
         self._term: terminal.Terminal | None = None
@@ -139,18 +141,17 @@ class Session:
 
     def run(self) -> int:
         """Runs to the end; returns the exit code.  Raises Refused before anything was asked."""
-        if self._options.replay:
-            self._options.dry_run = True
-        elif not self._options.sandbox:
-            ignore = self._options.ignore_hub
-            with hub.Hub(None, None, self._environ, os.getuid(), ignore, trace=self._trace) as early:
-                Guard(Loop(), {"": early}, self._hub_appeared).check()
-        if self._options.save_policy is not None:
-            self._save_policy(self._options.save_policy)  # may be the same file, which begins with nothing
-        if self._options.policy is not None:
-            self._load_policy(self._options.policy)
-        term = self._term = self._terminal()
         try:
+            if self._options.replay:
+                self._options.dry_run = True
+            elif not self._options.sandbox:
+                self._look_for_a_hub_of_all()
+            if self._options.save_policy is not None:
+                # may be the same file as the next, which begins with nothing
+                self._save_policy(self._options.save_policy)
+            if self._options.policy is not None:
+                self._load_policy(self._options.policy)
+            term = self._term = self._terminal()
             if term is None:
                 return self._run_on(None)
             with term:
@@ -175,7 +176,8 @@ class Session:
             self._front = self._piped_front()
         if not self._options.replay:
             self._fleet.prepare(self._environ)
-            self._guard = Guard(self._loop, self._fleet.hubs, self._hub_appeared, self._fleet.feeds_a_hub)
+            for name, look in self._fleet.hubs.items():
+                self._guard.add(name, look)
             self._guard.check()
             self._find_shield()
         with self._wakeups, Folders() as files, Folders(signal.SIGURG) as places:
@@ -213,6 +215,12 @@ class Session:
                     term.restore()  # while no signal can end us before that
 
     # Starting
+
+    def _look_for_a_hub_of_all(self) -> None:
+        """Before anything is asked of podman.  Refused (1 or 3) as by `Guard.check`."""
+        self._guard.add("", Hub(None, None, self._environ, os.getuid(), self._options.ignore_hub))
+        self._guard.check()
+        self._guard.remove("")
 
     def _save_policy(self, path: str) -> None:
         from .fronts.savedpolicy import SavedPolicy
@@ -394,7 +402,7 @@ class Session:
         self._docket.begin(job, now)
         if refused is not None:
             self._docket.finish(job, Outcome(FAILED, NOT_STARTED, refused.message), now)
-            self._hub_appeared(refused)
+            self._hub_appeared(job.container, refused)
         elif self._options.dry_run:
             self._docket.finish(job, Outcome(DRY_RUN), now)
         else:
@@ -402,7 +410,7 @@ class Session:
                 self._log.record(protocol.deciding(job), now)
             self._runner.start(job, now)
 
-    def _hub_appeared(self, refused: Refused) -> None:
+    def _hub_appeared(self, _container: str, refused: Refused) -> None:
         if refused.code != HUB_ACTIVE:
             self._docket.warn(refused.message + ": no verdict is run until it can be")
             return
@@ -555,6 +563,7 @@ class Session:
 
     def _close(self) -> None:
         self._fleet.close()
+        self._guard.close()
         for record in (self._log, self._profile):
             if record is not None:
                 record.close()

@@ -36,6 +36,7 @@ _AUTH = {
     ("asked", b"OK"): (b"BEGIN\r\n", "open"),
     ("answered", b"OK"): (b"BEGIN\r\n", "open"),
 }
+_OWNER_OF = "type='signal',sender='%s',interface='%s',member='NameOwnerChanged',arg0='%%s'" % (BUS, BUS)
 _NUMBERS = {"y": "B", "b": "I", "u": "I"}  # "Summary of types": those that are read here
 _TEXTS = ("s", "o", "g")
 
@@ -81,8 +82,11 @@ class Connection:
 
     def watch_owner(self, name: str) -> int:
         """Have the bus tell when the owner of exactly this name changes."""
-        rule = "type='signal',sender='%s',interface='%s',member='NameOwnerChanged',arg0='%s'"
-        return self.call("AddMatch", rule % (BUS, BUS, name))
+        return self.call("AddMatch", _OWNER_OF % name)
+
+    def unwatch_owner(self, name: str) -> int:
+        """Have it told no more; only for a name that is watched."""
+        return self.call("RemoveMatch", _OWNER_OF % name)
 
     def data_to_send(self) -> bytes:
         """What is to go to the bus now; each byte is given once."""

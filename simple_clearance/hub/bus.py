@@ -31,17 +31,18 @@ ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ECONNREFUSED)  # no socket, or nobo
 class Bus:
     """A connection to a message bus that tells which of `names` have an owner.
 
-    Any method but `close` may raise OSError or dbus.ProtocolError; then it is to be closed.
+    What names are to be told of may change at any time: the bus hears of that with the next question.
+    `owned` and `take_changes` may raise OSError or dbus.ProtocolError; then it is to be closed.
     """
 
     def __init__(self, connection: socket.socket, names: Iterable[str], trace: Trace) -> None:
         self._socket = connection
         self._trace = trace
         self._protocol = dbus.Connection()
-        self._owned = dict.fromkeys(names, False)
+        self._owned: dict[str, bool] = {}
         self._pending: dict[int, str] = {}  # serial -> the name asked about, empty for a match rule
-        for name in self._owned:
-            self._pending[self._protocol.watch_owner(name)] = ""
+        for name in names:
+            self.watch(name)
 
     def __repr__(self) -> str:
         return "<Bus %d: %r>" % (self.fileno(), self._owned)
@@ -52,15 +53,31 @@ class Bus:
     def close(self) -> None:
         self._socket.close()
 
-    def owned(self, deadline: float) -> str:
-        """The first of the names that has an owner, asked now; an empty text when none has."""
-        for name in self._owned:
-            self._pending[self._protocol.call("NameHasOwner", name)] = name
+    def watch(self, name: str) -> None:
+        """One name more."""
+        self._owned[name] = False
+        self._pending[self._protocol.watch_owner(name)] = ""
+        self._ask(name)
+
+    def forget(self, name: str) -> None:
+        del self._owned[name]
+        self._pending[self._protocol.unwatch_owner(name)] = ""
+
+    def owned(self, deadline: float) -> set[str]:
+        """Those of the names that have an owner, asked now.
+
+        One question is enough for all of them: what changed before the bus had it comes before its answer.
+        """
+        if not self._pending:
+            self._ask(next(iter(self._owned), dbus.BUS))
         while self._pending:
             self._send(deadline)
             self._wait(select.POLLIN, deadline)
             self._receive()
-        return next((name for name, has_owner in self._owned.items() if has_owner), "")
+        return {name for name, has_owner in self._owned.items() if has_owner}
+
+    def _ask(self, name: str) -> None:
+        self._pending[self._protocol.call("NameHasOwner", name)] = name
 
     def take_changes(self) -> bool:
         """Read what is there, without waiting; whether a name changed hands."""
@@ -93,7 +110,7 @@ class Bus:
                 raise dbus.ProtocolError("the bus answered " + event.error)
             else:
                 name = self._pending.pop(event.serial, "")
-                if name:
+                if name in self._owned:
                     self._owned[name] = event.values == [True]
         return changed
 

@@ -1,6 +1,6 @@
 """Keeps watch for a clearance hub, over all containers of a session, without a tick when idle.
 
-Owns the hub looks' places in the loop: the bus connections to poll, the folders in which a
+Owns the places in the loop that this takes: the one connection to the bus, the folders in which a
 hub's sockets would appear, and the schedule of looks after a folder's notice (which comes
 before the hub can be connected to).
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 from ..base.errors import HUB_ACTIVE, Refused
 from ..system import clocks
 from . import bus, hub
+from .common import Signs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,79 +19,104 @@ if TYPE_CHECKING:
     from ..base.moment import Now
     from ..system.folders import Folders
     from ..system.loop import Loop
+    from .common import Common
 
 
 AT_ONCE = 0.05
 """Seconds that a look may wait for a bus while a prompt stands."""
 DOUBT = 4
-"""How many times as long as it took to come to a doubt it stands."""
+"""How many times as long as it took to find that the bus does not answer no verdict asks it again."""
 
 
 class Guard:
-    """`appeared` is told of a hub that is active, or of a doubt that can't be settled, once.
+    """`appeared` is told of a hub that is active for a container, or of a doubt that can't be settled.
 
+    Once, as long as it lasts: what is active for several is told of each of them, what is doubtful for
+    several of the container "".  `gone` is told of a container whose hub is active no more.
     `fed` tells of a container whether the reader that feeds a hub runs, or None when unknown.
     """
 
     def __init__(
         self,
         loop: Loop,
-        hubs: dict[str, hub.Hub],
-        appeared: Callable[[Refused], None],
+        common: Common,
+        appeared: Callable[[str, Refused], None],
         fed: Callable[[str], bool | None] = lambda container: None,
+        gone: Callable[[str], None] = lambda container: None,
     ) -> None:
         self._loop = loop
-        self._hubs = hubs
+        self._common = common
         self._appeared = appeared
         self._fed = fed
+        self._gone = gone
+        self._hubs: dict[str, hub.Hub] = {}
+        self._folders: Folders | None = None
+        self._watched: dict[str, list[str]] = {}  # container -> folders
+        self._active: set[str] = set()  # containers of whose hub was told
+        self._doubts: dict[str, str] = {}  # container -> the doubt that was told of it
         self._looks: list[float] = []
-        self._doubts: list[str] = []  # told already
-        self._doubt: dict[str, tuple[float, Refused]] = {}  # by container, "" for all: until when it stands
+        self._silent_until = 0.0  # until when the bus is not asked before a verdict,
+        self._silence = ""  # and why not
         self._polled: set[int] = set()
         loop.deadlines.append(self._deadline)
 
+    def close(self) -> None:
+        """Leaves the bus."""
+        self._common.close()
+        self._follow_bus()
+
+    def add(self, container: str, look: hub.Hub) -> None:
+        """One container more; the next look is for it, too."""
+        self._hubs[container] = look
+        self._common.watch(look.names)
+        if self._folders is not None:
+            self._watch([container], self._folders)
+
+    def remove(self, container: str) -> None:
+        """That container is of no interest any more; its folders go with the next `refresh`."""
+        look = self._hubs.pop(container, None)
+        if look is None:
+            return
+        self._common.forget(look.names)
+        for folder in self._watched.pop(container, []):
+            assert self._folders is not None
+            self._folders.unwatch(folder)
+        self._active.discard(container)
+        self._doubts.pop(container, None)
+        if not self._hubs:
+            self._looks = []
+
     def check(self) -> None:
         """At the start.  Refused when a hub is active (1) or can't be asked (3)."""
-        for refused in self._refusals(bus.DEADLINE):
+        found = self._refusals(bus.DEADLINE).values()
+        for refused in sorted(found, key=lambda refused: refused.code != HUB_ACTIVE):
             raise refused
 
     def watch(self, folders: Folders) -> None:
-        """Has every place watched where a hub would appear."""
-        for look in self._hubs.values():
-            for folder in look.folders():
-                folders.watch(folder)
-        self._follow_buses()
+        """Has every place watched where a hub would appear, of those that are added later, too."""
+        self._folders = folders
+        self._watch(list(self._hubs), folders)
+
+    def _watch(self, containers: list[str], folders: Folders) -> None:
+        for container in containers:
+            self._watched[container] = self._hubs[container].folders()
+        folders.watch_all([folder for container in containers for folder in self._watched[container]])
 
     def objection(self, container: str) -> Refused | None:
         """One more look, right before a verdict: None when no hub is active for the container.
 
-        A doubt stands for a while: a bus that hangs makes each look wait, and with hundreds of
-        verdicts in a row nobody else would have a turn.  It is the bus of all containers.
+        Nothing of the others is asked.  A bus that hangs makes each look wait, and with hundreds of
+        verdicts in a row nobody else would have a turn: so it is believed to hang for a while.
         """
-        now = clocks.now().mono
-        for until, doubt in (self._doubt[key] for key in ("", container) if key in self._doubt):
-            if now < until:
-                return doubt
-        return self._refusal(container, AT_ONCE)
-
-    def _refusal(self, container: str, seconds: float) -> Refused | None:
-        look = self._hubs.get(container)
-        if look is None:
+        if container not in self._hubs:
             return None
-        began = clocks.now().mono
-        try:
-            active = look.look(self._fed(container), seconds)
-        except Refused as doubt:
-            took = clocks.now().mono - began
-            self._doubt["" if took >= AT_ONCE else container] = began + took + DOUBT * took, doubt
-            return doubt
-        finally:
-            self._follow_buses()  # before the number of one that was closed is another's
-        return active.refused() if active is not None else None
+        silent = clocks.now().mono < self._silent_until
+        return self._refusal(container, self._signs(None if silent else AT_ONCE))
 
     def noticed(self, now: Now) -> None:
         """A watched folder has changed."""
-        self._looks = [now.mono + delay for delay in hub.LOOK_AGAIN]
+        if self._hubs:
+            self._looks = [now.mono + delay for delay in hub.LOOK_AGAIN]
 
     def tick(self, now: Now) -> None:
         if self._looks and self._looks[0] <= now.mono:
@@ -101,34 +127,67 @@ class Guard:
         return self._looks[0] if self._looks else None
 
     def _bus_spoke(self, _events: int, _now: Now) -> None:
-        if any([look.on_readable() for look in self._hubs.values()]):  # all of them, not the first only
+        again = self._common.on_readable()
+        self._follow_bus()
+        if again:
             self.look()
 
     def look(self) -> None:
         """Looks for a hub of each container now, and tells what is new."""
-        refusals = self._refusals(AT_ONCE)
-        for refused in refusals[:1]:
-            if refused.code == HUB_ACTIVE or refused.message not in self._doubts:
-                self._appeared(refused)
-        self._doubts = [refused.message for refused in refusals]
+        found = self._refusals(AT_ONCE)
+        active = {container for container, refused in found.items() if refused.code == HUB_ACTIVE}
+        doubts = {container: refused for container, refused in found.items() if refused.code != HUB_ACTIVE}
+        appeared = [container for container in found if container in active - self._active]
+        gone = [container for container in self._hubs if container in self._active - set(found)]
+        new: dict[str, list[str]] = {}  # doubt -> containers
+        for container, refused in doubts.items():
+            if refused.message not in self._doubts.values():
+                new.setdefault(refused.message, []).append(container)
+        self._active = active | self._active & set(doubts)
+        self._doubts = {container: refused.message for container, refused in doubts.items()}
+        for container in appeared:
+            if container in self._hubs:  # whoever is told may remove what he is told of next
+                self._appeared(container, found[container])
+        for containers in new.values():
+            self._appeared(containers[0] if len(containers) == 1 else "", doubts[containers[0]])
+        for container in gone:
+            if container in self._hubs:
+                self._gone(container)
 
-    def _refusals(self, seconds: float) -> list[Refused]:
-        """What a look for each container comes to: a hub that is active first, then the doubts.
+    def _refusals(self, seconds: float) -> dict[str, Refused]:
+        """What a look for each container comes to, where it is not "no hub".  The bus is waited for once."""
+        if not self._hubs:
+            return {}
+        signs = self._signs(seconds)
+        found = {container: self._refusal(container, signs) for container in self._hubs}
+        return {container: refused for container, refused in found.items() if refused is not None}
 
-        Once one has waited in vain for the bus, the others don't wait for it.
-        """
-        found = []
-        for container in self._hubs:
-            began = clocks.now().mono
-            refused = self._refusal(container, seconds)
-            if refused is not None:
-                found.append(refused)
-                seconds = 0.0 if clocks.now().mono - began >= seconds else seconds
-        return sorted(found, key=lambda refused: refused.code != HUB_ACTIVE)
+    def _refusal(self, container: str, signs: Signs) -> Refused | None:
+        try:
+            active = self._hubs[container].judge(signs, lambda: self._fed(container))
+        except Refused as refused:
+            return refused
+        return active.refused() if active is not None else None
 
-    def _follow_buses(self) -> None:
-        """The connections change with each look: one that broke is made anew."""
-        wanted = {fd for look in self._hubs.values() for fd in look.poll_fds()}
+    def _signs(self, seconds: float | None) -> Signs:
+        """`seconds` that the bus may take; None when it is not to be asked."""
+        owned, doubt = (set(), self._silence) if seconds is None else self._ask_bus(seconds)
+        firsts = [first for look in self._hubs.values() for first in look.firsts]
+        return Signs(owned, doubt, self._common.sockets(firsts))
+
+    def _ask_bus(self, seconds: float) -> tuple[set[str], str]:
+        began = clocks.now().mono
+        try:
+            owned, doubt = self._common.owned(seconds)
+        finally:
+            self._follow_bus()  # before the number of one that was closed is another's
+        ended = clocks.now().mono
+        self._silence, self._silent_until = doubt, ended + DOUBT * (ended - began) if doubt else 0.0
+        return owned, doubt
+
+    def _follow_bus(self) -> None:
+        """The connection changes with each look: one that broke is made anew."""
+        wanted = set(self._common.poll_fds())
         for fd in self._polled - wanted:
             self._loop.remove(fd)
         for fd in wanted:

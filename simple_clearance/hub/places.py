@@ -28,6 +28,7 @@ class Places:
         self._sidecar = sidecar
         self._environ = environ
         self._uid = uid
+        self._usual_roots = self._find_usual_roots()
 
     def folders(self) -> list[str]:
         """Where a hub, or the bus, would appear; some may not exist (yet)."""
@@ -45,14 +46,17 @@ class Places:
             pass  # `look` tells
         return list(dict.fromkeys(paths))
 
-    def container_sockets(self) -> Iterator[str]:
+    def container_sockets(self, there: dict[str, bool]) -> Iterator[str]:
+        """`there` keeps which folders of other containers' sockets, too, were found to exist in one look."""
         if not self._sid:
             return
         for root in self._roots():
-            yield "%s/clearance/%s/hub.sock" % (root, self._sid)
-            yield "%s/events/%s/ingester.sock" % (root, self._sid)
-            yield "%s/clearance/%s.sock" % (root, self._sid)  # before the folder for each container
-            yield "%s/events/%s.sock" % (root, self._sid)
+            for folder, name in ((root + "/clearance", "hub.sock"), (root + "/events", "ingester.sock")):
+                if folder not in there:
+                    there[folder] = _may_be_there(folder)
+                if there[folder]:
+                    yield "%s/%s/%s" % (folder, self._sid, name)
+                    yield "%s/%s.sock" % (folder, self._sid)  # before the folder for each container
 
     def common_sockets(self) -> Iterator[str]:
         """Those of a hub for all containers."""
@@ -80,7 +84,10 @@ class Places:
         names is looked at before the usual places, never instead of them.
         """
         named = _sidecar_runtime_dir(self._sidecar, self._uid)
-        roots = [os.path.dirname(named)] if named else []
+        return list(dict.fromkeys([*([os.path.dirname(named)] if named else []), *self._usual_roots]))
+
+    def _find_usual_roots(self) -> list[str]:
+        roots = []
         sandbox = self._path("TEROK_SANDBOX_RUNTIME_DIR")
         if sandbox:
             roots += [os.path.dirname(sandbox), sandbox]
@@ -91,12 +98,23 @@ class Places:
         for state in (self._path("XDG_STATE_HOME"), home and os.path.join(home, ".local/state")):
             if state:
                 roots.append(os.path.join(state, "terok"))
-        return list(dict.fromkeys(roots))
+        return roots
 
     def _path(self, variable: str) -> str:
         """A folder from the environment; a relative one is to be ignored (XDG base directories)."""
         value = self._environ.get(variable, "")
         return os.path.normpath(value) if value.startswith("/") else ""
+
+
+def _may_be_there(folder: str) -> bool:
+    """Whether there is anything in a folder; True where that can't be told."""
+    try:
+        os.stat(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        pass  # connecting tells what is wrong
+    return True
 
 
 def _sidecar_runtime_dir(path: str | None, uid: int) -> str:

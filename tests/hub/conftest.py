@@ -14,7 +14,10 @@ from busmade import Owner
 from needs import need
 from support import PATIENCE
 
+from simple_clearance.hub.common import Common
+from simple_clearance.hub.guard import Guard
 from simple_clearance.hub.hub import Hub
+from simple_clearance.system.loop import Loop
 
 SID = "0123456789ab"
 NOBODY = 65534  # a uid that every system knows, without a /run/user of its own
@@ -42,6 +45,14 @@ class Place:
         hub = Hub(container_id, sidecar, self.environ(**environ), uid, ignore, first)
         self._closing.append(hub.__exit__)
         return hub
+
+    def guard(self, containers, appeared=lambda *what: None, gone=lambda container: None, **more):
+        """A guard in a loop of its own over containers, each with its short id."""
+        guard = Guard(Loop(), Common(self.environ(), NOBODY), appeared, gone=gone)
+        self._closing.append(guard.close)
+        for name, sid in containers.items():
+            guard.add(name, self.hub(container_id=sid, **more))
+        return guard
 
     def listen(self, path, backlog=5, kind=socket.SOCK_STREAM):
         """Their side: a socket that accepts nobody, which is all that a hub shows of itself."""

@@ -7,24 +7,15 @@ import os
 import pytest
 
 from simple_clearance.base.moment import Now
-from simple_clearance.hub.guard import Guard
 from simple_clearance.system import clocks
-from simple_clearance.system.loop import Loop
+
+SID = "0123456789ab"
 
 
-class Nowhere:
-    """Folders that are never watched: what is shown here is polled."""
-
-    def watch(self, folder):
-        pass
-
-
-def guarding(place, appeared=lambda refused: None):
-    loop = Loop()
-    guard = Guard(loop, {"c1": place.hub()}, appeared)
+def guarding(place, appeared=lambda *what: None):
+    guard = place.guard({"c1": SID}, appeared)
     guard.check()
-    guard.watch(Nowhere())
-    return loop, guard
+    return guard._loop, guard
 
 
 def test_a_bus_that_went_away_is_not_polled_under_the_number_of_another_descriptor(place, bus):
@@ -62,7 +53,7 @@ def test_a_bus_that_went_away_wakes_nobody(place, bus, noticed_by):
 
 def test_the_bus_that_comes_back_is_polled(place, bus):
     appeared = []
-    loop, guard = guarding(place, appeared.append)
+    loop, guard = guarding(place, lambda *what: appeared.append(what))
     bus.terminate()
     bus.wait()
     assert guard.objection("c1") is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import socket
 
 import pytest
@@ -9,10 +11,8 @@ from support import eventually
 
 from simple_clearance.base.errors import CANNOT_START, HUB_ACTIVE, Refused
 from simple_clearance.base.moment import Now
-from simple_clearance.hub.guard import AT_ONCE, DOUBT, Guard
 from simple_clearance.hub.hub import LOOK_AGAIN
 from simple_clearance.system import clocks
-from simple_clearance.system.loop import Loop
 
 SID, OTHER = "0123456789ab", "ba9876543210"
 HUB = "terok/clearance/%s/hub.sock"
@@ -23,17 +23,20 @@ class Watch:
 
     def __init__(self, place):
         self.place = place
-        self.loop = Loop()
         self.told = []
-        hubs = {"c1": place.hub(), "c2": place.hub(container_id=OTHER)}
-        self.guard = Guard(self.loop, hubs, self.told.append)
+        self.gone = []
+        self.guard = place.guard({"c1": SID, "c2": OTHER}, self._appeared, self.gone.append)
+        self.loop = self.guard._loop
+
+    def _appeared(self, container, refused):
+        self.told.append((container, refused.code))
 
     def due(self):
         (deadline,) = [ask() for ask in self.loop.deadlines]
         return deadline
 
     def look(self):
-        """All looks after a folder's notice; what was told at them."""
+        """All looks after a folder's notice; of whom what was told at them."""
         before = len(self.told)
         now = clocks.now()
         self.guard.noticed(now)
@@ -66,24 +69,27 @@ def test_a_hub_refuses_the_start_and_the_verdicts_of_its_container_and_no_others
     assert watch.guard.objection("c2") is None
 
 
-def test_a_hub_is_told_before_a_doubt_and_alone(watch, place):
+def test_a_hub_is_told_before_a_doubt_about_another_container(watch, place):
     doubtful(place)
     place.listen(HUB % OTHER)
     with pytest.raises(Refused) as caught:
         watch.guard.check()
     assert caught.value.code == HUB_ACTIVE
-    assert [one.code for one in watch.look()] == [HUB_ACTIVE]
+    assert watch.look() == [("c2", HUB_ACTIVE), ("c1", CANNOT_START)]
 
 
 def test_a_doubt_is_told_once_as_long_as_it_lasts(watch, place):
     listener = doubtful(place)
-    (told,) = watch.look()
-    assert told.code != HUB_ACTIVE
-    assert watch.look() == []
-    listener.close()
+    assert watch.look() == [("c1", CANNOT_START)]
     assert watch.look() == []
     doubtful(place, OTHER)
-    assert len(watch.look()) == 1
+    assert watch.look() == [("c2", CANNOT_START)], "while the first one lasts"
+    listener.close()
+    assert watch.look() == []
+    os.unlink(place.path + "/" + HUB % SID)
+    doubtful(place)
+    assert watch.look() == [("c1", CANNOT_START)]
+    assert watch.gone == []
 
 
 def test_a_doubt_is_a_reason_not_to_run_a_verdict_and_ends_with_its_cause(watch, place):
@@ -95,48 +101,63 @@ def test_a_doubt_is_a_reason_not_to_run_a_verdict_and_ends_with_its_cause(watch,
 
 def test_a_doubt_that_took_long_to_come_to_stands_a_while(watch, place):
     """A bus that takes the connection and says nothing."""
-    place.listen("bus")
-    doubt = watch.guard.objection("c1")
-    assert doubt.code != HUB_ACTIVE
-    assert watch.guard.objection("c1") is doubt, "it was not looked again"
+    bus = place.listen("bus")
+    for container in ("c1", "c1", "c2"):
+        assert watch.guard.objection(container).code == CANNOT_START
+    assert asked(bus) == 1, "of all containers"
+    place.listen(HUB % SID)
+    assert watch.guard.objection("c1").code == HUB_ACTIVE, "its sockets are asked all the same"
+
+
+def asked(bus):
+    """How often somebody has connected to a bus that accepts nobody."""
+    bus.setblocking(False)
+    connections = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            bus.accept()[0].close()
+            connections += 1
+    return connections
 
 
 def test_a_bus_that_hangs_is_waited_for_once_whatever_the_number_of_containers(place):
     """A prompt stands meanwhile: a twentieth of a second, and no more of it for the other containers."""
-    place.listen("bus", backlog=1000)
-    hubs = {"c%d" % number: place.hub(container_id="%012x" % number) for number in range(20)}
+    bus = place.listen("bus", backlog=1000)
     told = []
-    guard = Guard(Loop(), hubs, told.append)
+    containers = {"c%d" % number: "%012x" % number for number in range(20)}
+    guard = place.guard(containers, lambda container, refused: told.append((container, refused.code)))
     guard.noticed(clocks.now())
     guard.tick(clocks.now())
-    assert [one.code for one in told] == [CANNOT_START]
-    (until, doubt), *others = guard._doubt.values()
-    assert doubt is told[0] and until - clocks.now().mono < 10 * DOUBT * AT_ONCE
-    assert others, "who came to no doubt of its own had waited for the bus, too"
+    assert told == [("", CANNOT_START)]
+    assert asked(bus) == 1
+
+
+def test_a_bus_that_hangs_and_is_to_be_ignored_does_not_make_each_verdict_wait(place):
+    bus = place.listen("bus", backlog=1000)
+    guard = place.guard({"c1": SID, "c2": OTHER}, ignore=True)
+    for container in ("c1", "c2", "c1"):
+        assert guard.objection(container) is None
+    assert asked(bus) == 1
 
 
 def test_it_looks_when_a_notice_is_due_and_wakes_nobody_else(watch, place):
     assert watch.due() is None
-    place.listen(HUB % SID)
     now = clocks.now()
     watch.guard.noticed(now)
     for delay in LOOK_AGAIN:
         assert watch.due() == now.mono + delay
-        before = len(watch.told)
+        hub = place.listen(HUB % SID)
         watch.guard.tick(Now(now.mono + delay - 0.001, 0.0))
-        assert len(watch.told) == before
+        assert watch.told == [] == watch.gone
         watch.guard.tick(Now(now.mono + delay, 0.0))
-        assert len(watch.told) == before + 1
+        assert watch.told.pop() == ("c1", HUB_ACTIVE)
+        watch.guard.look()
+        assert watch.told == [], "once, as long as it lasts"
+        hub.close()
+        os.unlink(place.path + "/" + HUB % SID)
+        watch.guard.look()
+        assert watch.gone.pop() == "c1" and watch.gone == []
     assert watch.due() is None
+    place.listen(HUB % SID)
     watch.guard.tick(Now(now.mono + 1000, 0.0))
-    assert len(watch.told) == len(LOOK_AGAIN)
-
-
-def test_every_place_of_every_container_is_watched(watch, place):
-    class Noted(list):
-        watch = list.append
-
-    folders = Noted()
-    watch.guard.watch(folders)
-    for sid in (SID, OTHER):
-        assert place.root + "/clearance/" + sid in folders
+    assert watch.told == []

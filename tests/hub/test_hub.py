@@ -387,7 +387,9 @@ def hostile(place):
 
 
 def looked_at(place):
-    """What a look connects to and opens, one thing a line."""
+    """What a look connects to and opens, one thing a line, where a hub has been before."""
+    for kind in ("clearance", "events"):
+        os.makedirs(place.root + "/" + kind, exist_ok=True)
     environ = place.environ(XDG_STATE_HOME=place.path, TEROK_SANDBOX_RUNTIME_DIR=place.path + "/a/b")
     argv = [sys.executable, "-I", "-S", "-c", COUNTED, ROOT, SID]
     done = subprocess.run(argv, env=environ, stdout=subprocess.PIPE, check=True)
