@@ -33,7 +33,7 @@ from simple_clearance.prompt.keyboard import (
 from simple_clearance.prompt.lists import Counting, Listing
 
 NEARLY = 1e-6
-KEYS = "aaaaAAddssmmuuyyyyyylhi?qx\n\n\r123**00\x7f\x0c /\x1b"
+KEYS = "aaaaAAddssmmuuyyyyyylhi?qxcc\n\n\r123**00\x7f\x0c /\x1b"
 HEAD = re.compile(r"^(c\d)  ([0-9a-f.:]+)  \S.* \d\d:\d\d:\d\d   \d+ tr(?:y|ies)")
 BURSTS = [
     "aa",
@@ -109,7 +109,8 @@ class PromptWalk(Walk):
         if isinstance(view, Asking) and view is not self.stage.prompt._view:
             lead = view.group.lead
             if self.chosen not in view.ids:
-                assert lead is self.docket.waiting(lead.container)[0]
+                first = self.docket.waiting(lead.container)[0]
+                assert first.id in view.ids and first.changed == lead.changed
                 assert all(
                     self.turns[one] >= self.turns[lead.container] for one in self.docket.waiting_for
                 ), "it was not its turn"
@@ -162,9 +163,11 @@ class PromptWalk(Walk):
         view = self.stage.prompt._view
         if isinstance(view, Listing):
             assert set(ids) <= {one for index in view._chosen for one in view._ids[index]}
+            self.check_narrowed(view, ids)
             return
         if isinstance(view, Counting):
             assert set(ids) <= set(view._requests)
+            self.check_narrowed(view._listing, ids)
             told = self.painted().rpartition(f"allowing {len(view._requests)} address")[2]
             assert all(self.ledger.pending[one]["dest"] in told.split() for one in view._requests)
             return
@@ -183,6 +186,11 @@ class PromptWalk(Walk):
             assert name == lead["dest"] or any(map(name.endswith, shown)), "what was painted is muted"
         elif name:
             assert f"A allow {name} - any key takes it back" in self.painted()
+
+    def check_narrowed(self, listing, ids):
+        """A list that is narrowed to one container answers nothing of another one."""
+        only = listing._narrowing.only
+        assert not only or {self.ledger.pending[one]["container"] for one in ids} == {only}
 
     def painted(self):
         """What has gone out, of the last of it; of a line that was rewritten, what it was last."""

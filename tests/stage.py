@@ -141,8 +141,21 @@ class Bench:
 class Stage(Bench):
     """The same with a prompt on a terminal.  `written` are the bytes painted so far."""
 
-    def __init__(self, width=80, height=24, *, dumb=False, colour=False, bell=False, emulate=True, **options):
+    def __init__(
+        self,
+        width=80,
+        height=24,
+        *,
+        dumb=False,
+        colour=False,
+        bell=False,
+        emulate=True,
+        containers=("c1",),
+        **options,
+    ):
         super().__init__(**options)
+        for container in containers:
+            self.docket.add_container(container, 18, {})
         self.prompt = Prompt(
             self.docket, Painter(width, height, dumb=dumb, colour=colour), Clock(), bell=bell
         )
@@ -190,6 +203,12 @@ class Stage(Bench):
 
     def blocked(self, dest="203.0.113.10", port=443, **fields):
         super().blocked(dest, port, **fields)
+        self.refresh()
+
+    def flood(self, container="c1", number=5, first=1):
+        """So many addresses at once, before anything is painted."""
+        for last in range(first, first + number):
+            super().blocked("203.0.113.%d" % last, container=container)
         self.refresh()
 
     def wait(self, seconds):

@@ -140,6 +140,7 @@ LIST_HELP = (
     ("*", "marks all, those of the other pages too; with a word only what is shown"),
     ("space", "the next page; Backspace: the one before"),
     ("/", "a word, then Enter: only what holds it is shown; ESC: all again"),
+    ("c", "one container only: that of a mark, or of the first row; again: the next one; ESC: all again"),
     ("a", "allow what is marked: shows every address, then their number is typed, then Enter"),
     ("s m", "not now, not in this session: what is marked"),
     ("Enter", "asks the first that is marked, else the first that is shown"),
@@ -148,6 +149,7 @@ LIST_HELP = (
 HISTORY_HELP = (
     ("1-9", "asks that one again"),
     ("space", "the next page, of older ones; Backspace: the one before"),
+    ("c", "one container only: that of the first row; again: the next one; ESC: all again"),
     ("h", "back, and so does ESC"),
 )
 

@@ -74,6 +74,10 @@ class Groups:
     def __len__(self) -> int:
         return sum(map(len, self._dests.values()))
 
+    def number(self, container: str) -> int:
+        """How many there are of one container."""
+        return len(self._dests.get(container, ()))
+
     def __contains__(self, key: Key) -> bool:
         return key[0] in self._dests and key[1] in self._dests[key[0]]
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from ..base.text import printable
 from ..docket.verdict import APPLIED
 from . import details, layout, rows
 from .keyboard import ESCAPE
 from .layout import joined
+from .narrowing import Narrowing
 from .pages import NO_ROW, ONE_PAGE, Pages
 from .view import EVERYWHERE, View
 
@@ -19,14 +21,16 @@ if TYPE_CHECKING:
 
 
 class History(View):
-    """What was answered in this session, newest first."""
+    """What was answered in this session, newest first, of one container or of all."""
 
-    working = EVERYWHERE + "123456789 \x7f\x08" + ESCAPE
+    working = EVERYWHERE + "123456789 \x7f\x08c" + ESCAPE
     help = details.HISTORY_HELP
 
     def __init__(self, prompt: Desk) -> None:
         super().__init__(prompt)
-        self._answers = failures_first(reversed(prompt.docket.history))
+        self._all = self._answers = failures_first(reversed(prompt.docket.history))
+        self._containers = list(dict.fromkeys([answer.container for answer in self._all]))
+        self._narrowing = Narrowing()
         self._pages = Pages()
         self._arranged_for = (0, 0)
 
@@ -54,27 +58,47 @@ class History(View):
 
     def _header(self) -> str:
         number = "%d answered" % len(self._answers)
-        long = number + ", newest first"
-        return long if len(long) + 2 + len(self._pages.text) <= self.width else number
+        if self._narrowing.only:
+            others = f", {len(self._all) - len(self._answers)} for others"
+            number += " for " + printable(self._narrowing.only, 60)
+        else:
+            others = ""
+        for long in (f"{number}{others}, newest first", number + others):
+            if len(long) + 2 + len(self._pages.text) <= self.width:
+                return long
+        return number
 
     def key_lines(self) -> list[str]:
         number, pages = len(self._shown), len(self._pages) > 1
         digits = f"1-{number}" if number > 1 else "1" * number
         back = "Backspace: newer" if pages else ""
         older = "space: older" if pages else ""
+        several, only = len(self._containers) > 1, self._narrowing.only
+        one = several and ("c next container" if only else "c one container")
+        few, leaves = (
+            several and ("c next" if only else "c container"),
+            "ESC: all   h back" if only else "h back",
+        )
         return [
             self.fitting(
-                joined("   ", digits and digits + " asks that again", older, back, "h back"),
-                joined("   ", digits and digits + " asks again", older, "h back"),
-                joined("  ", digits and digits + " asks again", older, "h back"),
-                joined("  ", digits, older, "h back"),
+                joined("   ", digits and digits + " asks that again", one, older, back, leaves),
+                joined("   ", digits and digits + " asks again", one, older, leaves),
+                joined("  ", digits and digits + " asks again", few, older, "h back"),
+                joined("  ", digits, few, older, "h back"),
+                joined("  ", digits, several and "c", older, "h back"),
+                joined(" ", digits, several and "c", pages and "space", "h back"),
             )
         ]
 
     def press(self, key: str) -> None:
         prompt = self.prompt
-        if key in ("h", ESCAPE):
+        if key == "h" or (key == ESCAPE and not self._narrowing.only):
             prompt.back()
+        elif key in ("c", ESCAPE):
+            wrong = self._narrow(key)
+            prompt.show(self, True)
+            if wrong:
+                prompt.grumble(wrong)
         elif key in " \x7f\x08":
             self._pages.turn(1 if key == " " else -1)
             prompt.show(self, True)
@@ -97,6 +121,19 @@ class History(View):
             prompt.back()
         else:
             super().press(key)
+
+    def _narrow(self, key: str) -> str:
+        """To one container, the next, all again; why not, if not."""
+        wrong = ""
+        if key == ESCAPE:
+            self._narrowing.only = ""
+        else:
+            first = self._shown[0].container if self._answers else ""
+            wrong = self._narrowing.turn(self._containers, first)
+        self._answers = [answer for answer in self._all if self._narrowing.holds(answer.container)]
+        self._pages.begin()
+        self._arranged_for = (0, 0)
+        return wrong
 
 
 def failures_first(answers: Iterable[Answer]) -> list[Answer]:

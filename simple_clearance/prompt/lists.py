@@ -7,6 +7,7 @@ from . import details, layout, rows
 from .groups import Group
 from .keyboard import ESCAPE
 from .layout import joined
+from .narrowing import Narrowing
 from .pages import NO_ROW, ONE_PAGE, Pages
 from .view import EVERYWHERE, View, key_name
 
@@ -28,6 +29,8 @@ SHORTEST_NAME = 16
 class Listing(View):
     """What waits, a page at a time; the marked ones are answered together.  After it, what is muted.
 
+    It may be narrowed to one container: then nothing of another one is marked.
+
     Each row keeps its digit until a key of the operator's turns the page or takes a word, and stands for
     the requests it was painted with: one that is answered meanwhile says so, is no longer counted and
     can't be marked.  What begins to wait is counted at once; a row of its own, behind the others, it gets
@@ -47,10 +50,11 @@ class Listing(View):
         self._chosen: list[int] = []
         self._word = ""  # what has to be held by all that is shown
         self._typed: str | None = None  # the word, while it is being typed
+        self._narrowing = Narrowing()
         self._pages = Pages()
         self._digits: dict[str, int] = {}  # those that stand there, and the rows that they mark
         self._rows: list[str] = []
-        self._measured: tuple[int, str] | None = None  # the width and the container for which the heights are
+        self._measured: tuple[int, bool] | None = None  # the width for which the heights are, and `_several`
         self._arrange()
 
     @property
@@ -69,14 +73,17 @@ class Listing(View):
 
     def _arrange(self) -> None:
         """Which rows there are, and how many on a page: a key of the operator's, or another size."""
-        self.working = EVERYWHERE + "123456789* \x7f\x08\r\n/" + ESCAPE
+        self.working = EVERYWHERE + "123456789* \x7f\x08\r\n/c" + ESCAPE
         if self._typed is not None:
             self.working = WORD + "\x7f\x08\r\n\x0c" + ESCAPE
         self._arranged_for = (self.width, self.height)
         here = {self._keys[index] for index in self._waiting}
         self._keys += [key for key in self.prompt.groups.in_order() if key not in here]
-        containers = {key[0] for key in self._keys} | {answer.container for answer in self._muted}
-        self._container = "" if len(containers) != 1 else containers.pop()
+        if self._only not in self.prompt.docket.waiting_for:
+            self._narrowing.only = ""
+        self._all = {key[0] for key in self._keys} | {answer.container for answer in self._muted}
+        whole = self._only and len(f"9999 waiting{self._where}  99/99") <= self.width
+        self._several = len(self._all) > 1 and not whole
         self._shown = [index for index, key in enumerate(self._keys) if self._holds(key)]
         self._shown_muted = [one for one in self._muted if self._holds((one.container, one.target))]
         room = self.height - 2 - len(self.key_lines()) - bool(self._shown_muted)  # one line above it is free
@@ -84,21 +91,21 @@ class Listing(View):
 
     def _row_heights(self) -> list[int]:
         """Those of the rows that are shown, each as it was when it came to the list."""
-        size = self.width, self._container
+        size = self.width, self._several
         if self._measured != size:
             self._measured = size
             self._heights: list[int] = []
-            self._measure = rows.Heights(self.width, not self._container).of
+            self._measure = rows.Heights(*size).of
         new, groups = self._keys[len(self._heights) :], self.prompt.groups
         self._heights += [self._measure(key, groups) for key in new]
-        muted = [len(rows.muted_rows(one, self.width, not self._container)) for one in self._shown_muted]
+        muted = [len(rows.muted_rows(one, *size)) for one in self._shown_muted]
         return [*(self._heights[index] for index in self._shown), *muted]
 
     def rows(self) -> list[str]:
         if self._arranged_for != (self.width, self.height):
             self._arrange()
         docket, first, end = self.prompt.docket, self._pages.first, self._pages.end
-        several = not self._container
+        several = self._several
         self._digits = {}
         lines: list[str] = []
         for digit, index in enumerate(self._shown[first:end], 1):
@@ -117,31 +124,63 @@ class Listing(View):
             lines += rows.muted_rows(answer, self.width, several)
         self._rows = [self._header(), *lines]
         if first == 0 and not self._word:
-            unheard = rows.unheard_lines(docket, self.width)
+            unheard = rows.unheard_lines(docket, self.width, self._only)
             whole = len(self._rows) + len(unheard) + len(self.key_lines()) < self.height
             self._rows += unheard if whole else []
         return self._rows
 
     def _header(self) -> str:
         """How many wait, and of which of them this is the page; less of it where there is no room."""
-        waiting, new = self._waiting, len(self.prompt.groups)
-        here = {self._keys[index] for index in waiting}
-        new -= sum(key in self.prompt.groups for key in here)
+        waiting = [index for index in self._waiting if self._narrowing.holds(self._keys[index][0])]
+        new, where = self._new(), self._where
         number = len(waiting) + new
-        where = self._container and " for " + printable(self._container, 40)
-        muted = ", %d muted" % len(self._muted) if self._muted else ""
-        texts = [f"{number} waiting{where}{muted}", f"{number} waiting{muted}", f"{number} waiting"]
+        others = self._others() if self._only else ""
+        muted = sum(self._narrowing.holds(one.container) for one in self._muted)
+        muted_too = f", {muted} muted" if muted else ""
+        start = f"{number} waiting"
+        texts = [start + where + others + muted_too, start + where + muted_too, start + where]
+        if not self._only:
+            texts += [start + muted_too, start]
         if self._word:
             held, hold = sum(map(self._waits, self._shown)), ' hold "%s"' % printable(self._word, 20)
             hidden = "; %d hidden" % (len(waiting) - held)
-            texts = [f"{held} of {number} waiting{where}{hold}{hidden}", f"{held} of {number}{hold}{hidden}"]
-            texts += [f"{held} of {number}{hold}", f"{held} hold"]
+            start = f"{held} of {number}"
+            texts = [f"{start} waiting{where}{hold}{hidden}{others}", f"{start} waiting{where}{hold}{hidden}"]
+            texts += [start + (where if self._only else "") + hold + hidden, start + hold, f"{held} hold"]
         since = ", %d new (space)" % new if new else ""
         for page in (self._pages.text, self._pages.short):
             for text in [text + since for text in texts] + texts:
                 if len(text) + 2 + len(page) <= self.width:
                     return layout.columns(text, page, self.width)
         return layout.columns(texts[-1], page, self.width)
+
+    @property
+    def _only(self) -> str:
+        """The container that it is narrowed to, or ""."""
+        return self._narrowing.only
+
+    @property
+    def _where(self) -> str:
+        """What it is about: a container, the only one or not, or so many of them."""
+        if self._only:
+            return " for " + printable(self._only, 60)
+        containers = self.prompt.docket.waiting_for or self._all
+        if len(containers) == 1:
+            return " for " + printable(next(iter(containers)), 40)
+        return f" for {len(containers)} containers" if containers else ""
+
+    def _new(self) -> int:
+        """How many wait of which there is no row yet."""
+        groups, only = self.prompt.groups, self._only
+        here = {self._keys[index] for index in self._waiting if self._narrowing.holds(self._keys[index][0])}
+        return (groups.number(only) if only else len(groups)) - sum(key in groups for key in here)
+
+    def _others(self) -> str:
+        """How many wait for other containers than the one that it is narrowed to."""
+        groups, waiting_for = self.prompt.groups, self.prompt.docket.waiting_for
+        number = len(groups) - groups.number(self._only)
+        others = len(waiting_for) - (self._only in waiting_for)
+        return ", {} for {}".format(number, count(others, "other")) if others else ""
 
     def key_lines(self) -> list[str]:
         if self._typed is not None:
@@ -161,17 +200,24 @@ class Listing(View):
         digits = _spans(sorted(map(int, self._digits)))
         mark = digits and digits + " mark"
         every = any(map(self._waits, self._shown))
-        star = every and ("* these %d" % len(self._shown) if self._word else "* all")
-        word = self._word and "ESC: all again"
+        less = self._word or self._only
+        star = every and ("* these %d" % len(self._shown) if less else "* all")
+        again, all_again = less and "ESC: all", less and "ESC: all again"
         pages = len(self._pages) > 1
         on, back = pages and "space: next page", pages and "Backspace: page before"
+        page = pages and "space: page"
+        several = self._only or len(self.prompt.docket.waiting_for) > 1
+        one = several and ("c next container" if self._only else "c one container")
+        few = several and ("c next" if self._only else "c container")
         return self.fitting(
-            joined("   ", mark, star, "/ word", on, back, word),
-            joined("  ", mark, star, "/ word", pages and "space, Backspace: pages", word),
-            joined("  ", mark, star, "/ word", pages and "space: page", word and "ESC: all"),
-            joined("  ", digits, star, "/ word", pages and "space: page"),
-            joined("  ", digits, star, pages and "space: page", word and "ESC: all"),
-            joined(" ", digits, every and "*", "/", pages and "space: page"),
+            joined("   ", mark, star, "/ word", one, on, back, all_again),
+            joined("  ", mark, star, "/ word", one, pages and "space, Backspace: pages", all_again),
+            joined("  ", mark, star, "/ word", few, page, again),
+            joined("  ", digits, star, "/ word", few, page),
+            joined("  ", digits, star, few, page, again),
+            joined("  ", digits, every and "*", "/", few, page),
+            joined(" ", digits, every and "*", "/", several and "c", page),
+            joined(" ", digits, every and "*", "/", several and "c", pages and "space"),
         )
 
     def _answering_keys(self) -> str:
@@ -205,9 +251,9 @@ class Listing(View):
         prompt = self.prompt
         if self._typed is not None:
             self._type(key)
-        elif key == "l" or (key == ESCAPE and not self._word):
+        elif key == "l" or (key == ESCAPE and not (self._word or self._only)):
             prompt.back()
-        elif key in "123456789* \x7f\x08/" + ESCAPE:
+        elif key in "123456789* \x7f\x08/c" + ESCAPE:
             rows, wrong = len(self._keys), self._look(key)
             self.show_again()
             if wrong and (wrong != ONE_PAGE or rows == len(self._keys)):  # else it shows what is new
@@ -245,8 +291,10 @@ class Listing(View):
         if key == "/":
             self._typed = ""
         elif key == ESCAPE:
-            self._word = ""
+            self._word = self._narrowing.only = ""
             self._pages.begin()
+        elif key == "c":
+            return self._narrow()
         elif key == "*":
             every = {index for index in self._shown if self._waits(index)}
             if not every:
@@ -260,6 +308,27 @@ class Listing(View):
         else:
             return NO_ROW.format(key)
         return ""
+
+    def _narrow(self) -> str:
+        """To one container, the next, all again; why not, if not.  No mark is left on what is not shown."""
+        self._arrange()  # with what is new
+        keys = [self._keys[index] for index in self._waiting]
+        containers = list(dict.fromkeys([key[0] for key in keys if self._has_word(key)]))
+        marked = [index for index in self._marked if index in self._shown]
+        here = [index for index in self._shown[self._pages.first :] if self._waits(index)]
+        near = [*(self._keys[index][0] for index in [*marked, *here]), *containers, ""]
+        wrong = self._narrowing.turn(containers, near[0])
+        self._chosen = [index for index in self._chosen if self._narrowing.holds(self._keys[index][0])]
+        self._pages.begin()
+        return wrong
+
+    def turned(self) -> bool:
+        """Nothing waits any more for the container that it was narrowed to: it shows all."""
+        if not self._only or self._only in self.prompt.docket.waiting_for:
+            return False
+        self._pages.begin()
+        self._arrange()
+        return True
 
     def _type(self, key: str) -> None:
         """A key while the word is being typed: it decides nothing, whatever it is."""
@@ -295,8 +364,11 @@ class Listing(View):
     # Which requests
 
     def _holds(self, key: Key) -> bool:
-        """Whether a row is to be shown: it holds the word."""
-        return self._word in key[1].lower() or (not self._container and self._word in key[0].lower())
+        """Whether a row is to be shown: it has the word, and is not of another container."""
+        return self._narrowing.holds(key[0]) and self._has_word(key)
+
+    def _has_word(self, key: Key) -> bool:
+        return self._word in key[1].lower() or (len(self._all) > 1 and self._word in key[0].lower())
 
     def _waits(self, index: int) -> bool:
         """Whether anything of a row still waits."""

@@ -295,6 +295,9 @@ class Prompt:
             self.painter.lines(layout.folded(text, self.painter.width - 1))
             self._leave()
             self._own_key = False
+        if self._view.turned():
+            self._own_key = False
+            self._repaint()
         if now.mono - self._notice_at >= NOTICE_EVERY and not self._keyboard.announced:
             self._tell(now)
         if isinstance(self._view, Idle) and not self.stopping:

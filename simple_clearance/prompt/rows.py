@@ -141,18 +141,20 @@ def answered_row(label: str, width: int) -> str:
     return row.ljust(width - len(end)) + end if end else row
 
 
-def unheard_lines(docket: Docket, width: int) -> list[str]:
-    """What was counted but is not asked."""
+def unheard_lines(docket: Docket, width: int, only: str) -> list[str]:
+    """What was counted but is not asked, of one container or of all."""
     words = {
         "denied": "denied before",
         "multicast": "multicast and the like",
         "bypass": "let through while the shield was down",
     }
     counts = dict.fromkeys(words, 0)
-    for (_, kind), number in docket.shields.unheard.items():
-        counts[kind] += number
+    for (container, kind), number in docket.shields.unheard.items():
+        counts[kind] += number if only in ("", container) else 0
     found = [f"{number} {words[kind]}" for kind, number in counts.items() if number]
-    floors = sum(request.state == states.FLOOR for request in docket.all_requests())
+    floors = sum(
+        request.state == states.FLOOR and only in ("", request.container) for request in docket.all_requests()
+    )
     if floors:
         found.append("{} under the shield's floor".format(count(floors, "destination")))
     return folded("not asked: " + ", ".join(found), width) if found else []

@@ -127,6 +127,10 @@ class View:
         """Whether what is asked has been answered otherwise."""
         return False
 
+    def turned(self) -> bool:
+        """Whether it has turned by itself to something else, as nothing was left of what it showed."""
+        return False
+
     def announcement(self, key: str) -> str:
         """What a key that leads to a verdict will do; "" for every other key."""
         return ""

@@ -424,7 +424,7 @@ def test_of_several_containers_a_word_may_be_that_of_one():
             stage.blocked(f"203.0.113.{last}", container=container)
     for key in "l/web\r":
         stage.key(key)
-    assert listed(stage)[0] == '2 of 4 waiting hold "web"; 2 hidden'
+    assert listed(stage)[0] == '2 of 4 waiting for 2 containers hold "web"; 2 hidden'
 
 
 def test_what_is_marked_and_not_shown_is_shown_before_it_is_allowed():

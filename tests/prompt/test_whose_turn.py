@@ -13,19 +13,7 @@ from simple_clearance.prompt.groups import Groups
 HEAD = re.compile(r"^(\S+)  (203\.0\.113\.\d+)  tcp", re.M)
 
 
-class Several(Stage):
-    """A prompt over so many containers, all known at the start."""
-
-    def __init__(self, containers=3, **options):
-        super().__init__(**options)
-        for number in range(2, containers + 1):
-            self.docket.add_container("c%d" % number, 18, {})
-
-    def flood(self, container="c1", number=5, first=1):
-        for last in range(first, first + number):
-            Bench.blocked(self, "203.0.113.%d" % last, container=container)
-        self.refresh()
-
+class Asked(Stage):
     @property
     def asked(self):
         """The container and the address of the question that was painted last."""
@@ -37,7 +25,7 @@ class Several(Stage):
 
 @pytest.fixture
 def stage():
-    return Several()
+    return Asked(containers=["c1", "c2", "c3"])
 
 
 @pytest.mark.parametrize("key", ["a", "d", "s", "m"])
@@ -58,7 +46,7 @@ def test_after_an_answer_the_next_question_is_of_the_container_that_was_asked_ab
 
 
 def test_of_one_container_they_come_as_they_came():
-    stage = Several(1)
+    stage = Asked()
     stage.flood("c1", 4)
     asked = []
     for key in "sads":
