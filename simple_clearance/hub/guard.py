@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..base.moment import Now
     from ..system.folders import Folders
     from ..system.loop import Loop
+    from .sockets import Active
     from .common import Common
 
 
@@ -66,7 +67,8 @@ class Guard:
         self._follow_bus()
 
     def add(self, container: str, look: hub.Hub) -> None:
-        """One container more; the next look is for it, too."""
+        """One container more, in the place of one of that name; the next look is for it, too."""
+        self.remove(container)
         self._hubs[container] = look
         self._common.watch(look.names)
         if self._folders is not None:
@@ -103,15 +105,19 @@ class Guard:
         folders.watch_all([folder for container in containers for folder in self._watched[container]])
 
     def objection(self, container: str) -> Refused | None:
-        """One more look, right before a verdict: None when no hub is active for the container.
-
-        Nothing of the others is asked.  A bus that hangs makes each look wait, and with hundreds of
-        verdicts in a row nobody else would have a turn: so it is believed to hang for a while.
-        """
+        """One more look, right before a verdict: None when no hub is active for the container."""
         if container not in self._hubs:
             return None
+        return _refusal(self.ask, container)
+
+    def ask(self, container: str, seconds: float = AT_ONCE) -> Active | None:
+        """The hub that is active for that one container, which was added, or None.  Refused (3) in doubt.
+
+        Nothing of the others is asked.  A bus that hangs makes each look wait, for those `seconds`, and with
+        hundreds of verdicts in a row nobody else would have a turn: so it is believed to hang for a while.
+        """
         silent = clocks.now().mono < self._silent_until
-        return self._refusal(container, self._signs(None if silent else AT_ONCE))
+        return self._judge(container, self._signs(None if silent else seconds))
 
     def noticed(self, now: Now) -> None:
         """A watched folder has changed."""
@@ -159,15 +165,15 @@ class Guard:
         if not self._hubs:
             return {}
         signs = self._signs(seconds)
-        found = {container: self._refusal(container, signs) for container in self._hubs}
-        return {container: refused for container, refused in found.items() if refused is not None}
+        found = {}
+        for container in self._hubs:
+            refused = _refusal(self._judge, container, signs)
+            if refused is not None:
+                found[container] = refused
+        return found
 
-    def _refusal(self, container: str, signs: Signs) -> Refused | None:
-        try:
-            active = self._hubs[container].judge(signs, lambda: self._fed(container))
-        except Refused as refused:
-            return refused
-        return active.refused() if active is not None else None
+    def _judge(self, container: str, signs: Signs) -> Active | None:
+        return self._hubs[container].judge(signs, lambda: self._fed(container))
 
     def _signs(self, seconds: float | None) -> Signs:
         """`seconds` that the bus may take; None when it is not to be asked."""
@@ -193,3 +199,12 @@ class Guard:
         for fd in wanted:
             self._loop.add(fd, self._bus_spoke)
         self._polled = wanted
+
+
+def _refusal(look: Callable[..., Active | None], *about: object) -> Refused | None:
+    """What a look comes to, where it is not "no hub"."""
+    try:
+        active = look(*about)
+    except Refused as refused:
+        return refused
+    return active.refused() if active is not None else None

@@ -261,3 +261,26 @@ def test_with_nobody_left_nothing_is_looked_for(place, bus):
     guard.check()
     guard.look()
     assert guard.objection("c1") is None
+
+
+def test_one_of_the_same_name_takes_the_place_of_the_one_before(session, place, bus):
+    client = place.client()
+    client.own(OF_ONE % SIDS["c1"])
+    session.hears(("c1", HUB_ACTIVE))
+    session.guard.add("c1", place.hub(container_id=SIDS["c3"]))
+    session.guard.look()
+    assert session.told == session.gone == [], "it was the hub of the one before"
+    client.own(OF_ONE % SIDS["c3"])
+    session.hears(("c1", HUB_ACTIVE))
+    session.guard.remove("c1")
+    session.guard.remove("c2")
+    session.folders.refresh()
+    assert repr(session.folders) == "<Folders: 0 wanted, 0 armed>"
+
+
+def test_one_alone_is_asked_about_before_it_is_watched(place, bus):
+    guard = place.guard({"c1": SIDS["c1"]}, lambda *what: pytest.fail("told"))
+    hub = place.listen(SOCKET % SIDS["c1"])
+    assert guard.ask("c1").pid == os.getpid()
+    hub.close()
+    assert guard.ask("c1") is None
