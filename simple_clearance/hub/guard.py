@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from ..base.moment import Now
     from ..system.folders import Folders
     from ..system.loop import Loop
-    from .sockets import Active
     from .common import Common
+    from .sockets import Active
 
 
 AT_ONCE = 0.05
