@@ -1,7 +1,8 @@
-"""`--check`: what is missing on this host for one container, and how to mend it.
+"""`--check`: what is missing on this host to watch containers, and how to mend it.
 
 It takes the same steps as the start of a session, with the same code, one line each; it runs no
-verdict and asks nothing.
+verdict and asks nothing.  Of several containers each is told in one line, the worst first, below what
+they have in common.
 """
 
 from __future__ import annotations
@@ -35,70 +36,64 @@ if TYPE_CHECKING:
 
 DEADLINE = 10.0  # seconds for a command to answer, and for a reader to listen
 TO_STOP = 2.0
+FINE = 4
+"""The rank of a line that tells of nothing that is amiss; the worst has 0."""
+WIDEST = 40  # characters of a name to which those of several containers are brought
 RUN_IT = "run it by hand, as this user, to see why"
+
+ORDER = (
+    "python", "podman", "container", "shielded", "rootless", "state dir", "verdicts", "namespace",
+    "packet log", "audit log", "notices", "query log", "terok-shield", "policy", "hub", "terminal",
+)  # fmt: skip
+"""Of the lines, where one container is looked at."""
+NOTES = ("verdicts", "audit log", "notices", "query log")
+"""Lines that are there only where there is something to tell, though a session starts all the same."""
 
 
 class Line:
-    """One precondition: `refusal` is None when it holds."""
+    """One precondition: `refusal` is None when it holds, and without a message when it was not looked at."""
 
     __slots__ = ("hints", "message", "name", "refusal")
 
     def __init__(
-        self, name: str, message: str, refusal: Refused | None = None, hints: tuple[str, ...] = ()
+        self, name: str, message: str, refusal: Refused | None = None, hints: tuple[str, ...] | None = None
     ) -> None:
         self.name = name
         self.message = message
         self.refusal = refusal
-        self.hints = refusal.hints if refusal is not None else hints
+        self.hints: tuple[str, ...] = hints or (refusal.hints if refusal is not None else ())
 
     @property
     def ok(self) -> bool:
         return self.refusal is None
 
-    def text(self) -> list[str]:
-        mark = "ok" if self.refusal is None else "WRONG" if self.refusal.message else "-"
-        hints = ["%20s%s" % ("", "hint: " + hint) for hint in self.hints]
-        return ["%-6s%-13s %s" % (mark, self.name, self.message), *hints]
+    @property
+    def wrong(self) -> bool:
+        return self.refusal is not None and self.refusal.message != ""
+
+    def text(self, width: int = 13) -> list[str]:
+        mark = "ok" if self.refusal is None else "WRONG" if self.wrong else "-"
+        hints = ["%*s%s" % (7 + width, "", "hint: " + hint) for hint in self.hints]
+        return ["%-6s%-*s %s" % (mark, width, self.name, self.message), *hints]
 
 
-class Check:
-    """The steps, in order.  `lines` is what came of them so far."""
+class Steps:
+    """Some steps, in order.  `lines` is what came of them so far."""
 
     def __init__(self, options: Options, environ: Mapping[str, str]) -> None:
         self._options = options
         self._environ = environ
-        self._name = options.containers[0]
-        self._watched = Watched(self._name)
-        self._found: podman.Container | None = None
+        self.needs_podman = options.netns is None and not (options.reader and options.state_dir)
         self.lines: list[Line] = []
 
-    def run(self) -> int:
-        """Takes every step that can be taken; returns the exit code that a session would end with."""
-        needs_podman = self._options.netns is None and not (self._options.reader and self._options.state_dir)
-        with self._watched:
-            self._step("python", self._python)
-            if needs_podman:
-                self._step("podman", self._podman)
-                self._step("container", self._container, "podman")
-                self._step("shielded", self._shielded, "container")
-                self._rootless()
-            self._step("state dir", self._state_dir, *(["shielded"] if needs_podman else []))
-            self._verdicts()
-            self._step("namespace", self._namespace, *(["container"] if needs_podman else []))
-            self._step("packet log", self._packet_log, "namespace", "state dir")
-            self._logs()
-            self._step("terok-shield", self._shield)
-            if self._options.policy is not None:
-                self._policy()
-            self._step("hub", self._hub)
-            self._step("terminal", self._terminal)
-        codes = [line.refusal.code for line in self.lines if line.refusal is not None]
-        return HUB_ACTIVE if HUB_ACTIVE in codes else codes[0] if codes else OK
+    @property
+    def failed(self) -> set[str]:
+        """The names of those that hold not, or were not looked at."""
+        return {line.name for line in self.lines if not line.ok}
 
     def _step(self, name: str, take: Callable[[], str], *needed: str) -> None:
         """One line; a step is not taken when one that it needs has failed."""
-        failed = {line.name for line in self.lines if not line.ok}
-        missing = next((other for other in needed if other in failed), None)
+        missing = next((other for other in needed if other in self.failed), None)
         if missing is not None:
             self.lines.append(Line(name, "not looked at, for want of: " + missing, Refused(CANNOT_START, "")))
             return
@@ -107,7 +102,25 @@ class Check:
         except Refused as refusal:
             self.lines.append(Line(name, refusal.message, refusal))
 
-    # The steps: each returns what is right, or raises Refused with what is wrong
+    # Each step returns what is right, or raises Refused with what is wrong
+
+
+class HostSteps(Steps):
+    """What is the same whatever the container."""
+
+    def take(self) -> None:
+        self._step("python", self._python)
+        if self.needs_podman:
+            self._step("podman", self._podman)
+        self._step("terok-shield", self._shield)
+        if self._options.policy is not None:
+            self._policy()
+        self._step("terminal", self._terminal)
+
+    def take_hub(self) -> None:
+        """The look for a hub of all containers."""
+        look = Hub(None, None, self._environ, os.getuid(), self._options.ignore_hub)
+        self._step("hub", lambda: _look(look, None, "none for all containers is active"))
 
     def _python(self) -> str:
         return f"{platform.python_implementation()} {platform.python_version()}"
@@ -122,11 +135,68 @@ class Check:
             )
         return _version(["podman"]) or printable(path, 200)
 
+    def _shield(self) -> str:
+        command = self._options.shield
+        path = children.find(command[0], self._environ)
+        if not path:
+            raise watched.no_shield(command[0])
+        return _version(command) or printable(path, 200) + " (it doesn't tell its version)"
+
+    def _policy(self) -> None:
+        """A line for each mistake, so that all can be mended at once."""
+        try:
+            found, mistakes = PolicyFile(self._options.policy or "").read()
+        except Refused as refusal:
+            mistakes = [refusal]
+        for mistake in mistakes:
+            self.lines.append(Line("policy", mistake.message, mistake))
+        if not mistakes:
+            rules = "%s: %s" % (printable(self._options.policy, 200), count(len(found.rules), "rule"))
+            self.lines.append(Line("policy", rules))
+        elif len(mistakes) == MISTAKES:
+            text = "the lines after that one were not looked at"
+            self.lines.append(Line("policy", text, Refused(CANNOT_START, text)))
+
+    def _terminal(self) -> str:
+        try:
+            os.close(terminal.find().fd)
+        except Refused as refusal:
+            return refusal.message + ": fine for --json and --answer"
+        return "there is one to prompt on"
+
+
+class ContainerSteps(Steps):
+    """What it takes to watch one container.  `host` are the steps that were taken before."""
+
+    def __init__(self, options: Options, environ: Mapping[str, str], name: str, host: Steps) -> None:
+        super().__init__(options, environ)
+        self.name = name
+        self._host = host
+        self._watched = Watched(name)
+        self._found: podman.Container | None = None
+
+    @property
+    def failed(self) -> set[str]:
+        return super().failed | self._host.failed
+
+    def take(self) -> None:
+        with self._watched:
+            if self.needs_podman:
+                self._step("container", self._container, "podman")
+                self._step("shielded", self._shielded, "container")
+                self._rootless()
+            self._step("state dir", self._state_dir, *(["shielded"] if self.needs_podman else []))
+            self._verdicts()
+            self._step("namespace", self._namespace, *(["container"] if self.needs_podman else []))
+            self._step("packet log", self._packet_log, "namespace", "state dir")
+            self._logs()
+            self._step("hub", self._hub, "hub")
+
     def _container(self) -> str:
-        self._found = podman.inspect(self._name)
+        self._found = podman.inspect(self.name)
         podman.check_running(self._found)
-        how = podman.PAUSED % self._name if self._found.paused else "runs"
-        return f"{self._name} {how}, id {self._found.short_id}"
+        how = podman.PAUSED % self.name if self._found.paused else "runs"
+        return f"{self.name} {how}, id {self._found.short_id}"
 
     def _shielded(self) -> str:
         assert self._found is not None
@@ -147,7 +217,7 @@ class Check:
     def _rootless(self) -> None:
         """A line only where it is not."""
         if self._found and podman.is_roots(self._found, os.getuid()) and self._options.decides:
-            refusal = podman.not_rootless(self._name)
+            refusal = podman.not_rootless(self.name)
             self.lines.append(Line("rootless", refusal.message, refusal))
 
     def _state_dir(self) -> str:
@@ -155,7 +225,7 @@ class Check:
             path = podman.state_directory(self._found, self._options.state_dir, os.getuid())
         else:
             path = self._options.state_dir or ""
-            statedir.check_given(path, self._name)
+            statedir.check_given(path, self.name)
             self._watched.id = statedir.recorded_id(path)
         self._watched.state_dir = os.path.abspath(path)
         return printable(path, 200)
@@ -165,7 +235,7 @@ class Check:
         state_dir, found = self._watched.state_dir, self._found
         number = forgotten.forgotten(state_dir, found.started_at) if found and state_dir else 0
         if number:
-            command = forgotten.remedy(self._name, self._watched.id, self._options.shield_command)
+            command = forgotten.remedy(self.name, self._watched.id, self._options.shield_command)
             self.lines.append(Line("verdicts", forgotten.told(number), hints=(command,)))
 
     def _namespace(self) -> str:
@@ -183,7 +253,7 @@ class Check:
         listens = self._listens()
         lock = -1
         if not self._options.dry_run:
-            lock = statedir.claim(self._watched.state_dir, self._name)
+            lock = statedir.claim(self._watched.state_dir, self.name)
         if lock >= 0:
             os.close(lock)
         return listens
@@ -256,50 +326,80 @@ class Check:
             raise Refused(CANNOT_START, f"{shown}: it did not listen within {DEADLINE:g} s", RUN_IT)
         return reader
 
-    def _shield(self) -> str:
-        command = self._options.shield
-        path = children.find(command[0], self._environ)
-        if not path:
-            raise watched.no_shield(command[0])
-        return _version(command) or printable(path, 200) + " (it doesn't tell its version)"
-
-    def _policy(self) -> None:
-        """A line for each mistake, so that all can be mended at once."""
-        try:
-            found, mistakes = PolicyFile(self._options.policy or "").read()
-        except Refused as refusal:
-            mistakes = [refusal]
-        for mistake in mistakes:
-            self.lines.append(Line("policy", mistake.message, mistake))
-        if not mistakes:
-            rules = "%s: %s" % (printable(self._options.policy, 200), count(len(found.rules), "rule"))
-            self.lines.append(Line("policy", rules))
-        elif len(mistakes) == MISTAKES:
-            text = "the lines after that one were not looked at"
-            self.lines.append(Line("policy", text, Refused(CANNOT_START, text)))
-
     def _hub(self) -> str:
         found = self._found
-        look = Hub(
-            self._watched.id or None,
-            found.sidecar if found else None,
-            self._environ,
-            os.getuid(),
-            self._options.ignore_hub,
-            found.pid if found else 0,
-        )
-        with look:
-            active = look.look(bridge.feeds_a_hub(self._watched, os.getuid()))
-        if active is not None:
-            raise active.refused()
-        return "none is active"
+        ignore, first = self._options.ignore_hub, found.pid if found else 0
+        container_id, sidecar = self._watched.id or None, found.sidecar if found else None
+        look = Hub(container_id, sidecar, self._environ, os.getuid(), ignore, first)
+        return _look(look, bridge.feeds_a_hub(self._watched, os.getuid()), "none is active")
 
-    def _terminal(self) -> str:
-        try:
-            os.close(terminal.find().fd)
-        except Refused as refusal:
-            return refusal.message + ": fine for --json and --answer"
-        return "there is one to prompt on"
+    def worst(self) -> Line:
+        """All of it in one line by the container's name: what is worst, or that it can be watched."""
+        told = min(self.lines, key=_rank)
+        if _rank(told) == FINE:
+            return Line(self.name, next(line.message for line in self.lines if line.name == "packet log"))
+        hints, more = told.hints, sum(line.wrong for line in self.lines) - 1
+        if more > 0:
+            hints += ("--check %s tells %d more" % (self.name, more),)
+        return Line(self.name, "%s: %s" % (told.name, told.message), told.refusal, hints)
+
+    @property
+    def rank(self) -> int:
+        """The lower the worse."""
+        return min(map(_rank, self.lines))
+
+
+class Check:
+    """The lines that there are to tell of the host and each container, and the exit code."""
+
+    def __init__(self, options: Options, environ: Mapping[str, str]) -> None:
+        self._options = options
+        self._host = HostSteps(options, environ)
+        self._containers = [ContainerSteps(options, environ, name, self._host) for name in options.containers]
+        self._is_one = len(options.containers) == 1
+
+    def run(self) -> int:
+        """Takes every step that can be taken; returns the exit code that a session would end with."""
+        self._host.take()
+        if not self._is_one:
+            self._host.take_hub()
+        for one in self._containers:
+            one.take()
+        self._containers.sort(key=lambda one: one.rank)
+        lines = [*self._host.lines, *(line for one in self._containers for line in one.lines)]
+        codes = [line.refusal.code for line in lines if line.refusal is not None]
+        return HUB_ACTIVE if HUB_ACTIVE in codes else codes[0] if codes else OK
+
+    def text(self) -> list[str]:
+        """Of one container every line; of several what they have in common, and then the worst of each."""
+        if self._is_one:
+            return [text for _, line in self.lines() for text in line.text()]
+        told = [one.worst() for one in self._containers]
+        width = max([13, *(min(len(line.name), WIDEST) for line in told)])
+        return [text for line in [*self._host.lines, *told] for text in line.text(width)]
+
+    def lines(self) -> list[tuple[str, Line]]:
+        """Every line with the container that it is about, "" for the host."""
+        found = [("", line) for line in self._host.lines]
+        found += [(one.name, line) for one in self._containers for line in one.lines]
+        if self._is_one:
+            found.sort(key=lambda row: ORDER.index(row[1].name))
+        return found
+
+
+def _rank(line: Line) -> int:
+    """The lower the worse."""
+    if line.refusal is None:
+        return FINE - (line.name in NOTES)
+    return (0 if line.refusal.code == HUB_ACTIVE else 1) if line.wrong else 2
+
+
+def _look(look: Hub, has_reader: bool | None, none: str) -> str:
+    with look:
+        active = look.look(has_reader)
+    if active is not None:
+        raise active.refused()
+    return none
 
 
 def _no_trace(_text: str) -> None:
@@ -327,18 +427,19 @@ def _version(command: list[str]) -> str:
 def run(options: Options, environ: Mapping[str, str]) -> tuple[str, int]:
     """The lines of `--check`, as text or (`--json`) as one object a line, and the exit code."""
     check = Check(options, environ)
-    code, found = check.run(), []
-    for line in check.lines:
-        if options.json:
-            fields = {
-                "type": "check",
-                "ts": timestamps.stamp(clocks.now().wall),
-                "name": line.name,
-                "ok": line.ok,
-                "message": line.message,
-                "hint": "; ".join(line.hints) or None,
-            }
-            found.append(jsonlines.encode(fields).decode("ascii"))
-        else:
-            found += [text + "\n" for text in line.text()]
+    code = check.run()
+    if not options.json:
+        return "".join(text + "\n" for text in check.text()), code
+    found = []
+    for container, line in check.lines():
+        fields = {
+            "type": "check",
+            "ts": timestamps.stamp(clocks.now().wall),
+            "container": container or None,
+            "name": line.name,
+            "ok": line.ok,
+            "message": line.message,
+            "hint": "; ".join(line.hints) or None,
+        }
+        found.append(jsonlines.encode(fields).decode("ascii"))
     return "".join(found), code

@@ -254,8 +254,8 @@ def parse(argv: list[str]) -> Options:
 def _check(options: Options) -> None:
     """Options that don't go together: Refused (2)."""
     single = [name for name in ("state_dir", "netns", "reader", "replay") if getattr(options, name)]
-    if len(options.containers) > 1 and (single or options.role == "check"):
-        option = "--" + (single[0] if single else "check").replace("_", "-")
+    if len(options.containers) > 1 and single:
+        option = "--" + single[0].replace("_", "-")
         raise Refused(USAGE, f"{option} goes with one container", "call it once for each container")
     if options.take_over and (options.reader or options.replay):
         option = "--reader" if options.reader else "--replay"

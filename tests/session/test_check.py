@@ -32,6 +32,8 @@ LINES = [
     "hub",
     "terminal",
 ]
+JSON_FIELDS = ["type", "ts", "container", "name", "ok", "message", "hint"]
+OF_THE_HOST = ("python", "podman", "terok-shield", "policy", "terminal")
 
 
 class Told:
@@ -99,8 +101,26 @@ def says_the_same_as_json(desk, told, *words):
     assert [it["name"] for it in objects] == list(told.lines)
     for it in objects:
         mark, message, hints = told.lines[it["name"]]
-        assert list(it) == ["type", "ts", "name", "ok", "message", "hint"] and it["type"] == "check"
+        assert list(it) == JSON_FIELDS and it["type"] == "check"
+        assert it["container"] == (None if it["name"] in OF_THE_HOST else words[-1])
         assert (it["ok"], it["message"], it["hint"]) == (mark == "ok", message, "; ".join(hints) or None)
+
+
+@pytest.fixture
+def runtime(desk):
+    """A runtime directory, short enough for the path of a socket."""
+    path = tempfile.mkdtemp(prefix="run")
+    desk.env["XDG_RUNTIME_DIR"] = path
+    yield path
+    shutil.rmtree(path)
+
+
+def listening(path):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    it = socket.socket(socket.AF_UNIX)
+    it.bind(path)
+    it.listen(8)
+    return it
 
 
 @contextlib.contextmanager
@@ -142,9 +162,77 @@ def test_with_a_terminal_that_line_says_so(desk):
     assert t.termios() == endtoend.as_opened()
 
 
-def test_it_looks_at_one_container(desk):
-    done = desk.run("--check", "c1", "c2")
-    assert done.returncode == 2 and b"--check goes with one container" in done.stderr
+def test_what_goes_with_one_container_is_checked_for_one(desk):
+    done = desk.run("--check", "--state-dir", "/", "c1", "c2")
+    assert done.returncode == 2 and b"--state-dir goes with one container" in done.stderr
+
+
+@pytest.fixture
+def several(desk, runtime):
+    """Containers with ever worse faults: c1 has none, c2 a log that can't be read, c3 is stopped, c4 has two
+    faults, c5 a hub; their names."""
+    unread, faulty, answered = (desk.host.container(name, desk.lab) for name in ("c2", "c4", "c5"))
+    stopped = desk.host.container("c3")
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(unread.path("dnsmasq.log"))
+    os.mkfifo(unread.path("dnsmasq.log"))
+    stopped.stop()
+    os.chmod(faulty.state_dir, 0o777)
+    faulty.inspected["State"]["ConmonPid"] = 1 << 22
+    faulty.save()
+    with listening("%s/terok/clearance/%s/hub.sock" % (runtime, answered.sid)):
+        yield ["c1", "c2", "c3", "c4", "c5"]
+
+
+WORST_FIRST = ["c5", "c3", "c4", "c2", "c1"]
+HOST_FIRST = ["python", "podman", "terok-shield", "terminal", "hub"]
+
+
+def test_of_several_each_is_told_in_a_line_the_worst_first(desk, several):
+    done = desk.run("--check", *several)
+    told = Told(done.returncode, done.stdout.decode())
+    assert list(told.lines) == [*HOST_FIRST, *WORST_FIRST] and done.stderr == b""
+    assert told.wrong() == ["c5", "c3", "c4"] and told.code == 1
+    assert told.lines["hub"][1] == "none for all containers is active"
+    assert told.lines["c5"][1].startswith("hub: the clearance hub is active: ")
+    assert told.lines["c5"][2][0].endswith("kill -TERM %d" % os.getpid())
+    assert told.lines["c3"][1:] == ("container: c3 is not running", ["podman start c3"])
+    assert "others may write to it" in told.lines["c4"][1]
+    assert told.lines["c4"][2][-1] == "--check c4 tells 1 more"
+    assert told.lines["c2"][0] == "ok" and told.lines["c2"][1].startswith("query log: ")
+    assert told.lines["c1"] == ("ok", "the namespace can be entered, NFLOG group 100 is free", [])
+    desk.nothing_is_left()
+
+
+def test_json_has_every_line_of_several_with_its_container(desk, several):
+    done = desk.run("--check", "--json", *several)
+    objects = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 1 and all(list(it) == JSON_FIELDS for it in objects)
+    assert [it["name"] for it in objects if it["container"] is None] == HOST_FIRST
+    assert list(dict.fromkeys(it["container"] for it in objects)) == [None, *WORST_FIRST]
+    of_c1 = [it["name"] for it in objects if it["container"] == "c1"]
+    assert of_c1 == ["container", "shielded", "state dir", "namespace", "packet log", "hub"]
+    assert [it["name"] for it in objects if it["container"] == "c4" and it["ok"] is False] == [
+        "state dir",
+        "namespace",
+        "packet log",
+    ]
+
+
+def test_what_is_wrong_for_all_is_told_once(desk, runtime):
+    desk.host.container("c2", desk.lab)
+    with listening(runtime + "/terok-clearance.sock"):
+        done = desk.run("--check", "c1", "c2")
+    told = Told(done.returncode, done.stdout.decode())
+    assert told.wrong() == ["hub"] and told.untried() == ["c1", "c2"] and told.code == 1
+    assert told.lines["c1"][1:] == ("hub: not looked at, for want of: hub", [])
+
+
+def test_a_long_name_stands_before_all_that_is_said(desk):
+    name = "a-container-with-a-long-name"
+    desk.host.container(name, desk.lab)
+    lines = desk.run("--check", "c1", name).stdout.decode().splitlines()
+    assert len({re.match(r"ok +\S+ +", line).end() for line in lines}) == 1
 
 
 def test_python_is_too_old(old_python, desk):
@@ -435,23 +523,6 @@ def test_the_policy_is_right(check, tmp_path):
 def test_the_policy_can_not_be_read(broken, tmp_path):
     path = str(tmp_path / "none")
     broken("policy", "No such file or directory", "--policy FILE", "--policy", path)
-
-
-@pytest.fixture
-def runtime(desk):
-    """A runtime directory, short enough for the path of a socket."""
-    path = tempfile.mkdtemp(prefix="run")
-    desk.env["XDG_RUNTIME_DIR"] = path
-    yield path
-    shutil.rmtree(path)
-
-
-def listening(path):
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    it = socket.socket(socket.AF_UNIX)
-    it.bind(path)
-    it.listen(8)
-    return it
 
 
 def test_the_hub_is_active(desk, runtime, broken):
