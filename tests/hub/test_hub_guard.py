@@ -157,6 +157,18 @@ def test_a_bus_without_the_name_hinders_nobody(desk, runtime, need):
     desk.quit()
 
 
+def test_a_session_of_several_has_one_connection_to_the_bus(desk, runtime, need):
+    need("dbus-daemon")
+    daemon = runtime.bus()
+    desk.host.container("c2", desk.lab)
+    connected = []
+    for names in (["c1"], ["c1", "c2"]):
+        desk.start(*names).expect("watching " + names[-1])
+        connected.append(len(os.listdir("/proc/%d/fd" % daemon.pid)))
+        desk.quit()
+    assert connected[0] == connected[1]
+
+
 def test_with_debug_what_goes_over_the_bus_is_shown(desk, runtime, need):
     need("dbus-daemon")
     runtime.bus()
