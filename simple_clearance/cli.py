@@ -245,7 +245,8 @@ def parse(argv: list[str]) -> Options:
                 setattr(options, name, getattr(found, name))
     if options.role == "demo":
         return options
-    if not options.containers and not options.replay:
+    options.follow = options.follow or options.all
+    if not options.containers and not options.replay and not options.all:
         raise Refused(USAGE, "no container given", *_container_hints())
     _check(options)
     return options
@@ -253,10 +254,15 @@ def parse(argv: list[str]) -> Options:
 
 def _check(options: Options) -> None:
     """Options that don't go together: Refused (2)."""
+    if options.all and options.containers:
+        raise Refused(USAGE, "--all goes without names", "name containers, or give --all")
     single = [name for name in ("state_dir", "netns", "reader", "replay") if getattr(options, name)]
-    if len(options.containers) > 1 and single:
+    if (len(options.containers) > 1 or options.all) and single:
         option = "--" + single[0].replace("_", "-")
         raise Refused(USAGE, f"{option} goes with one container", "call it once for each container")
+    if options.follow and (options.netns or options.replay):
+        option = "--netns" if options.netns else "--replay"
+        raise Refused(USAGE, f"--follow has no use with {option}: nothing tells of a start", "leave one out")
     if options.take_over and (options.reader or options.replay):
         option = "--reader" if options.reader else "--replay"
         raise Refused(
@@ -366,6 +372,8 @@ def _parser() -> argparse.ArgumentParser:
 
     add = group("what to watch")
     add("containers", nargs="*", metavar="CONTAINER", help="name or id of a running shielded container")
+    add("--all", action="store_true", help="every shielded container here, and those that start later")
+    add("--follow", action="store_true", help="wait for a container that stops, and go on when it runs again")
     add("--state-dir", metavar="DIR", help="the container's own shield state directory")
     add("--netns", metavar="PATH", help="the network namespace to listen in; needs --state-dir")
     add(

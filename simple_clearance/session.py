@@ -112,7 +112,7 @@ class Session:
         self._docket = Docket(
             answer=options.answer, names=self._names, behind=self._behind, recorded=self._recorded
         )
-        self._fleet = Fleet(self._loop, self._docket, options, self._trace, self._end, self._drain)
+        self._fleet = Fleet(self._loop, self._docket, options, environ, self._trace, self._end, self._drain)
         self._runner = Runner(self._loop, self._docket, options.shield, options.verdict_timeout, self._trace)
         common = Common(environ, os.getuid(), self._trace)
         self._guard = Guard(self._loop, common, self._hub_appeared, self._fleet.feeds_a_hub)
@@ -175,8 +175,8 @@ class Session:
         if term is None:
             self._front = self._piped_front()
         if not self._options.replay:
-            self._fleet.prepare(self._environ)
-            for name, look in self._fleet.hubs.items():
+            self._fleet.prepare()
+            for name, look in self._fleet.hubs():
                 self._guard.add(name, look)
             self._guard.check()
             self._find_shield()
@@ -191,6 +191,7 @@ class Session:
                 if signal.SIGURG in numbers:
                     places.refresh()
                     self._guard.noticed(now)
+                    self._fleet.noticed(now)
                 if signal.SIGIO in numbers:
                     files.refresh()
                     self._files_changed(now)  # which are read once all keys and signals have been
@@ -200,7 +201,7 @@ class Session:
             self._loop.add(self._wakeups.fd, woken, urgent=True)
             try:
                 self._guard.watch(places)
-                self._start(files)
+                self._start(files, places)
                 if self._ending == OK:
                     raise Refused(CANNOT_START, STOPPED_EARLY)
                 self._greet(term)
@@ -255,7 +256,7 @@ class Session:
         if self._options.decides and not children.find(program, self._environ):
             raise watched.no_shield(program)
 
-    def _start(self, files: Folders) -> None:
+    def _start(self, files: Folders, places: Folders) -> None:
         """Starts every source and waits until all of them listen."""
         unnoticed = False  # whether files may change of which there are no notices
         if self._policy is not None:
@@ -264,7 +265,7 @@ class Session:
         if self._options.replay:
             self._fleet.start_replay()
         else:
-            self._fleet.start(files)
+            self._fleet.start(files, places, self._guard, clocks.now())
         if self._policy is not None and unnoticed:
             self._docket.warn(NO_NOTICES % printable(self._policy.path, 200))
         self._patience = clocks.now().mono + PATIENCE
@@ -309,7 +310,7 @@ class Session:
         assert self._front is not None
         self._show(protocol.session(__version__, self._fleet.rows()), clocks.now())
         if self._fleet.listening():
-            self._front.greet(self._fleet.watching())
+            self._front.greet(self._fleet.watching(), self._fleet.awaited())
 
     # One round
 
@@ -410,9 +411,13 @@ class Session:
                 self._log.record(protocol.deciding(job), now)
             self._runner.start(job, now)
 
-    def _hub_appeared(self, _container: str, refused: Refused) -> None:
+    def _hub_appeared(self, container: str, refused: Refused) -> None:
+        """It ends the watch of the container that it is for, and the session where there is no other."""
         if refused.code != HUB_ACTIVE:
             self._docket.warn(refused.message + ": no verdict is run until it can be")
+            return
+        if self._fleet.several:
+            self._fleet.leave(container, refused, clocks.now())
             return
         if self._ending != HUB_ACTIVE:
             self._last_words += [refused.message, *("hint: " + hint for hint in refused.hints)]
@@ -496,7 +501,7 @@ class Session:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})  # last words stop nobody in the background
         ranks = (OK, READER_ENDED, HUB_ACTIVE)
         self._last_words += words
-        self._fleet.stop()
+        self._fleet.stop(clocks.now())
         if self._ending is None or ranks.index(code) > ranks.index(self._ending):
             self._ending = code
 
@@ -519,6 +524,7 @@ class Session:
         left = self._runner.abandon(now)
         front = self._front
         assert front is not None
+        self._fleet.finish()
         self._fleet.tell_bad_lines(at_end=True)
         self._docket.close_all(now)
         self._drain(now)

@@ -141,6 +141,21 @@ class Container:
             self.inspected["State"].pop("ConmonPid", None)
             self.save()
 
+    def start(self, lab: Lab, new: bool = False) -> None:
+        """It runs again, in this namespace; `new`: removed and made anew under its name."""
+        if new:
+            self.id = hashlib.sha256(os.urandom(8)).hexdigest()
+            self.sid, self.inspected["Id"] = self.id[:12], self.id
+        self.lab, self.pid = lab, lab.pid
+        self.inspected["State"].update(
+            Running=True, Status="running", Pid=self.pid, ConmonPid=parent_of(self.pid),
+            StartedAt=time.strftime("%Y-%m-%dT%H:%M:%S.000000000Z", time.gmtime()),
+        )  # fmt: skip
+        os.unlink(self.path("container.id"))
+        write(self.path("container.id"), self.sid + "\n")
+        self.save()
+        self.host.makes_network()
+
     def shield(self, state: str) -> None:
         """`up`, `down`, `disengaged`, `quarantine`: what `status` says from now on, and the audit log's line.
 
@@ -205,7 +220,7 @@ class Host:
         self.containers: dict[str, Container] = {}
         self.children: list[subprocess.Popen[bytes]] = []
         self.wanted: dict[str, dict[str, Any]] = {}
-        self._gates = 0
+        self._gates = self._networks = 0
         for path in (folder, self.bin, self.home, self.runtime, os.path.join(folder, "containers")):
             os.makedirs(path, mode=0o700)
         os.makedirs(self.state_root, mode=0o700)
@@ -235,6 +250,12 @@ class Host:
         notes = {key.replace("__", "."): value for key, value in annotations.items()}
         self.containers[name] = Container(self, name, lab, version, notes)
         return self.containers[name]
+
+    def makes_network(self) -> None:
+        """As podman does for each container that starts."""
+        os.makedirs(os.path.join(self.runtime, "netns"), exist_ok=True)
+        self._networks += 1
+        write(os.path.join(self.runtime, "netns", "netns-%d" % self._networks), "")
 
     def control(self, tool: str, **wanted: Any) -> None:
         """How a stand-in behaves from now on (see its head); an absent key is as at the start."""

@@ -230,5 +230,11 @@ def _quiet(host, pyz):
     yield from _started(Quiet, host, pyz, stdin=subprocess.DEVNULL)
 
 
+def _bare(host, pyz):
+    """`bare(*words, names=...)`: the same on a host without a container of its own."""
+    yield from _started(Script, host, pyz)
+
+
 script = pytest.fixture(_script)
+bare = pytest.fixture(_bare)
 quiet = pytest.fixture(_quiet)

@@ -6,7 +6,7 @@ from . import addresses
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Sequence, Union
+    from typing import Any, Sequence, Union
 
     Message = Union["Event", "Started", "Held", "Exited", "Lost"]
 
@@ -138,6 +138,14 @@ class Watching:
         self.held_by = held_by
         self.taken_over = taken_over
         self.recorded = recorded
+
+    def facts(self) -> dict[str, Any]:
+        """The fields of a record that tell it, but for the name."""
+        known = {
+            "shield_state": self.state or None, "missed": self.missed, "held_by": self.held_by or None,
+            "taken_over": self.taken_over or None, "unseen": list(self.unseen), "dossier": self.dossier,
+        }  # fmt: skip
+        return {key: value for key, value in known.items() if value or key == "dossier"}
 
 
 class Recorded:

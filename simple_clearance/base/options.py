@@ -9,13 +9,15 @@ class Options:
     """One session's options; the names are those of the command line."""
 
     __slots__ = (
-        "answer", "bell", "containers", "count", "debug", "dry_run", "duration", "ignore_hub", "json",
-        "log", "netns", "policy", "reader", "replay", "role", "sandbox", "save_policy", "save_profile",
-        "shield", "state_dir", "take_over", "text", "verdict_timeout",
+        "all", "answer", "bell", "containers", "count", "debug", "dry_run", "duration", "follow",
+        "ignore_hub", "json", "log", "netns", "policy", "reader", "replay", "role", "sandbox", "save_policy",
+        "save_profile", "shield", "state_dir", "take_over", "text", "verdict_timeout",
     )  # fmt: skip
 
     def __init__(self, containers: list[str]) -> None:
         self.containers = containers
+        self.all = False
+        self.follow = False  # --all does, too
         self.role: str | None = None  # "check", "demo" or None for a session
         self.text: str | None = None  # what to say instead of all else
         self.sandbox = 0  # the pid that keeps the demonstration's namespace: no podman, no hub to ask

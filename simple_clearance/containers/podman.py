@@ -17,9 +17,12 @@ from .statedir import ANNOTATION, believable, check_given, quoted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Callable, Sequence
 
 PAUSED = "is paused: nothing is tried in it until `podman unpause %s`"
+
+LIST = ["ps", "--all", "--format", "json"]
+INSPECT = ["inspect", "--format", "json", "--"]
 
 DEADLINE = 10.0  # seconds; 0.03 is usual, a storage lock held by a build is what takes longer
 
@@ -64,6 +67,10 @@ class Container:
     def __repr__(self) -> str:
         return "Container(%s, %s, pid %d)" % (self.name, self.short_id, self.pid)
 
+    def is_called(self, name: str) -> bool:
+        """Whether that is its name or its id, of 12 or 64 digits."""
+        return name in (self.name, self.id, self.short_id)
+
     @property
     def short_id(self) -> str:
         return self.id[:SHORT_ID]
@@ -100,6 +107,27 @@ class Container:
         return bounded_labels(found)
 
 
+class Listed:
+    """One line of `podman ps`: `id` is 64 hex digits, `pid` is 0 for one that does not run."""
+
+    __slots__ = ("id", "name", "pid")
+
+    def __init__(self, found: dict[str, Any]) -> None:
+        """Raises LookupError, TypeError or ValueError for what is no such line."""
+        self.id: str = _checked(str, found["Id"])
+        self.name: str = _checked(str, found["Names"][0])
+        self.pid: int = _checked(int, found["Pid"]) if found["State"] in ("running", "paused") else 0
+        if not (is_name(self.name) and len(self.id) == LONG_ID and is_hex(self.id)):
+            raise ValueError("name or id")
+
+    def __repr__(self) -> str:
+        return "Listed(%s, %s, pid %d)" % (self.name, self.id[:SHORT_ID], self.pid)
+
+    def is_called(self, name: str) -> bool:
+        """Whether that is its name or its id, of 12 or 64 digits."""
+        return name in (self.name, self.id, self.id[:SHORT_ID])
+
+
 def _checked(kind: type, value: Any) -> Any:
     if type(value) is not kind:  # exactly: True is an int, too
         raise TypeError("%r is no %s" % (value, kind.__name__))
@@ -115,49 +143,78 @@ def check_name(text: str) -> None:
 # --- asking podman
 
 
-def inspect(name: str, podman: str = "podman", deadline: float = DEADLINE) -> Container:
-    """The container of that name or id, running or not.
+def inspect_all(
+    names: Sequence[str], podman: str = "podman", deadline: float = DEADLINE
+) -> dict[str, Container | Refused]:
+    """Each of these names or ids with its container, running or not, or with why there is none.
 
-    Raises Refused when there is none, and when podman is missing, takes longer than `deadline`
-    seconds or says something else than it should.
+    Raises Refused when podman is missing, takes longer than `deadline` seconds or says something else than
+    it should.
     """
-    check_name(name)
-    status, output, errors = _run([podman, "inspect", "--format", "json", "--", name], deadline)
-    if status:
-        if b"no such " in errors:
-            raise _missing(name)
+    for name in names:
+        check_name(name)
+    status, output, errors = _run([podman, *INSPECT, *names], deadline)
+    if status and b"no such " not in errors:
         said = printable(errors.strip().rpartition(b"\n")[2]) or "exit %d" % status
-        raise Refused(CANNOT_START, "podman inspect %s: %s" % (name, said), "podman info")
-    return parse(output, name)
+        raise Refused(CANNOT_START, "podman inspect %s: %s" % (" ".join(names), said), "podman info")
+    found = parse(output, *names)
+    return {name: next((one for one in found if one.is_called(name)), _missing(name)) for name in names}
 
 
-def parse(output: bytes, name: str) -> Container:
-    """The container in what `podman inspect --format json -- NAME` printed; raises Refused, nothing else."""
+def inspect(name: str, podman: str = "podman", deadline: float = DEADLINE) -> Container:
+    """The container of that name or id, running or not; raises Refused when there is none, too."""
+    found = inspect_all([name], podman, deadline)[name]
+    if isinstance(found, Refused):
+        raise found
+    return found
+
+
+def parse(output: bytes, *asked: str) -> list[Container]:
+    """The containers in what `podman inspect --format json -- NAME...` printed.  Raises only Refused."""
+
+    def container(found: dict[str, Any]) -> Container | None:
+        return (
+            Container(found) if "State" in _checked(dict, found) else None
+        )  # an image, a volume may have that name, too
+
+    parsed = _parsed("podman inspect " + " ".join(asked), output, container)
+    return [one for one in parsed if one is not None]
+
+
+def listed(output: bytes) -> list[Listed]:
+    """Those in what `podman ps --format json` printed; raises Refused, nothing else."""
+    found: list[Listed] = _parsed("podman ps", output, Listed)
+    return found
+
+
+def _parsed(command: str, output: bytes, kind: Callable[[dict[str, Any]], Any]) -> list[Any]:
     import json  # noqa: PLC0415 - 6 ms that a session without podman does not need
 
     try:
         found = json.loads(output.decode("utf-8", "surrogateescape"))
-        if not found or "State" not in found[0]:
-            raise _missing(name)  # an image, a network, a volume may have that name, too
-        return Container(found[0])
+        return [kind(one) for one in _checked(list, found)]
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        reason = "podman inspect %s: not understood: %s" % (name, clip_right(printable(error), 80))
+        reason = "%s: not understood: %s" % (command, clip_right(printable(error), 80))
         raise Refused(CANNOT_START, reason, "podman --version; 4.3 and later are known to work") from None
+
+
+def running(podman: str = "podman", deadline: float = DEADLINE) -> list[str]:
+    """The ids of all containers of this user that run; raises Refused when that can't be told."""
+    status, output, errors = _run([podman, *LIST], deadline)
+    if status:
+        said = printable(errors.strip().rpartition(b"\n")[2]) or "exit %d" % status
+        raise Refused(CANNOT_START, "podman ps: %s" % said, "podman info")
+    return [one.id for one in listed(output) if one.pid]
 
 
 def shielded(podman: str = "podman", deadline: float = 2.0) -> list[str]:
     """The names of the shielded containers that run, for a hint: empty whenever that can't be told."""
-    import json  # noqa: PLC0415
-
     try:
-        running = json.loads(_run([podman, "ps", "--format", "json"], deadline)[1])
-        names = [one["Names"][0] for one in running[:50] if is_name(one["Names"][0])]
-        if not names:
-            return []
-        found = json.loads(_run([podman, "inspect", "--format", "json", "--"] + names, deadline)[1])
-        return sorted(one.name for one in map(Container, found) if one.running and one.state_dir)
-    except (Refused, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        ids = running(podman, deadline)[:50]
+        found = inspect_all(ids, podman, deadline).values() if ids else ()
+    except Refused:
         return []  # a hint about a mistake must not become a second mistake
+    return sorted(one.name for one in found if isinstance(one, Container) and one.running and one.state_dir)
 
 
 def _run(argv: list[str], deadline: float) -> tuple[int, bytes, bytes]:

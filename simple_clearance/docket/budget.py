@@ -83,6 +83,11 @@ class Kept:
             self._tell("error", message=container + ": " + TOLD[self._kind] % limit)
         return kept.pop(next(iter(kept)))
 
+    def drop(self, container: str) -> dict[str, Any]:
+        """Forgets all that is kept for a container; what that was."""
+        self._over.pop(container, None)
+        return self._kept.pop(container, {})
+
     def pop(self, container: str, key: str) -> Any:
         return self._kept.get(container, {}).pop(key, None)
 

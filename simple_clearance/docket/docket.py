@@ -33,7 +33,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Collection, Dict, Iterable, Sequence
 
-    from ..base.happenings import Event, Name, Recorded
+    from ..base.errors import Refused
+    from ..base.happenings import Event, Name, Recorded, Watching
     from ..base.moment import Now
     from .policy import Policy, Rule
 
@@ -213,18 +214,46 @@ class Docket:
         *,
         ipv6: bool = True,
         in_pod: bool = False,
+        state: str = "",
     ) -> None:
         """A container: its shield's bundle version, and the labels it was launched with.
 
-        `ipv6`: whether that works in it; `in_pod`: whether what it tries may be another one's.
+        `ipv6`: whether that works in it; `in_pod`: whether what it tries may be another one's;
+        `state` of its shield, "" where that is unknown.
+        One of a name that has ended goes on under it, with its mutes in force: what was answered before
+        may be open no longer, so all else is asked anew.
         """
-        self.shields.versions[name] = version
-        if not ipv6:
-            self.shields.without_ipv6.add(name)
+        if name in self._stopped:
+            self._stopped.remove(name)
+            self._register.drop(name)
+            self._proof.drop(name)
+        self.shields.begin(name, version, state or "up", ipv6)
         if in_pod:
             self.pods.add(name)
+        else:
+            self.pods.discard(name)
         self._dossiers[name] = dossier
         self._budget.containers = len(self._dossiers)
+
+    def started(self, watching: Watching, source: str, container_id: str) -> None:
+        """Its watch has begun in a running session; `source` is where its events come from."""
+        version = self.shields.versions.get(watching.name)
+        about = {"id": container_id or None, "source": source, "shield": version}
+        self._tell("container", container=watching.name, state="started", **about, **watching.facts())
+
+    def forget(self, name: str) -> bool:
+        """Forgets a container that has ended, its mutes too; False while a verdict for it still runs."""
+        if self.jobs(name):
+            return False
+        self._stopped.discard(name)
+        for part in (self._register, self._proof):
+            part.drop(name)
+        for other in (self.shields, self._mutes, self._answers, self.tally, self.rules):
+            other.forget(name)
+        self.pods.discard(name)
+        del self._dossiers[name]
+        self._budget.containers = len(self._dossiers)
+        return True
 
     def handle(self, container: str, event: Event, now: Now) -> None:
         """One event of a reader; the names of its address are those known at this moment."""
@@ -441,10 +470,15 @@ class Docket:
         """Those that have not begun are not run: what they were for waits again, and has not failed."""
         self._verdicts.call_off(jobs, now)
 
-    def stop(self, container: str, now: Now) -> None:
-        """The container has ended: nothing more is run for it, its requests are closed unanswered."""
+    def stop(self, container: str, now: Now, refused: Refused | None = None) -> None:
+        """It is watched no longer: nothing more is run for it, its requests are closed unanswered.
+
+        `refused` is why, None when it has ended.
+        """
         self._stopped.add(container)
-        self._tell("stopped", container=container)
+        hint = "; ".join(refused.hints) if refused is not None else ""
+        why = {"reason": refused.message if refused is not None else None, **({"hint": hint} if hint else {})}
+        self._tell("container", container=container, state="stopped", **why)
         self.call_off(self.jobs(container), now)
         self._abandon(self.waiting(container), now)
 

@@ -50,6 +50,12 @@ class Answers:
         forgotten = set(map(id, those[: limit + 1 - limit // 2]))
         self.all = [one for one in self.all if id(one) not in forgotten]
 
+    def forget(self, container: str) -> None:
+        self.all = [one for one in self.all if one.container != container]
+        for kind in [kind for kind in self._number if kind[0] == container]:
+            del self._number[kind]
+        self._overfull.discard(container)
+
 
 class Tally:
     """The last word on each target, the verdicts that came to nothing, and how many there were of each kind.
@@ -94,6 +100,12 @@ class Tally:
     def made_good(self, places: Iterable[Place]) -> None:
         for place in places:
             self._bad.pop(*place)
+
+    def forget(self, container: str) -> None:
+        """What came to nothing there is only counted from now on, and no last word is known."""
+        self._last_word.drop(container)
+        for result in self._bad.drop(container).values():
+            self._forgotten[result] += 1
 
     def summary(self) -> dict[str, int]:
         """`allowed`, `denied`, and what was not made good: `failed` and `unknown`."""

@@ -53,6 +53,9 @@ class Mutes:
             standing.undone = answer.undone = True
             self._tell("unmuted", container=answer.container, target=answer.target, tries=standing.tries)
 
+    def forget(self, container: str) -> None:
+        self._kept.drop(container)
+
     def count(self, request: Request, event: Event) -> None:
         """Packets that nobody was asked about, if that is muted."""
         mute = self.of(request) if request.state == MUTED else None

@@ -78,6 +78,11 @@ class Proof:
             if job.action == "allow" and early is not None and early[0] >= job.started:
                 self._prove(effect, job.container, early[1], now)
 
+    def drop(self, container: str) -> None:
+        """Its verdicts so far are not held against packets any more."""
+        self._effects.drop(container)
+        self._early.pop(container, None)
+
     def idle(self, container: str) -> None:
         """No verdict runs for this container."""
         self._early.pop(container, None)

@@ -92,6 +92,16 @@ class Register:
         if not waiting:
             del self.waiting[request.container]
 
+    def drop(self, container: str) -> None:
+        """Forgets a container's closed requests."""
+        for key in [key for key in self._closed if key[0] == container]:
+            for request in self._closed.pop(key).values():
+                del self._requests[request.key]
+                self._number[container] -= 1
+        if not self._number.get(container):
+            self._number.pop(container, None)
+            self._at.pop(container, None)
+
     def _open(self, request: Request) -> None:
         """Under an id that was never used."""
         request.id = "r%d" % self._next

@@ -138,6 +138,10 @@ class Rules:
             self._full[job.container] = full
         return not full
 
+    def forget(self, container: str) -> None:
+        self._full.pop(container, None)
+        self._warned.pop(container, None)
+
     def floored(self, request: Request, names: Sequence[str]) -> None:
         """A request that the floor refuses: a rule that would allow it is told to be in vain."""
         if self.policy is None:

@@ -28,6 +28,20 @@ class Shields:
         self._changed: dict[str, float] = {}
         self._freed: dict[str, float] = {}  # when a quarantine ended
 
+    def begin(self, container: str, version: int | None, state: str, ipv6: bool) -> None:
+        """A watch begins: the bundle version, the shield's state, and whether IPv6 works in the container."""
+        self.forget(container)
+        self._states[container] = state
+        self.versions[container] = version
+        if not ipv6:
+            self.without_ipv6.add(container)
+
+    def forget(self, container: str) -> None:
+        for known in (self.versions, self._states, self._changed, self._freed):
+            known.pop(container, None)
+        self.without_ipv6.discard(container)
+        self.unheard = {key: number for key, number in self.unheard.items() if key[0] != container}
+
     def up(self, container: str) -> bool:
         return self._states.get(container, "up") == "up"
 

@@ -122,9 +122,9 @@ def _command(command: str, width: int) -> list[str]:
     return lines
 
 
-def greeting_lines(watched: Sequence[Watching], width: int) -> list[str]:
-    """What is watched, one container after the other, and what is known to be missing."""
-    return [line for sentence in greetings(watched, width) for line in laid_out(sentence, width)]
+def greeting_lines(watched: Sequence[Watching], width: int, awaited: str = "") -> list[str]:
+    """What is watched, one container after the other, what is known to be missing, and what is waited for."""
+    return [line for sentence in greetings(watched, width, awaited) for line in laid_out(sentence, width)]
 
 
 def notice_lines(record: dict[str, Any], width: int, when: str) -> list[str]:

@@ -234,7 +234,7 @@ class Prompt:
     def record(self, record: dict[str, Any], now: Now) -> None:
         """One record of the docket."""
         kind, width = record["type"], self.painter.width - 1
-        if kind == "stopped" and self._view.vanished():
+        if kind == "container" and record["state"] == "stopped" and self._view.vanished():
             self._vanished = STOPPED
         if kind == "lost":
             self._notices.lost(record)

@@ -9,14 +9,13 @@ from __future__ import annotations
 import re
 
 from ..base import addresses
+from ..base.happenings import Watching
 from ..base.text import clip_right, count, printable, seconds
 from ..docket.verdict import NOT_STARTED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, Iterable, Sequence
-
-    from ..base.happenings import Watching
 
     Record = Dict[str, Any]
 
@@ -89,6 +88,9 @@ COUNTS = {
     **{"open": "left open", "lost": "lost", "untold": "not asked"},
 }
 
+LABELS_ROOM = 72
+"""Columns for a line with a container's labels, where it is not known how many there are."""
+
 LABEL = re.compile(r"[A-Za-z0-9_@/.+-]{1,24}")
 """What stands in a line of ours can't imitate one: a label with blanks or brackets might."""
 
@@ -115,28 +117,31 @@ class Sentence:
         self.said, self.hint, self.grave = said, hint, grave
 
 
-def greetings(watched: Iterable[Watching], room: int) -> list[Sentence]:
-    """What is watched from now on, and what is missing; the first line of each has `room` columns."""
+def greetings(watched: Iterable[Watching], room: int, awaited: str = "") -> list[Sentence]:
+    """What is watched from now on, what is missing, and what is waited for, in words.
+
+    The first line of each has `room` columns.
+    """
     told = []
     for one in watched:
-        told.append(_watching(one, room))
+        told.append(_watching(one, room, "watching", "before this start"))
         if one.state not in ("", "up"):
             told.append(_shield({"container": one.name, "state": one.state}))
-    return told
+    return [*told, *([Sentence((), awaited)] if awaited else [])]
 
 
-def _watching(one: Watching, room: int) -> Sentence:
+def _watching(one: Watching, room: int, verb: str, when: str) -> Sentence:
     if one.recorded:
         return Sentence((), "replaying a recording of %s: no verdict is run" % one.name)
     notes = list(one.unseen)
     if one.missed:
         times = "once" if one.missed == 1 else "%d times" % one.missed
-        notes.append("blocked %s before this start: asked when it is tried again" % times)
+        notes.append("blocked %s %s: asked when it is tried again" % (times, when))
     if one.held_by:
         notes += [HELD % one.held_by, "--take-over ends that reader and shows all of it"]
     elif one.taken_over:
         notes.append(TAKEN_OVER % one.taken_over)
-    start, end = "watching " + one.name, ": shield " + one.state if one.state else ""
+    start, end = verb + " " + one.name, ": shield " + one.state if one.state else ""
     if one.held_by:
         end += ", through its audit log"
     plain = [
@@ -146,6 +151,24 @@ def _watching(one: Watching, room: int) -> Sentence:
     if labels and room >= 8:
         start += " (%s)" % clip_right(labels, room)
     return Sentence((), start + end, notes)
+
+
+def _container(record: Record) -> Sentence:
+    """One that has started and is watched, or is watched no longer."""
+    about = (record["container"],)
+    if record["state"] != "started":
+        if record["reason"] is None:
+            return Sentence(about, "the container has stopped")
+        return Sentence(about, "not watched any more: " + record["reason"], hint=record.get("hint", ""))
+    state = record.get("shield_state", "")
+    one = Watching(
+        record["container"], record["dossier"], state, missed=record.get("missed", 0),
+        held_by=record.get("held_by", 0), taken_over=record.get("taken_over", 0),
+        unseen=record.get("unseen", ()),
+    )  # fmt: skip
+    told = _watching(one, LABELS_ROOM, "now watching", "before we listened")
+    more = [SHIELD_STATES[state]] if state not in ("", "up") else []
+    return Sentence((), told.text, [*told.notes, *more])
 
 
 def verdict(record: Record, elsewhere: Sequence[str] = ()) -> Sentence:
@@ -251,7 +274,7 @@ SENTENCES: dict[str, Callable[[Record], Sentence]] = {
         (record["container"], record["dest"]), "first packet let out %s later" % seconds(record["seconds"])
     ),
     "still_blocked": _still_blocked,
-    "stopped": lambda record: Sentence((record["container"],), "the container has stopped"),
+    "container": _container,
     "shield": _shield,
     "lost": lost,
     "error": _error,

@@ -17,12 +17,28 @@ from ..system.pidfd import has_ended, pidfd_open
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Mapping
+    from typing import Callable, Mapping, Protocol
 
     from ..base.happenings import Name
+    from ..base.moment import Now
     from ..base.options import Options
+    from ..containers.podman import Container
     from .auditlog import ShieldLog
     from .lookups import NameBook
+
+    class Source(Protocol):
+        """What every source of events has: where they come from, whether they do yet, and its end."""
+
+        @property
+        def kind(self) -> str: ...
+        @property
+        def started(self) -> bool: ...
+        @property
+        def held_by(self) -> int: ...
+        def stop(self) -> None: ...
+        def close(self) -> None: ...
+        def reap(self, now: Now) -> None: ...
+
 
 SANDBOX_VERSION = 18
 """The bundle whose rules the demonstration's namespace has."""
@@ -56,7 +72,14 @@ class Watched:
         )
         self.blocked_before = 0
         self.taken_over = 0
-        self.ended = False
+        self.source: Source | None = None
+        self.since: float | None = None  # when that began to listen (monotonic)
+        self.resuming = False  # whether it is one that took the bridge reader's place
+        self.faulty = False  # whether it was told that lines of it mean nothing
+        self.ended = False  # its end has been seen; what was blocked before it may be still to come
+        self.over = False  # and nothing more comes
+        self.refused: Refused | None = None  # why it is watched no longer, though it runs
+        self.refused_for = 0  # the process that is why, or 0
 
     def __repr__(self) -> str:
         return f"Watched({self.name}, {self.id[:12]})"
@@ -105,12 +128,16 @@ def prepare(
     environ: Mapping[str, str],
     uid: int,
     trace: Callable[[str], None] = lambda text: None,
+    known: Container | Refused | None = None,
 ) -> Watched:
-    """Finds out everything about a container.  Refused (3) with the remedy when it can't be watched."""
+    """Finds out everything about a container.  Refused (3) with the remedy when it can't be watched.
+
+    `known` is what podman has told of it, where it was asked already.
+    """
     podman.check_name(name)
     watched = Watched(name)
     try:
-        _fill(watched, options, uid)
+        _fill(watched, options, uid, known)
         if watched.roots and options.decides:
             raise podman.not_rootless(name)
         if options.sandbox:
@@ -126,7 +153,7 @@ def prepare(
     return watched
 
 
-def _fill(watched: Watched, options: Options, uid: int) -> None:
+def _fill(watched: Watched, options: Options, uid: int, known: Container | Refused | None) -> None:
     needs_podman = options.netns is None and not (options.reader and options.state_dir)
     if options.state_dir is not None:
         watched.state_dir = os.path.abspath(options.state_dir)
@@ -134,7 +161,9 @@ def _fill(watched: Watched, options: Options, uid: int) -> None:
         if options.sandbox:
             watched.pidfd = pidfd_open(options.sandbox)
             raise Refused(CANNOT_START, "there is no podman to ask")
-        found = podman.inspect(watched.name)
+        found = known or podman.inspect(watched.name)
+        if isinstance(found, Refused):
+            raise found
         watched.id, watched.version, watched.dossier = found.id, found.shield_version, found.dossier
         watched.in_pod = found.in_pod
         watched.roots = podman.is_roots(found, uid)

@@ -160,7 +160,7 @@ def run(argv: Sequence[str], deadline: float) -> tuple[int, bytes, bytes]:
             _take(fd, kept)
         out, err = bytes(said[child.out]), bytes(said[child.err][:ERROR_LIMIT])
     finally:
-        _end(child, ended)
+        end(child, ended)
     return child.status if child.status is not None else -1, out, err
 
 
@@ -191,7 +191,7 @@ def _take(fd: int, kept: bytearray) -> bool:
     return data != b""
 
 
-def _end(child: Child, ended: int) -> None:
+def end(child: Child, ended: int = -1) -> None:
     """Ends it with its session, unless it has ended by itself, and reaps it; `ended` is its pidfd or -1."""
     for order in (signal.SIGTERM, signal.SIGKILL):
         if (ended >= 0 and has_ended(ended)) or child.reap():

@@ -42,7 +42,7 @@ def made(pid, conmon_pid, own_users=False, sandbox=""):
     found[0]["State"].update(Pid=pid, ConmonPid=conmon_pid)
     found[0]["HostConfig"]["IDMappings"] = {"UidMap": ["0:1:65536"]} if own_users else None
     found[0]["NetworkSettings"]["SandboxKey"] = sandbox
-    return podman.parse(json.dumps(found).encode(), "c1")
+    return podman.parse(json.dumps(found).encode())[0]
 
 
 def refusal(container):

@@ -110,24 +110,21 @@ def test_podman_gets_no_stdin_a_session_of_its_own_and_no_ignored_signal(fake, t
 
 
 def test_the_older_recording_is_understood_too():
-    c = podman.parse((SAMPLES / "podman-inspect-0.6.json").read_bytes(), "c1")
+    c = podman.parse((SAMPLES / "podman-inspect-0.6.json").read_bytes())[0]
     assert c.shield_version == 12
 
 
 def test_a_stopped_container_has_no_pids():
     stopped = changed(State__Running=False, State__Pid=0, State__ConmonPid=None)
-    c = podman.parse(stopped, "c1")
+    c = podman.parse(stopped)[0]
     assert (c.running, c.pid, c.conmon_pid) == (False, 0, 0)
     assert "podman start c1" in refusal(podman.check_running, c).hints
 
 
 def test_dossier_annotations_are_labels_without_their_prefix():
     c = podman.parse(
-        changed(
-            Config__Annotations={"dossier.task": "t-7", "dossier.": "x", "dossiers": "y", "dossier.n": 3}
-        ),
-        "c1",
-    )
+        changed(Config__Annotations={"dossier.task": "t-7", "dossier.": "x", "dossiers": "y", "dossier.n": 3})
+    )[0]
     assert c.dossier == {"task": "t-7", "": "x"}
 
 
@@ -136,25 +133,25 @@ def test_of_a_thousand_labels_sixteen_are_taken_and_what_is_long_is_cut():
     noise = {"dossier.noise-%03d" % number: "x" * 5000 for number in range(1000)}
     names = ("project", "task", "y" * 4)
     labels = {**{"dossier." + name: name for name in names}, "dossier." + "k" * 500: "", **noise}
-    dossier = podman.parse(changed(Config__Annotations=labels), "c1").dossier
+    dossier = podman.parse(changed(Config__Annotations=labels))[0].dossier
     assert len(dossier) == 16 and all(dossier[name] == name for name in names)
     assert {len(value) for key, value in dossier.items() if key.startswith("noise")} == {128}
-    only = podman.parse(changed(Config__Annotations={"dossier." + "k" * 500: "v"}), "c1").dossier
+    only = podman.parse(changed(Config__Annotations={"dossier." + "k" * 500: "v"}))[0].dossier
     assert only == {"k" * 126 + "..": "v"}
 
 
 @pytest.mark.parametrize("text", ["", "x", "-1", "1.5", "\u0663", " 18"])
 def test_a_version_that_is_no_number_is_none(text):
     annotations = {"terok.shield.version": text}
-    assert podman.parse(changed(Config__Annotations=annotations), "c1").shield_version is None
+    assert podman.parse(changed(Config__Annotations=annotations))[0].shield_version is None
 
 
 def test_a_container_without_annotations_is_not_shielded():
     for found in ({}, {"terok.shield.state_dir": ["/"]}):
-        c = podman.parse(changed(Config__Annotations=found), "c1")
+        c = podman.parse(changed(Config__Annotations=found))[0]
         error = refusal(podman.state_directory, c, None, os.getuid())
         assert error.message == "c1 is not shielded: it has no terok.shield.state_dir annotation"
-    c = podman.parse(changed(Config__Annotations=None), "c1")
+    c = podman.parse(changed(Config__Annotations=None))[0]
     assert c.state_dir is None
 
 
@@ -276,7 +273,7 @@ def test_endless_complaints_are_bounded(fake):
     ],
 )
 def test_what_is_no_container_is_refused_and_never_a_traceback(output):
-    refusal(podman.parse, output, "c1")
+    assert output.strip() == b"[]" or refusal(podman.parse, output)
 
 
 def test_any_mutation_of_a_real_answer_is_a_container_or_a_refusal(rounds):
@@ -290,9 +287,9 @@ def test_any_mutation_of_a_real_answer_is_a_container_or_a_refusal(rounds):
                 [b"", b"{", b'"', b"9", b"null", b"\xff", b"[]", b","]
             )
         try:
-            c = podman.parse(bytes(data), "c1")
-        except Refused as error:
-            assert error.code == 3
+            c = podman.parse(bytes(data))[0]
+        except (Refused, IndexError) as error:
+            assert isinstance(error, IndexError) or error.code == 3
         else:
             assert type(c.pid) is int
             assert all(type(value) is str for value in c.annotations.values())
@@ -304,12 +301,15 @@ def test_any_mutation_of_a_real_answer_is_a_container_or_a_refusal(rounds):
 
 def test_the_shielded_ones_that_run_are_listed(fake):
     script = r"""
-if [ "$1" = ps ]; then echo '[{"Names": ["web"]}, {"Names": ["db", "x"]}]'
-else [ "$*" = "inspect --format json -- web db" ] && cat %s; fi"""
-    both = json.loads(changed(Name="web")) + json.loads(changed(Name="db", Config__Annotations={}))
+if [ "$1" = ps ]; then echo '[{"Names": ["web"], "Id": "%s", "Pid": 7, "State": "running"},
+{"Names": ["db", "x"], "Id": "%s", "Pid": 0, "State": "exited"}]'
+else [ "$*" = "inspect --format json -- %s" ] && cat %s; fi"""
+    both = json.loads(changed(Name="web", Id="a" * 64)) + json.loads(
+        changed(Name="db", Config__Annotations={})
+    )
     answer = pathlib.Path(fake("")).parent / "answer"
     answer.write_text(json.dumps(both))
-    assert podman.shielded(fake(script % answer)) == ["web"]
+    assert podman.shielded(fake(script % ("a" * 64, "b" * 64, "a" * 64, answer))) == ["web"]
 
 
 @pytest.mark.parametrize(

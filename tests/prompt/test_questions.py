@@ -178,11 +178,11 @@ def test_a_list_of_several_containers_says_whose_each_is():
     stage.event("denied", "192.0.2.1", container="web", count=4)
     stage.key("l")
     assert painted(stage)[-6:] == lines("""
-2 waiting
+2 waiting for 2 containers
      1  www.example.com                        c1          tcp 443        1 try
      2  203.0.113.11                           web         tcp 80         1 try
   not asked: 7 denied before, 2 multicast and the like
-1-2 mark   * all   / word
+1-2 mark   * all   / word   c one container
 Enter asks the first   ? keys   l back
 """)
 

@@ -41,7 +41,10 @@ def record(kind, **fields):
     [
         record("passed", seconds=1.2),
         *(record("still_blocked", count=3, reason=reason) for reason in (None, *STILL_REASONS)),
-        record("stopped"),
+        record("container", state="stopped", reason=None),
+        record("container", state="stopped", reason="the hub is active", hint="ask there"),
+        record("container", state="started", dossier={"project": "demo"}, shield_state="down", missed=2),
+        record("container", state="started", dossier={}, held_by=4711, unseen=["something"]),
         *(record("shield", state=state) for state in (*SHIELD_STATES, "of a version to come")),
         *(record("lost", count=number, where=where) for where in (*LOST, "attic") for number in (1, 7)),
         record("error", message="c1: something is wrong"),
@@ -142,7 +145,7 @@ def test_what_waits_behind_a_name_is_told_only_on_the_screen():
 def test_every_sentence_of_the_table_is_one_of_these():
     """Whoever adds one adds it to the tests above."""
     assert set(SENTENCES) == {
-        *("verdict", "passed", "still_blocked", "stopped", "shield", "lost", "error", "summary")
+        *("verdict", "passed", "still_blocked", "container", "shield", "lost", "error", "summary")
     }
 
 

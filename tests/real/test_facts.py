@@ -331,7 +331,7 @@ def test_an_allowed_address_expires_after_half_an_hour(rig, c, verdicts):
 
 
 def test_the_state_directory_is_believable_and_holds_this_containers_id(rig, c):
-    found = podman.parse(rig.as_op(["podman", "inspect", "--format", "json", "--", c]).stdout.encode(), c)
+    found = podman.parse(rig.as_op(["podman", "inspect", "--format", "json", "--", c]).stdout.encode())[0]
     assert found.state_dir == rig.state(c)
     podman.believable(found.state_dir, found.id, rig.uid)
     podman.check_given(rig.state(c), c, found.id)
@@ -378,7 +378,7 @@ def test_the_audit_log_has_a_line_for_each_address_of_a_verdict(rig, c, verdicts
 
 def test_one_inspect_tells_all_that_is_needed(rig, c):
     output = rig.as_op(["podman", "inspect", "--format", "json", "--", c]).stdout.encode()
-    found = podman.parse(output, c)
+    found = podman.parse(output)[0]
     assert (found.name, found.running, found.dossier) == (c, True, {"task": "t-7", "project": "demo"})
     parent = rig.as_op(["ps", "-o", "ppid=", "-p", str(found.pid)], check=True).stdout
     assert found.conmon_pid == int(parent)

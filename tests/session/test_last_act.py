@@ -56,7 +56,7 @@ def test_a_burst_just_before_the_exit_is_accounted_for(script, host, packets):
         it = script("--json", reader=False, names=("c2",))
         it.until("session")
         last_act(lab, packets)
-        it.until("stopped")
+        it.until("container", state="stopped")
         it.until("summary")
         if packets == 500 and os.getuid() == 0:  # with room for all of them in the socket and in the pipe
             assert accounted(it) == packets
@@ -91,7 +91,7 @@ def test_what_does_not_come_within_a_second_is_lost(script, host):
         it.until("session")
         began = time.monotonic()
         last_act(lab, 0)
-        it.until("stopped")
+        it.until("container", state="stopped")
         assert time.monotonic() - began >= 1.0
         assert [(record["container"], record["count"]) for record in it.of("lost")] == [("c2", 1)]
         it.ends(5)
@@ -117,7 +117,7 @@ def test_what_the_other_reader_writes_late_is_told(script, host):
         it = followed(script, host, lab)
         last_act(lab, 3)
         assert [it.until("pending", number)["dest"][:9] for number in (1, 2, 3)] == ["198.18.0."] * 3
-        it.until("stopped")
+        it.until("container", state="stopped")
         assert it.of("lost") == []
         it.ends(5)
 
@@ -127,7 +127,7 @@ def test_half_a_line_at_the_end_is_lost(script, host):
         it = followed(script, host, lab)
         host.containers["c2"].append("audit.jsonl", BLOCKED % "203.0.113.1" + "\n" + BLOCKED[:40])
         last_act(lab, 0)
-        it.until("stopped")
+        it.until("container", state="stopped")
         assert [record["dest"] for record in it.of("pending")] == ["203.0.113.1"]
         assert [(record["container"], record["count"]) for record in it.of("lost")] == [("c2", 1)]
         it.ends(5)
@@ -142,7 +142,7 @@ def test_what_of_the_log_can_not_be_read_in_time_is_lost(script, host, pyz, tmp_
         lines = [BLOCKED % ("198.18.%d.%d" % divmod(number, 250)) for number in range(10_000)]
         host.containers["c2"].append("audit.jsonl", "\n".join(lines) + "\n")
         last_act(lab, 0)
-        it.until("stopped")
+        it.until("container", state="stopped")
         assert 0 < len(it.of("pending")) < 10_000
         assert [(record["container"], record["where"]) for record in it.of("lost")] == [("c2", "reader")]
         it.ends(5)

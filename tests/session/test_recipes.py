@@ -683,8 +683,8 @@ def test_the_events_have_the_fields_that_are_listed(script, host):
         fields |= set(record) - {"type", "ts"}
     for kind, fields in listed.items():
         if kind in seen:
-            assert set(fields) - {"pending", "allow"} <= seen[kind], kind
-    assert set(listed) - set(seen) == {"still_blocked", "unmuted", "batch"}
+            assert set(fields) - {"pending", "allow", "undoes"} <= seen[kind], kind
+    assert set(listed) - set(seen) == {"still_blocked", "unmuted", "batch", "container", "check"}
     assert set(listed["summary"]) == seen["summary"] and set(listed["again"]) == seen["again"]
 
 

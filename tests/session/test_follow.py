@@ -1,0 +1,203 @@
+"""Containers that come and go while a session runs: `--all` and `--follow`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+
+import pytest
+import scripting
+from lab import Lab
+from support import eventually
+
+bare = scripting.bare
+
+
+LOCK = """
+import fcntl, os, sys
+fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), fcntl.LOCK_EX)
+print("locked")
+sys.stdin.read()
+"""
+
+
+def watching(bare, *words, **more):
+    """A session that has said which containers it watches."""
+    it = bare("--json", *words, reader=False, **{"names": (), **more})
+    it.session = it.until("session")
+    return it
+
+
+def started(it, name, number=1):
+    return it.until("container", number, container=name, state="started")
+
+
+def stopped(it, name, number=1):
+    return it.until("container", number, container=name, state="stopped")
+
+
+def blocked(it, lab, name, dest, number=1):
+    """What is tried there is asked."""
+    lab.connect(dest, 443, timeout=5)
+    return it.until("pending", number, container=name, dest=dest)
+
+
+def test_one_that_starts_later_is_watched(bare, host, lab):
+    it = watching(bare, "--all")
+    assert it.session["containers"] == []
+    c2 = host.container("c2", lab, dossier__project="demo")
+    told = started(it, "c2")
+    assert (told["id"], told["source"], told["shield"]) == (c2.id, "nflog", 18)
+    assert told["dossier"] == {"project": "demo"} and told["shield_state"] == "up"
+    asked = blocked(it, lab, "c2", "198.51.100.7")
+    it.say("allow %s\n" % asked["id"])
+    assert it.until("verdict")["result"] == "applied"
+    it.signal(signal.SIGTERM)
+    it.ends(0)
+
+
+def test_all_that_run_are_watched_from_the_start_and_what_has_no_shield_is_not(bare, host, lab):
+    with Lab() as other:
+        host.container("c2", lab)
+        host.container("c3", other)
+        plain = host.container("plain")
+        del plain.annotations["terok.shield.state_dir"]
+        plain.save()
+        it = watching(bare, "--all")
+        assert [one["name"] for one in it.session["containers"]] == ["c2", "c3"]
+        blocked(it, other, "c3", "198.51.100.7")
+        it.signal(signal.SIGTERM)
+        it.ends(5)
+        assert not it.of("error")
+        inspects = [call for call in host.calls("podman") if call.argv[0] == "inspect"]
+        assert len(inspects) == 1, "one question serves all of them"
+
+
+def test_one_that_stops_closes_its_requests_and_the_session_goes_on(bare, host, lab):
+    c2 = host.container("c2", lab)
+    it = watching(bare, "--all")
+    asked = blocked(it, lab, "c2", "198.51.100.7")
+    c2.stop()
+    assert it.until("closed", id=asked["id"])["why"] == "stopped"
+    assert stopped(it, "c2")["reason"] is None
+    assert it.silent(1)
+    it.signal(signal.SIGTERM)
+    it.ends(5)
+
+
+@pytest.mark.parametrize("new", [False, True], ids=["restarted", "made-anew"])
+@pytest.mark.parametrize("words", [("--all",), ("--follow", "c2")], ids=["all", "follow"])
+def test_one_that_runs_again_is_taken_up_under_its_name(bare, host, words, new):
+    with Lab() as before, Lab() as after:
+        c2 = host.container("c2", before)
+        it = watching(bare, *words)
+        quiet = blocked(it, before, "c2", "198.51.100.8")
+        it.say("mute %s\n" % quiet["id"])
+        it.until("closed", id=quiet["id"])
+        asked = blocked(it, before, "c2", "198.51.100.7")
+        it.say("allow %s\n" % asked["id"])
+        it.until("verdict")
+        c2.stop()
+        stopped(it, "c2")
+        c2.start(after, new=new)
+        assert started(it, "c2")["id"] == c2.id
+        again = blocked(it, after, "c2", "198.51.100.7", 2)
+        assert again["id"] != asked["id"], "what was allowed there is not open here"
+        again = blocked(it, after, "c2", "198.51.100.8", 2)
+        assert it.until("closed", id=again["id"])["why"] == "muted", "and what was muted stays so"
+        it.signal(signal.SIGTERM)
+        it.ends(5)
+
+
+def test_one_that_does_not_run_yet_is_waited_for(bare, host, lab):
+    c2 = host.container("c2")
+    c2.stop()
+    it = watching(bare, "--follow", "c2")
+    assert it.session["containers"] == []
+    c2.start(lab)
+    started(it, "c2")
+    it.signal(signal.SIGTERM)
+    it.ends(0)
+
+
+def test_one_that_is_not_there_is_a_mistake(bare, host):
+    it = bare("--json", "--follow", "nosuch", reader=False, names=())
+    assert it.child.wait() == 3 and b"no such container: nosuch" in it.child.stderr.read()
+
+
+def test_what_an_ended_one_held_is_given_back(bare, host):
+    """Neither its lock nor a descriptor stays, however often it runs again."""
+    c2 = host.container("c2")
+    c2.stop()
+    it = watching(bare, "--all")
+    fds = "/proc/%d/fd" % it.child.pid
+    counts = []
+    for turn in range(1, 4):
+        with Lab() as lab:
+            c2.start(lab)
+            started(it, "c2", turn)
+            c2.stop()
+            stopped(it, "c2", turn)
+            eventually(lambda: not open_files(it.child.pid, c2.state_dir), what="nothing of it is open")
+        counts.append(len(os.listdir(fds)))
+    assert counts[1] == counts[2]
+    it.signal(signal.SIGTERM)
+    it.ends(0)
+
+
+def open_files(pid, folder):
+    """Those below a folder, but for the folder itself, which is watched for the next start."""
+    found = []
+    for fd in os.listdir("/proc/%d/fd" % pid):
+        try:
+            path = os.readlink("/proc/%d/fd/%s" % (pid, fd))
+        except FileNotFoundError:
+            continue
+        if path.startswith(folder + "/"):
+            found.append(path)
+    return found
+
+
+def test_one_that_another_session_answers_for_is_told_once_and_taken_up_when_it_is_free(bare, host, lab):
+    host.container("c2", lab)
+    argv = [sys.executable, "-u", "-c", LOCK, host.containers["c2"].state_dir]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other, Lab() as second:
+        other.stdout.readline()
+        it = watching(bare, "--all")
+        assert it.session["containers"] == []
+        assert "another session answers for c2" in it.until("error")["message"]
+        c3 = host.container("c3", second)
+        started(it, "c3")
+        assert len(it.of("error")) == 1
+        other.stdin.close()
+        other.wait()
+        c3.stop()
+        stopped(it, "c3")
+        started(it, "c2")
+        assert len(it.of("error")) == 1
+        it.signal(signal.SIGTERM)
+        it.ends(0)
+
+
+def test_a_hub_ends_the_watch_of_its_container_alone(bare, host, lab):
+    c2 = host.container("c2", lab)
+    with Lab() as other, tempfile.TemporaryDirectory() as runtime, socket.socket(socket.AF_UNIX) as hub:
+        host.container("c3", other)
+        it = watching(bare, "--all", env=host.env(XDG_RUNTIME_DIR=runtime))
+        asked = blocked(it, lab, "c2", "198.51.100.7")
+        folder = "%s/terok/clearance/%s" % (runtime, c2.sid)
+        os.makedirs(folder)
+        hub.bind(folder + "/hub.sock")
+        hub.listen()
+        assert "hub is active" in stopped(it, "c2")["reason"]
+        assert it.until("closed", id=asked["id"])["why"] == "stopped"
+        blocked(it, other, "c3", "198.51.100.7")
+        hub.close()
+        os.unlink(folder + "/hub.sock")
+        started(it, "c2")
+        it.signal(signal.SIGTERM)
+        it.ends(5)
