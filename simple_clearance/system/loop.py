@@ -75,10 +75,10 @@ class Loop:
         self.since = now.mono if waited else self._last
         self._last = now.mono
         self._round += 1
-        for fd, events in sorted(found, key=self._turn):
-            ready = self._ready.get(fd)
-            if ready is None:
-                continue  # another callback of this round has removed it
+        turns = [(fd, events, self._ready[fd]) for fd, events in sorted(found, key=self._turn)]
+        for fd, events, ready in turns:
+            if self._ready.get(fd) is not ready:
+                continue  # another callback of this round has removed it; the number may be another's by now
             self._called[fd] = self._round
             now = ready(events, now) or now
             if fd not in self._urgent and self._clock().mono >= now.mono + ROUND:

@@ -126,3 +126,25 @@ def test_short_work_fills_a_round_and_a_long_key_keeps_nobody_out_for_good(crowd
     assert [crowd.round() for _ in range(3)] == ["ab", "cd", "ab"]
     crowd("K", 9 * ROUND, urgent=True)
     assert [crowd.round() for _ in range(2)] == ["Kc", "Kd"]
+
+
+def test_what_was_there_for_one_is_not_told_to_another_that_has_its_number_since(loop):
+    """Whoever closes a descriptor may open another in the same round, which gets its number."""
+    first, second = os.pipe(), os.pipe()
+    told = []
+
+    def replace(_events, _now):
+        loop.remove(second[0])
+        os.close(second[0])
+        assert os.dup(first[1]) == second[0]
+        loop.add(second[0], lambda _events, _now: told.append("the other"))
+
+    loop.add(first[0], replace, urgent=True)
+    loop.add(second[0], lambda _events, _now: told.append("it"))
+    for _, writing in (first, second):
+        os.write(writing, b"x")
+    loop.wait()
+    assert told == []
+    loop.remove(second[0])
+    for fd in (*first, *second):
+        os.close(fd)
