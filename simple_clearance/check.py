@@ -18,6 +18,7 @@ from .containers import forgotten, network, podman, statedir
 from .docket.policy import MISTAKES
 from .hub.hub import Hub
 from .sources import auditlog, bridge, lookups, watched
+from .sources.forked import Forkserver
 from .sources.policyfile import PolicyFile
 from .sources.readers import ReaderSource
 from .sources.watched import Watched
@@ -291,7 +292,8 @@ class ContainerSteps(Steps):
     def _start_reader(self) -> ReaderSource:
         """A reader that has ended again: it was `started`, or can tell why not."""
         loop, ended = Loop(), []
-        command = self._options.reader
+        forkserver = Forkserver(loop, _no_trace)
+        readers = self._options.reader or forkserver
 
         def ignore(_source: ReaderSource, _message: Message, _now: Now) -> None:
             pass
@@ -307,7 +309,7 @@ class ContainerSteps(Steps):
         loop.deadlines.append(lambda: until)
         with Wakeups(signal.SIGCHLD) as wakeups:
             loop.add(wakeups.fd, child_ended)
-            reader = ReaderSource(self._watched, loop, ignore, gone, command, _no_trace)
+            reader = ReaderSource(self._watched, loop, ignore, gone, readers, _no_trace)
             try:
                 while not (reader.started or ended or _is_past(until)):
                     loop.wait()
@@ -321,8 +323,9 @@ class ContainerSteps(Steps):
                     loop.wait()
             finally:
                 reader.close()
+                forkserver.close()
         if late:
-            shown = printable(" ".join(command or ["the reader"]), 100)
+            shown = printable(" ".join(self._options.reader or ["the reader"]), 100)
             raise Refused(CANNOT_START, f"{shown}: it did not listen within {DEADLINE:g} s", RUN_IT)
         return reader
 

@@ -17,6 +17,7 @@ from .base.errors import (
     Refused,
     starved,
 )
+from .formats import forking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -95,6 +96,10 @@ def _main(argv: list[str]) -> int:
         fill_standard_descriptors()
     if argv[:1] == ["--as-reader"]:
         return _reader(argv[1:])
+    if argv == [forking.ROLE]:
+        from .reader import forkserver
+
+        forkserver.serve(_forked)
     if argv[1:] and argv[0] in ("--demo-world", "--demo-shield", "--demo-tape"):
         from .demo import demo
 
@@ -194,10 +199,10 @@ def _bug(error: Exception, debug: bool) -> int:
 def _reader(argv: list[str]) -> int:
     """The reader's role: `STATE_DIR CONTAINER --emit=json [--netns PATH]`.
 
-    Parsed by hand: every session starts one, and argparse would be the largest part of that.
+    Parsed by hand: argparse would be the largest part of its start.
     """
     words: list[str] = []
-    netns, pidfd, dossier = None, None, None
+    netns = None
     rest = iter(argv)
     for word in rest:
         if word.startswith("--netns"):
@@ -207,21 +212,37 @@ def _reader(argv: list[str]) -> int:
     if len(words) != 2 or any(word.startswith("-") for word in words):
         usage = "simple-clearance.pyz --as-reader STATE_DIR CONTAINER --emit=json [--netns PATH]"
         return _complain(Refused(USAGE, "not how a reader is called", usage))
+    return _told(_read_by_hand, words[1], netns)
+
+
+def _read_by_hand(container: str, netns: str | None) -> int:
     from .reader import reader
 
-    try:
-        if netns is None:
-            from .containers.network import open_namespace
-            from .containers.podman import inspect
+    if netns is not None:
+        return reader.main(container, netns)
+    from .containers.network import open_namespace
+    from .containers.podman import inspect
 
-            found = inspect(words[1])
-            pidfd, namespace = open_namespace(found)
-            netns, dossier = "/proc/self/fd/%d" % namespace, found.dossier
-        return reader.main(words[0], words[1], netns, pidfd, dossier)
+    found = inspect(container)
+    pidfd, namespace = open_namespace(found)
+    return reader.main(container, "/proc/self/fd/%d" % namespace, pidfd, found.dossier)
+
+
+def _forked(container: str, netns: str) -> int:
+    """The same for one that was forked in this role."""
+    from .reader import reader
+
+    return _told(reader.tell, container, netns)
+
+
+def _told(tell: Callable[..., int], *args: object) -> int:
+    """The exit code of `tell`, whose errors get their words here."""
+    try:
+        return tell(*args)
     except Refused as error:
         return _complain(error)
     except KeyboardInterrupt:
-        return 0
+        return OK
     except Exception as error:
         return _bug(error, False)
 

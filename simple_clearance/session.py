@@ -38,6 +38,7 @@ from .sources import watched
 from .sources.fleet import Fleet
 from .system import children, clocks, terminal
 from .system.folders import LOOK_EVERY, NO_NOTICES, Folders
+from .system.limits import ManyFiles
 from .system.loop import Loop
 from .system.signals import Wakeups
 
@@ -152,10 +153,11 @@ class Session:
             if self._options.policy is not None:
                 self._load_policy(self._options.policy)
             term = self._term = self._terminal()
-            if term is None:
-                return self._run_on(None)
-            with term:
-                return self._run_on(term)
+            with ManyFiles():
+                if term is None:
+                    return self._run_on(None)
+                with term:
+                    return self._run_on(term)
         finally:
             self._close()
 

@@ -119,12 +119,8 @@ class Desk:
         return self.ends(code)
 
     def processes(self, role: str = "") -> list[int]:
-        """The processes of the archive that run: all, or `session` or `reader`."""
-        return [
-            pid
-            for pid, argv in processes(self.pyz)
-            if role in ("", "reader" if "--as-reader" in argv else "session")
-        ]
+        """The processes of the archive that run: all, or `session`, `forkserver` or `reader`."""
+        return [pid for pid, argv in processes(self.pyz) if role in ("", role_of(argv))]
 
     def reader(self) -> int:
         (pid,) = self.processes("reader")
@@ -135,6 +131,12 @@ class Desk:
         eventually(lambda: not self.processes(), what="no process of ours is left")
         if os.path.exists("/proc/%d/net" % self.lab.pid):
             eventually(lambda: self.lab.holder() == 0, what="the NFLOG group is free")
+
+
+def role_of(argv: list[str]) -> str:
+    """Which of the archive's processes has this command line."""
+    roles = {"--as-reader": "reader", "--as-forkserver": "forkserver"}
+    return next((role for word, role in roles.items() if word in argv), "session")
 
 
 def wait_for_keys(t: Session, painted: Found, own: bool = False) -> None:

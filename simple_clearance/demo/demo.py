@@ -16,8 +16,8 @@ import time
 from ..base.errors import CANNOT_START, Refused
 from ..base.options import Options
 from ..base.text import printable
-from ..sources.readers import own_command
 from ..system import children, terminal
+from ..system.archived import own_command
 from . import world
 
 TYPE_CHECKING = False

@@ -113,7 +113,7 @@ def _become_root_inside() -> None:
 
 
 def _empty_bounding_set() -> None:
-    with open("/proc/sys/kernel/cap_last_cap") as file:
+    with open("/proc/sys/kernel/cap_last_cap", "rb", 0) as file:
         last = int(file.read())
     for capability in range(last + 1):
         libc_call("prctl", _PR_CAPBSET_DROP, capability, 0, 0, 0)
@@ -146,6 +146,6 @@ def _highest_mapped(path: str) -> int:
 
     65534, the usual nobody, is taken: the container's name server runs as it, and could be signalled.
     """
-    with open(path) as table:
+    with open(path, "rb", 0) as table:  # as text it would cost 0.1 MB
         ranges = [(int(line.split()[0]), int(line.split()[2])) for line in table]
     return max((first + count - 1 for first, count in ranges), default=0)

@@ -13,7 +13,7 @@ import socket
 
 from ..base.errors import CANNOT_START, Refused
 from ..base.text import printable
-from ..formats import nflog
+from ..formats import forking, nflog
 from ..system import processes
 
 SO_RCVBUFFORCE = 33  # asm-generic/socket.h: not in Python
@@ -161,7 +161,7 @@ def _taken(holder: int) -> Refused:
     hints = [
         "see what it is with ps -fp %d; one program at a time can read a container's packet log" % holder
     ]
-    if b"--as-reader" in processes.words(holder):
+    if {b"--as-reader", forking.ROLE.encode()} & set(processes.words(holder)):
         hints.append("it belongs to another session of simple-clearance: answer there, or end that one first")
     name = printable(processes.name(holder))
     return GroupHeld(holder, "NFLOG group %d is held by pid %d (%s)" % (nflog.GROUP, holder, name), *hints)

@@ -38,12 +38,27 @@ LINGER = 0.4  # seconds given to stdout after that; the session waits for one se
 KEPT = 1 << 20  # bytes of a block of memory that is kept for the next one
 
 
-class _Terminated(BaseException):
-    """SIGTERM, or Ctrl-C where it is run by hand."""
+class Terminated(BaseException):
+    """SIGTERM."""
+
+
+def catch_sigterm() -> None:
+    """From now on it raises Terminated; those that are forked have that, too."""
+    signal.signal(signal.SIGTERM, _terminate)
 
 
 def main(
-    state_dir: str,
+    container: str,
+    netns_path: str,
+    pidfd: int | None = None,
+    dossier: dict[str, str] | None = None,
+) -> int:
+    """A reader that is run by hand: as `tell`."""
+    catch_sigterm()
+    return tell(container, netns_path, pidfd, dossier)
+
+
+def tell(
     container: str,
     netns_path: str,
     pidfd: int | None = None,
@@ -51,9 +66,9 @@ def main(
 ) -> int:
     """Tell on stdout what is logged for `container` until it ends or nobody listens; the exit code.
 
+
     `netns_path` names its network namespace, `pidfd` is an open descriptor of its first process,
-    if there is one, and `dossier` are labels that each line carries.  `state_dir` is part of the
-    role's calling convention and not needed here.
+    if there is one, and `dossier` are labels that each line carries.
     """
     try:
         return _run(container, netns_path, pidfd, dossier)
@@ -61,12 +76,11 @@ def main(
         lines = ["simple-clearance: " + refusal.message] + ["hint: " + hint for hint in refusal.hints]
         sys.stderr.write("\n".join(lines) + "\n")
         return refusal.code
-    except (KeyboardInterrupt, _Terminated):
+    except (KeyboardInterrupt, Terminated):
         return OK
 
 
 def _run(container: str, netns_path: str, pidfd: int | None, dossier: dict[str, str] | None) -> int:
-    signal.signal(signal.SIGTERM, _terminate)
     parent = _parent()
     namespace = _inherited(netns_path)
     namespace = confinement.open_path(netns_path) if namespace < 0 else namespace
@@ -89,7 +103,7 @@ def _run(container: str, netns_path: str, pidfd: int | None, dossier: dict[str, 
 
 
 def _terminate(number: int, frame: object) -> None:
-    raise _Terminated
+    raise Terminated
 
 
 def _keep_memory() -> None:
@@ -116,9 +130,9 @@ def _parent() -> int | None:
     try:
         descriptor = pidfd_open(pid)
     except OSError:
-        raise _Terminated from None
+        raise Terminated from None
     if os.getppid() != pid:
-        raise _Terminated
+        raise Terminated
     return descriptor
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 from ..base import jsonlines
-from ..base.errors import CANNOT_START, HUB_ACTIVE, OK, READER_ENDED, Refused
+from ..base.errors import HUB_ACTIVE, OK, READER_ENDED, Refused
 from ..base.happenings import Event, Exited, Lost, Started, Watching
 from ..base.ids import SHORT_ID
 from ..base.text import printable
@@ -19,10 +19,10 @@ from ..containers import forgotten, kept, statedir
 from ..containers.podman import Container, inspect_all
 from ..docket.budget import SHARED_BY
 from ..formats.auditline import ShieldState
-from ..system import archived
 from ..system.folders import CONTENTS, NO_NOTICES
 from . import auditlog, bridge, lookups, roster, watched
 from .auditlog import AUDIT_LOG, ShieldLog
+from .forked import Forkserver
 from .logs import Logs
 from .readers import AuditSource, ReaderSource, SharedSource
 from .roster import Roster
@@ -88,7 +88,7 @@ class Fleet:
         self._trace = trace
         self._ended = ended
         self._drain = drain
-        self._archive = archived.stamp()
+        self._forkserver = Forkserver(loop, trace)
         self._stopping = False
         self._listened = False
         self._guard: Guard | None = None
@@ -419,6 +419,7 @@ class Fleet:
             self._roster.close()
         for source in (*self.sources, *self._leaving):
             source.close()
+        self._forkserver.close()
         for one in self.containers.values():
             one.__exit__()
 
@@ -498,9 +499,8 @@ class Fleet:
         self._docket.warn(HEIR % heirs[0].name)
 
     def _reader(self, one: Watched) -> ReaderSource:
-        return ReaderSource(
-            one, self._loop, self._event, self._reader_gone, self._options.reader, self._trace
-        )
+        readers = self._options.reader or self._forkserver
+        return ReaderSource(one, self._loop, self._event, self._reader_gone, readers, self._trace)
 
     def _reader_gone(self, source: ReaderSource, now: Now) -> None:
         one = source.watched
@@ -538,7 +538,7 @@ class Fleet:
         found = bridge.find(one, source.holder, os.getuid()) if source.holder else None
         try:
             if found is None:
-                raise self._refusal(source)
+                raise source.refusal()
             source.close()
             if self._options.take_over:
                 self._take_over(one, found)
@@ -554,15 +554,6 @@ class Fleet:
                 self._lose(one, refused.message, now, *refused.hints)
             else:
                 self._give_up(one, refused, source.holder)
-
-    def _refusal(self, source: ReaderSource) -> Refused:
-        """Why it never listened: where our own did not even begin, perhaps since our file is another now."""
-        begun = any(line.startswith("simple-clearance: ") for line in source.said)
-        if begun or source.foreign or archived.stamp() == self._archive:
-            return source.refusal()
-        path = printable(archived.path(), 200)
-        text = f"{path} was replaced or removed while it ran: no reader can be started"
-        return Refused(CANNOT_START, text, "start it again")
 
     def _take_over(self, one: Watched, found: bridge.Bridge) -> None:
         """Ends the bridge reader, once more sure that neither a hub nor another session needs it."""

@@ -1,22 +1,21 @@
 """Where a container's events come from: a reader process, ours or another program.
 
-Owns the reader process.  Its stdin is a pipe that nobody writes to: the reader ends when the
-other end closes, however that happens, so it never outlives us.
+Owns the reader process.  Its stdin is a pipe or a socket that nobody writes to: the reader ends when
+the other end closes, however that happens, so it never outlives us.
 """
 
 from __future__ import annotations
 
-import os
 import signal
-import sys
 
 from ..base.errors import CANNOT_START, Refused
 from ..base.happenings import Held, Started
 from ..base.jsonlines import BadLine, Lines
 from ..base.text import printable
 from ..formats import readerline
-from ..system import archived, children, clocks
+from ..system import children, clocks
 from ..system.loop import ROUND
+from .forked import Forked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,8 +23,10 @@ if TYPE_CHECKING:
 
     from ..base.happenings import Message
     from ..base.moment import Now
+    from ..system.children import Child
     from ..system.loop import Loop
     from .bridge import Bridge
+    from .forked import Forkserver
     from .watched import Watched
 
     Sink = Callable[["ReaderSource", Message, Now], None]
@@ -38,19 +39,6 @@ SLICES = 16
 the round ends: 0.8 MB more with four times as many."""
 LEFT = 1 << 20
 """Bytes read after its end: as much as our own reader's pipe may hold."""
-
-
-def own_command() -> list[str]:
-    """The command line that runs this program in another role: the same archive, or the same checkout."""
-    start = [sys.executable or "python3", "-I", "-S"]
-    archive = archived.path()
-    if archive:
-        return [*start, archive]
-    home = os.path.abspath(os.path.join(os.path.dirname(__file__), os.pardir, os.pardir))
-    code = (
-        "import sys; sys.path.insert(0, sys.argv.pop(1)); from simple_clearance.__main__ import main; main()"
-    )
-    return [*start, "-c", code, home]
 
 
 class ReaderSource:
@@ -70,14 +58,15 @@ class ReaderSource:
         loop: Loop,
         sink: Sink,
         gone: Callable[[ReaderSource, Now], None],
-        command: list[str] | None,
+        readers: Forkserver | list[str],
         trace: Callable[[str], None],
     ) -> None:
+        """`readers` starts ours, or is the command line that another program begins with."""
         self.watched = watched
         self.started = False
         self.holder = 0
         self.fault = ""
-        self.foreign = command is not None
+        self.foreign = isinstance(readers, list)
         if self.foreign:
             self.kind = "reader"
         self._loop = loop
@@ -88,20 +77,23 @@ class ReaderSource:
         self._bad = 0
         self._said = bytearray()
         self._over = False
-        argv = [*(command or [*own_command(), "--as-reader"]), watched.state_dir, watched.name, "--emit=json"]
-        inherit = []
-        if not self.foreign:
-            argv += ["--netns", "/proc/self/fd/%d" % watched.namespace]
-            inherit = [watched.namespace]
-        trace("start: " + " ".join(argv))
         try:
-            self.child = children.spawn(argv, stdin_pipe=True, inherit=inherit)
+            self.child: Child | Forked = self._start(readers)
         except OSError as error:
-            raise Refused(
-                CANNOT_START, f"reader {argv[0]}: {error.strerror}", "--reader CMD names another"
-            ) from None
+            what, hints = "start a reader", []
+            if isinstance(readers, list):
+                what, hints = "reader " + readers[0], ["--reader CMD names another"]
+            raise Refused(CANNOT_START, f"{what}: {error.strerror}", *hints) from None
         loop.add(self.child.out, self._read)
-        loop.add(self.child.err, self._listen)
+
+    def _start(self, readers: Forkserver | list[str]) -> Child | Forked:
+        if not isinstance(readers, list):
+            return readers.start(self.watched.name, self.watched.namespace, self.reap)
+        argv = [*readers, self.watched.state_dir, self.watched.name, "--emit=json"]
+        self._trace("start: " + " ".join(argv))
+        child = children.spawn(argv, stdin_pipe=True)
+        self._loop.add(child.err, self._listen)
+        return child
 
     def __repr__(self) -> str:
         return f"ReaderSource({self.watched.name}, {self.child!r})"
@@ -138,7 +130,6 @@ class ReaderSource:
     def close(self) -> None:
         """Ends it for good and forgets it."""
         self.stop()
-        self.child.kill(signal.SIGCONT)  # one that somebody has stopped would stay
         for fd in (self.child.out, self.child.err):
             self._loop.remove(fd)
         self.child.close()
@@ -150,7 +141,7 @@ class ReaderSource:
                 return
 
     def reap(self, now: Now) -> None:
-        """After SIGCHLD."""
+        """After SIGCHLD, or what tells the end of one of ours."""
         if not self._over and self.child.reap():
             self.read_rest(now)
             self._finish(now)
@@ -195,10 +186,13 @@ class ReaderSource:
         if data == b"":
             self._loop.remove(self.child.err)
         elif data:
-            self._said += data
-            del self._said[:-ERR_LIMIT]
-            for line in printable_lines(data):
-                self._trace("reader says: " + line)
+            self._hear(data)
+
+    def _hear(self, data: bytes) -> None:
+        self._said += data
+        del self._said[:-ERR_LIMIT]
+        for line in printable_lines(data):
+            self._trace("reader says: " + line)
 
     def _finish(self, now: Now) -> None:
         if self._over:
@@ -206,6 +200,8 @@ class ReaderSource:
         self._over = True
         if self.child.err >= 0:
             self._listen(0, now)
+        if isinstance(self.child, Forked):
+            self._hear(self.child.said)
         self._lines.finish()
         self._gone(self, now)
 

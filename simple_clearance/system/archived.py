@@ -2,13 +2,13 @@
 
 The awkward fact: it may be replaced or removed while a session runs.  Each module is read from it
 when it is first imported.  A session has imported all its modules before it asks anything
-(tests/package holds it to that), so it needs nothing more of the file; the readers that it starts
-later do.
+(tests/package holds it to that), and so has what forks its readers: neither needs the file any more.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 
 
 def path() -> str:
@@ -17,10 +17,14 @@ def path() -> str:
     return os.path.abspath(archive) if archive else ""
 
 
-def stamp() -> tuple[int, ...]:
-    """Another one than before: the archive is not the file any more that it was."""
-    try:
-        found = os.stat(path())
-    except OSError:
-        return ()
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+def own_command() -> list[str]:
+    """The command line that runs this program in another role: the same archive, or the same checkout."""
+    start = [sys.executable or "python3", "-I", "-S"]
+    archive = path()
+    if archive:
+        return [*start, archive]
+    home = os.path.abspath(os.path.join(os.path.dirname(__file__), os.pardir, os.pardir))
+    code = (
+        "import sys; sys.path.insert(0, sys.argv.pop(1)); from simple_clearance.__main__ import main; main()"
+    )
+    return [*start, "-c", code, home]

@@ -15,11 +15,12 @@ import select
 import signal
 import time
 
+from .limits import AsBefore
 from .pidfd import has_ended, pidfd_open
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Mapping, Sequence
+    from typing import Any, Mapping, Sequence
 
 CHUNK = 1 << 16
 OUTPUT_LIMIT = 4 << 20  # bytes that `run` takes; podman tells 20 kB of a container with every option
@@ -56,10 +57,10 @@ class Child:
     def __repr__(self) -> str:
         return "Child(%d, %s, status %s)" % (self.pid, " ".join(self.argv), self.status)
 
-    def reap(self) -> bool:
-        """Whether it has ended."""
+    def reap(self, wait: bool = False) -> bool:
+        """Whether it has ended; `wait` until it has."""
         if self.status is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            pid, status = os.waitpid(self.pid, 0 if wait else os.WNOHANG)
             if pid:
                 self.status = os.WEXITSTATUS(status) if os.WIFEXITED(status) else -os.WTERMSIG(status)
         return self.status is not None
@@ -78,16 +79,32 @@ class Child:
             os.close(self.stdin)
             self.stdin = -1
 
+    def close_out(self) -> None:
+        """Nobody reads what it has to say on its stdout."""
+        if self.out >= 0:
+            os.close(self.out)
+            self.out = -1
+
     def close(self) -> None:
         self.close_stdin()
-        for name in ("out", "err"):
-            if getattr(self, name) >= 0:
-                os.close(getattr(self, name))
-                setattr(self, name, -1)
+        self.close_out()
+        if self.err >= 0:
+            os.close(self.err)
+            self.err = -1
 
 
-def spawn(argv: Sequence[str], *, stdin_pipe: bool = False, inherit: Sequence[int] = ()) -> Child:
-    """Starts `argv`; OSError when it can't be.  `inherit` are descriptors that keep their number in it."""
+def spawn(
+    argv: Sequence[str],
+    *,
+    stdin_pipe: bool = False,
+    stdin: int = -1,
+    environ: Mapping[str, str] | None = None,
+) -> Child:
+    """Starts `argv`; OSError when it can't be.
+
+    Its stdin is the descriptor `stdin`, or a pipe of ours, or /dev/null; its environment ours, unless
+    `environ` says otherwise.
+    """
     if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     ours: list[int] = []
@@ -97,28 +114,26 @@ def spawn(argv: Sequence[str], *, stdin_pipe: bool = False, inherit: Sequence[in
             reading, writing = os.pipe2(os.O_CLOEXEC)
             ours.append(reading)
             theirs.append(writing)
-        actions: list[tuple[int, ...] | tuple[int, int, str, int, int]] = [
-            (os.POSIX_SPAWN_DUP2, theirs[0], 1),
-            (os.POSIX_SPAWN_DUP2, theirs[1], 2),
-            *((os.POSIX_SPAWN_DUP2, fd, fd) for fd in inherit),
-        ]
-        stdin = -1
+        actions: list[Any] = [(os.POSIX_SPAWN_DUP2, theirs[0], 1), (os.POSIX_SPAWN_DUP2, theirs[1], 2)]
+        ending = -1
         if stdin_pipe:
-            reading, stdin = os.pipe2(os.O_CLOEXEC)
-            theirs.append(reading)
-            ours.append(stdin)
-            actions.insert(0, (os.POSIX_SPAWN_DUP2, reading, 0))
+            stdin, ending = os.pipe2(os.O_CLOEXEC)
+            theirs.append(stdin)
+            ours.append(ending)
+        if stdin >= 0:
+            actions.insert(0, (os.POSIX_SPAWN_DUP2, stdin, 0))
         else:
             actions.insert(0, (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0))
-        pid = os.posix_spawnp(
-            argv[0],
-            list(argv),
-            os.environ,
-            file_actions=actions,
-            setsid=True,
-            setsigmask=(),
-            setsigdef=_HEARD,
-        )
+        with AsBefore():
+            pid = os.posix_spawnp(
+                argv[0],
+                list(argv),
+                os.environ if environ is None else environ,
+                file_actions=actions,
+                setsid=True,
+                setsigmask=(),
+                setsigdef=_HEARD,
+            )
     except BaseException:
         for fd in ours:
             os.close(fd)
@@ -128,7 +143,7 @@ def spawn(argv: Sequence[str], *, stdin_pipe: bool = False, inherit: Sequence[in
             os.close(fd)
     for fd in ours[:2]:
         os.set_blocking(fd, False)
-    return Child(argv, pid, stdin, ours[0], ours[1])
+    return Child(argv, pid, ending, ours[0], ours[1])
 
 
 def read(fd: int, most: int = CHUNK) -> bytes | None:

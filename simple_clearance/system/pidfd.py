@@ -11,6 +11,12 @@ import select
 
 from ..base.errors import CANNOT_START, Refused
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_libc: list[Any] = []  # opened once: each time makes new types, 4 KB
+
 # asm-generic/unistd.h; the same on every architecture
 SYS_PIDFD_OPEN = 434
 
@@ -42,8 +48,9 @@ def libc_call(name: str, *args: int) -> int:
             "this Python can't enter a container: it has neither os.setns nor ctypes",
             "run it with Python 3.12 or later, or install libffi and build Python with ctypes",
         ) from problem
-    function = getattr(ctypes.CDLL(None, use_errno=True), name)
-    result = int(function(*(ctypes.c_long(arg) for arg in args)))
+    if not _libc:
+        _libc.append(ctypes.CDLL(None, use_errno=True))
+    result = int(getattr(_libc[0], name)(*map(ctypes.c_long, args)))
     if result < 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _FLAGS = os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC | os.O_NONBLOCK
 LFLAG, CC = 3, 6  # indices in termios.tcgetattr()
-LAST_WORDS = 1000  # ms that the last output may take on a slow line
+LAST_WORDS = 1.0  # seconds that the last output may take on a slow line
 
 
 class Terminal:
@@ -127,7 +127,7 @@ class Terminal:
     def _flush(self) -> None:
         poll = select.poll()
         poll.register(self.fd, select.POLLOUT)
-        while self._pending and poll.poll(LAST_WORDS):
+        while self._pending and poll.poll(LAST_WORDS * 1000):
             if self.write(b"") or not self._pending:
                 return
 
@@ -178,10 +178,8 @@ def diagnose(line: str) -> None:
     """A line on stderr, unless that has gone with the terminal, or takes nothing for a second."""
     if sys.stderr is None:
         return  # it was closed before we came, and its number may be another file's
-    poll = select.poll()
-    poll.register(2, select.POLLOUT)
     try:
-        if poll.poll(LAST_WORDS):
+        if select.select([], [2], [], LAST_WORDS)[1]:  # not by poll(2), which a reader may not call
             os.write(2, line.encode("ascii", "backslashreplace") + b"\n")
     except OSError:
         pass  # nobody is there to be told

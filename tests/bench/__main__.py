@@ -29,6 +29,12 @@ NONE_OF_START = 10.0
 """The same for a start, which takes a hundred and varies by some: a screen is painted each 17."""
 
 
+MOST_CPU, AIM_CPU = (0.5, 0.7, 1.7, 3.0), (0.2, 0.3, 0.6, 1.0)
+"""Seconds for each of the numbers of containers that `bench_many` has."""
+MOST_EACH = (14, 4, 2.5, 2.5)
+"""MB for each of them: one has what forks it for itself."""
+
+
 class Figure(NamedTuple):
     """One figure of a row: `value` must not exceed `must`, nor `aim` if that is a number.
 
@@ -100,6 +106,7 @@ def measured(python: str, folder: str) -> list[Row]:
     import bench_dnslog
     import bench_full
     import bench_hub
+    import bench_many
     import bench_prompt
     import bench_reader
     import bench_start
@@ -131,6 +138,9 @@ def measured(python: str, folder: str) -> list[Row]:
     worst = bench_worst_log.worst(python)
     say("a look for a hub")
     hub = bench_hub.beside_others(python)
+    say("sessions of %s containers" % ", ".join(map(str, bench_many.NUMBERS)))
+    many = bench_many.grown(python, archive, os.path.join(folder, "many"))
+    numbers = " / ".join(str(one.number) for one in many) + " containers: "
     say("a session of ten containers that do their worst")
     full = bench_full.measured(python)
     return [
@@ -180,6 +190,18 @@ def measured(python: str, folder: str) -> list[Row]:
             "verdict in progress: delay of a question / of a key",
             Delay("%s ms", verdict_question.ms, NONE),
             Delay("%s ms", verdict_key.ms, NONE),
+        ),
+        Row(
+            numbers + "CPU from start to all listening",
+            *(Figure("%s s", one.cpu, most, aim) for one, most, aim in zip(many, MOST_CPU, AIM_CPU)),
+        ),
+        Row(
+            numbers + "memory (PSS) of each beside the session",
+            *(Figure("%s MB", one.each, most, 1) for one, most in zip(many, MOST_EACH)),
+        ),
+        Row(
+            numbers + "wake-ups of all when idle, in %g s" % bench_many.IDLE,
+            *(Figure("%s", one.woken, 0, 0) for one in many),
         ),
         Row(
             "ten containers, every table full and changing: memory / CPU of a question / of a key / "

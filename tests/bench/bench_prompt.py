@@ -10,7 +10,7 @@ For each Python, with an archive that it built itself:
     start     ms of CPU until it watches, session + reader, and how many times that is what the bare
               interpreter takes (what podman and terok-shield take is theirs and left out)
     idle      times that each of them woke up in 8 s
-    memory    MB resident, session + reader, and how many times that is the bare interpreter's;
+    memory    MB (PSS), session + reader and what forks it, and how many times that is the bare interpreter's;
               what 300,000 destinations add to it, afterwards and at most
 """
 
@@ -74,7 +74,7 @@ class Rounds(NamedTuple):
 
     painted: list[float]
     session: list[float]
-    reader: list[float]
+    reader: list[float]  # and what forked it
     bare: list[float]  # of the bare interpreter, in turn with them
 
     @property
@@ -100,7 +100,8 @@ def rounds(desk: Desk, runs: int) -> Rounds:
             before = int(f.read().split()[0]) / 1e6
         (session,) = desk.processes("session")
         taken.session.append(measure.on_cpu(session) - before)
-        taken.reader.append(measure.on_cpu(desk.reader()))
+        (forkserver,) = desk.processes("forkserver")
+        taken.reader.append(measure.on_cpu(forkserver) + measure.on_cpu(desk.reader()))
         taken.bare.append(measure.cpu(measure.bare(desk.python)))
         taken.painted.append(painted(desk, "203.0.113.%d" % (n % 200)))
         leave(desk)
@@ -133,7 +134,8 @@ def idle(desk: Desk, seconds: float = 4.0) -> int:
 
 
 class Memory(NamedTuple):
-    """MB resident, each of session and reader; `bare` of one bare interpreter."""
+    """MB of the session and of its readers with what forks them, theirs and their part of what they share
+    (PSS); `most`: how much more was ever resident, of session and reader.  `bare` of one bare interpreter."""
 
     begin: list[float]
     after: list[float]
@@ -156,22 +158,29 @@ def memory(desk: Desk) -> Memory:
     t = desk.sit()
     t.quiet(0.3)
     pids = [*desk.processes("session"), desk.reader()]
-    begin = [measure.memory(pid) for pid in pids]
+    begin, resident = used(desk), [measure.memory(pid) for pid in pids]
     desk.block("198.51.100.2")
     for n in range(12):
         first = "198.%d.%d.0" % (18 + n // 2, n % 2 * 128) if n < 5 else "2001:db8:%d::" % n
         desk.lab.flood(25_000, first=first)
     while any(measure.wake_ups(pids, 0.5)):
         pass
-    after, most = ([measure.memory(pid, key) for pid in pids] for key in ("VmRSS", "VmHWM"))
+    after = used(desk)
+    most = [measure.memory(pid, "VmHWM") - before for pid, before in zip(pids, resident)]
     leave(desk)
     return Memory(begin, after, most, measure.bare_memory(desk.python))
+
+
+def used(desk: Desk) -> list[float]:
+    """MB of the session, and of all else that is ours."""
+    own = [sum(map(measure.shared_out, desk.processes(role))) for role in ("session", "forkserver", "reader")]
+    return [own[0], own[1] + own[2]]
 
 
 def show(python: str, runs: int, folder: str) -> None:
     python = measure.clean(python, folder)
     with at_desk(python, measure.built(python, folder), os.path.join(folder, "host")) as desk:
-        taken, decided, woken, used = rounds(desk, runs), verdicts(desk, 3), idle(desk), memory(desk)
+        taken, decided, woken, took = rounds(desk, runs), verdicts(desk, 3), idle(desk), memory(desk)
     print(
         "%-8s painted p50 %.1f p95 %.1f   verdict %.0f   start %.0f + %.0f = %.1fx   idle %d   "
         "memory %.0f + %.0f = %.1fx, later +%.0f +%.0f, at most +%.0f +%.0f"
@@ -184,10 +193,10 @@ def show(python: str, runs: int, folder: str) -> None:
             statistics.median(taken.reader),
             taken.start,
             woken,
-            *used.begin,
-            used.ratio,
-            *(after - before for before, after in zip(used.begin, used.after)),
-            *(after - before for before, after in zip(used.begin, used.most)),
+            *took.begin,
+            took.ratio,
+            *(after - before for before, after in zip(took.begin, took.after)),
+            *took.most,
         ),
         flush=True,
     )

@@ -31,7 +31,7 @@ from lab import Lab  # noqa: E402
 
 READER = (
     "import sys; sys.path.insert(0, %r); from simple_clearance.reader.reader import main;"
-    "sys.exit(main('/nowhere', 'c1', sys.argv[1]))" % ROOT
+    "sys.exit(main('c1', sys.argv[1]))" % ROOT
 )
 SEND = """
 import socket, time

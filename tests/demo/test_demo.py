@@ -72,7 +72,7 @@ class Show:
 
 
 def roles(argv):
-    return any(word.startswith(("--demo-", "--as-reader")) for word in argv)
+    return any(word.startswith(("--demo-", "--as-")) for word in argv)
 
 
 @pytest.fixture
@@ -423,8 +423,9 @@ def test_nothing_is_left_however_it_is_told_to_end(live, how):
         ("", -signal.SIGKILL, ""),
         ("--demo-world", 5, "demo: the container has stopped"),
         ("--as-reader", 4, "the reader ended unexpectedly"),
+        ("--as-forkserver", 4, "the reader ended unexpectedly"),
     ],
-    ids=["the session", "what holds the namespace", "the reader"],
+    ids=["the session", "what holds the namespace", "the reader", "what has forked it"],
 )
 def test_nothing_is_left_when_one_of_its_processes_is_killed(live, role, code, told):
     t = live.start()

@@ -186,7 +186,7 @@ for name in names:
     assert module.__doc__ is None, "it is not as with -OO"
 from simple_clearance.demo.tape import lines
 assert list(lines())
-from simple_clearance.sources.readers import own_command
+from simple_clearance.system.archived import own_command
 assert own_command()[-1] == archive
 code = own_command.__code__
 print(code.co_filename, code.co_firstlineno)
@@ -202,9 +202,9 @@ def test_every_module_runs_from_its_compiled_form(every_python: Python, archive:
     broken = changed(archive, tmp_path / "broken.pyz", without_sources)
     code, shown, told = run(every_python.path, "-I", "-W", "error", "-c", COMPILED, broken, *NAMES)
     assert (code, told) == (0, ""), told
-    lines = (PACKAGE / "sources/readers.py").read_text().splitlines()
+    lines = (PACKAGE / "system/archived.py").read_text().splitlines()
     number = lines.index("def own_command() -> list[str]:") + 1
-    assert shown == "%ssimple_clearance/sources/readers.py %d\n" % (SAYS_ITS_VERSION[1], number)
+    assert shown == "%ssimple_clearance/system/archived.py %d\n" % (SAYS_ITS_VERSION[1], number)
 
 
 LIBRARY = """
@@ -218,7 +218,7 @@ for name in names:
     assert module.__file__ == os.path.join(archive, "simple_clearance", name + ".py"), module.__file__
 from simple_clearance.demo.tape import lines
 assert list(lines())
-from simple_clearance.sources.readers import own_command
+from simple_clearance.system.archived import own_command
 assert own_command()[-1] == archive
 try:
     run_simple_clearance(state_dir=None, container="c1")

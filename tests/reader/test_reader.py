@@ -195,7 +195,7 @@ def test_other_ports_and_protocols_are_requests_of_their_own(lab, reader):
 
 
 def test_labels_are_passed_on(lab):
-    with Reader(lab, call="main('/nowhere', 'c1', sys.argv[1], None, {'project': 'de\"mo\\x1b'})") as reader:
+    with Reader(lab, call="main('c1', sys.argv[1], None, {'project': 'de\"mo\\x1b'})") as reader:
         lab.connect("198.51.100.4", 443)
         assert reader.expect(type="pending")["dossier"] == {"project": 'de"mo\x1b'}
 
@@ -411,7 +411,7 @@ def test_it_ends_when_nobody_is_left_to_read_its_stdout(lab, reader):
 def test_it_tells_the_end_of_the_container():
     with Lab() as short_lived:
         call = (
-            "main('/nowhere', 'c1', sys.argv[1],"
+            "main('c1', sys.argv[1],"
             " __import__('simple_clearance.system.pidfd', fromlist=['*']).pidfd_open(%d))"
         )
         with Reader(short_lived, call=call % short_lived.pid) as reader:

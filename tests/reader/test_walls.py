@@ -5,16 +5,17 @@ The archive has a few lines more: once it is confined, the reader itself does it
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 
 import pytest
 from lab import Lab, as_user, reachable_python
 from needs import need
-from reading import Reader
+from reading import Forkserver, Reader
 from support import with_a_fault
 
 ORDINARY = 1000
@@ -88,6 +89,9 @@ def _all_tries(netlink):
         "trace it": lambda: call("ptrace", 16, victim, 0, 0),
         "read its memory": lambda: call("process_vm_readv", victim, here, 1, here, 1, 0),
         "signal it": lambda: os.kill(victim, 0),
+        "signal what started it": lambda: os.kill(os.getppid(), 0),
+        "trace what started it": lambda: call("ptrace", 16, os.getppid(), 0, 0),
+        "read the memory of that": lambda: call("process_vm_readv", os.getppid(), here, 1, here, 1, 0),
         "signal the first one": lambda: os.kill(1, 0),
         "slow it": lambda: os.setpriority(os.PRIO_PROCESS, victim, 1),
         "limit it": lambda: resource.prlimit(victim, resource.RLIMIT_CORE, (0, 0)),
@@ -125,8 +129,8 @@ def _all_tries(netlink):
     return found
 
 def _confined(self, run=_Loop.run):
-    sys.stderr.write(json.dumps(_all_tries(self._log._socket)) + "\n")
-    sys.stderr.flush()
+    line = json.dumps({"type": "tries", "found": _all_tries(self._log._socket)}) + "\n"
+    os.write(1, line.encode())
     return run(self)
 
 _Loop.run = _confined
@@ -146,7 +150,32 @@ def _hostile(pyz):
         yield path
 
 
-def done(hostile, lab, argv=(), python=""):
+@contextlib.contextmanager
+def by_hand(*args):
+    """The reader whose command line that is."""
+    hostile, lab, prefix, python, env = args
+    with Reader(lab, argv=prefix, python=python, pyz=hostile, env=env) as reader:
+        yield reader
+
+
+@contextlib.contextmanager
+def forked(*args):
+    """The same, forked as for a session."""
+    hostile, lab, prefix, python, env = args
+    with Forkserver(hostile, prefix, python, env=env) as server:
+        reader = server.fork(lab.netns)
+        reader.expect(type="container_started")
+        reader.pid = lab.holder()
+        yield reader
+
+
+@pytest.fixture(name="start", params=[by_hand, forked])
+def _start(request):
+    """How the reader is started."""
+    return request.param
+
+
+def done(start, hostile, lab, argv=(), python=sys.executable):
     """What the confined reader could do, and its status; it goes on, and the state directory is as it was."""
     prefix = list(argv)
     with tempfile.TemporaryDirectory() as folder, subprocess.Popen([*prefix, "sleep", "600"]) as victim:
@@ -157,8 +186,8 @@ def done(hostile, lab, argv=(), python=""):
             for path in (folder, file):
                 shutil.chown(path, ORDINARY, ORDINARY)
         env = dict(os.environ, VICTIM=str(victim.pid), FOLDER=folder)
-        with Reader(lab, argv=prefix, python=python, pyz=hostile, env=env) as reader:
-            found = json.loads(reader.process.stderr.readline())
+        with start(hostile, lab, prefix, python, env) as reader:
+            found = reader.expect(type="tries")["found"]
             status = reader.status()
             with open("/proc/%d/limits" % reader.pid) as limits:
                 rows = {line[:26].strip(): line[26:].split()[:2] for line in limits}
@@ -178,10 +207,10 @@ def has_nothing(status):
     assert status["NoNewPrivs"] == "1" and status["Threads"] == "1"
 
 
-def test_roots_reader_can_do_nothing_but_read(hostile, every_python):
+def test_roots_reader_can_do_nothing_but_read(start, hostile, every_python):
     need("root")
     with Lab() as lab:
-        could, status = done(hostile, lab, python=every_python.path)
+        could, status = done(start, hostile, lab, python=every_python.path)
     assert could == set()
     has_nothing(status)
     assert status["Groups"].strip() == ""
@@ -199,10 +228,12 @@ def test_roots_reader_can_do_nothing_but_read(hostile, every_python):
         ),
     ],
 )
-def test_an_ordinary_users_can_do_no_more(hostile, ids, groups, could):
+def test_an_ordinary_users_can_do_no_more(start, hostile, ids, groups, could):
     prefix, python = as_user(ORDINARY, group=GROUP), reachable_python(ORDINARY)
     with Lab(user=ORDINARY if os.getuid() == 0 else 0, ids=ids) as lab:
-        found, status = done(hostile, lab, prefix, python)
+        found, status = done(start, hostile, lab, prefix, python)
+    if could and (start is forked or os.getuid()):  # else it was root who started it
+        could = could | {"signal what started it"}
     assert found == could
     has_nothing(status)
     if os.getuid() == 0:

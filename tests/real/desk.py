@@ -17,7 +17,7 @@ import time
 from typing import TYPE_CHECKING, Any, Callable
 
 import endtoend
-from endtoend import KEYS, as_opened, processes
+from endtoend import KEYS, as_opened, processes, role_of
 from real.rig import Rig
 from support import PATIENCE, PYTHONS, eventually
 from terminal_driver import state
@@ -130,7 +130,7 @@ class Desk(endtoend.Desk):
         return [
             pid
             for pid, argv in processes(self.pyz)
-            if argv[0] == self.python and role in ("", "reader" if "--as-reader" in argv else "session")
+            if argv[0] in (self.python, self.pyz) and role in ("", role_of(argv))
         ]
 
     def nothing_is_left(self) -> None:

@@ -66,6 +66,29 @@ def flags(modes):
     return modes[3] & local, modes[0] & termios.ICRNL, modes[1] & termios.OPOST
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_when_what_forks_the_readers_ends_all_of_them_do_and_it_is_told(host, terminal, pyz, number):
+    with Lab() as first, Lab() as second:
+        desk = Desk(host, first, terminal, pyz)
+        host.container("c2", second)
+        t = desk.start("c1", "c2")
+        t.expect("watching c2")
+        (forkserver,) = desk.processes("forkserver")
+        os.kill(forkserver, number)
+        text = " ".join(desk.ends(4).split())
+        status = 0 if number == signal.SIGTERM else -number
+        assert "the reader ended unexpectedly (exit code %d)" % status in text
+        assert second.holder() == 0
+
+
+def test_when_it_is_killed_before_its_readers_listen_that_is_told(desk):
+    t = desk.start("c1")
+    kill(eventually(lambda: desk.processes("forkserver"), what="it runs")[0])
+    assert t.wait() in (3, 4)
+    assert "Traceback" not in t.text()
+    desk.nothing_is_left()
+
+
 @pytest.mark.parametrize("round_", ROUNDS)
 def test_after_a_sigkill_of_the_reader_the_session_ends_and_says_so(desk, round_):
     chance = random.Random(SEED + round_)
