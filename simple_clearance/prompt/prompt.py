@@ -251,7 +251,7 @@ class Prompt:
 
     def where(self, container: str) -> str:
         """What the line of an answer begins with: its container, where there are several."""
-        return printable(container, 30) + "  " if self.docket.several else "  "
+        return printable(container, self.painter.width // 2) + "  " if self.docket.several else "  "
 
     def _outcome(self, record: dict[str, Any], width: int) -> None:
         if self.stopping and record["reason"] == NOT_STARTED:

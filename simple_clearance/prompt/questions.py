@@ -8,7 +8,7 @@ line; the keys come last.  Every function returns lines of printable ASCII no lo
 from __future__ import annotations
 
 from ..base import addresses
-from ..base.text import ELLIPSIS, clip_right, count, printable
+from ..base.text import ELLIPSIS, count, printable
 from .layout import columns, folded
 from .sentences import FLOOR, NO_IPV6, REASONS
 
@@ -66,10 +66,17 @@ def head(facts: dict[str, Any], width: int, when: str, place: str = "", in_pod: 
     left, right = f"{facts['container']}  {facts['dest']}  {service}", f"{when}   {tries}"
     if len(left) + 2 + len(right) <= width:
         return [columns(left, right, width)]
-    container = clip_right(facts["container"], max(8, width - len(service) - len(tries) - 4))
+    container, below = facts["container"], f"  {facts['dest']}  {service}"
     top = f"{container}  {service}"
     fits = len(top) + 2 + len(tries) <= width
-    lines = [columns(top, tries, width)] if fits else folded(top, width, "", "  ")
+    if not fits and len(container) <= width and len(below) + 2 + len(right) <= width:
+        return [container, columns(below, right, width)]
+    if fits:
+        lines = [columns(top, tries, width)]
+    elif len(top) <= width:
+        lines = [top]
+    else:
+        lines = [*folded(container, width, "", "  "), *folded(service, width)]
     if len(facts["dest"]) + len(when) + 6 <= width:
         lines.append(columns("  " + facts["dest"], when, width - 2))
     else:

@@ -89,6 +89,9 @@ def _laid_out(
     if whole and len(start) + len(text) + gap + len(right) <= width:
         return [(start + text).ljust(width - len(right)) + right]
     indent, room = " " * len(start), max(8, width - len(start))
+    if whole and container and len(start) + len(text) + gap + len(numbers) <= width:
+        first = (start + text).ljust(width - len(numbers)) + numbers
+        return [first, *folded(container, width, indent, indent)]
     rows = _broken(text, room) if label == dest else [printable(label, room)]
     parts = [*rows[1:], *filter(None, (container, "" if whole else dest))]
     second = indent + "  ".join(parts)

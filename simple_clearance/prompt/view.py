@@ -200,7 +200,7 @@ class View:
             self.prompt.decided(does + " ...", jobs[0])
 
         when, why = self.prompt.clock.time(undo.wall), UNDO[undo.action, undo.named]
-        of = f" for {printable(undo.container, 30)}" if self.prompt.docket.several else ""
+        of = f" for {printable(undo.container)}" if self.prompt.docket.several else ""
         room = min(60, self.width - len(f"  u undoes `{undo.action} `"))
         shown = printable(undo.target, room if undo.named else 60)
         done = f"{undo.action} {shown}" if room > 8 else undo.action
