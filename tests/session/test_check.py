@@ -228,6 +228,48 @@ def test_what_is_wrong_for_all_is_told_once(desk, runtime):
     assert told.lines["c1"][1:] == ("hub: not looked at, for want of: hub", [])
 
 
+def test_with_all_each_shielded_container_that_runs_is_told(desk, several):
+    plain = desk.host.container("c6", desk.lab)
+    del plain.annotations["terok.shield.state_dir"]
+    plain.save()
+    done = desk.run("--check", "--all")
+    told = Told(done.returncode, done.stdout.decode())
+    running = [name for name in WORST_FIRST if name != "c3"]
+    assert list(told.lines) == [*HOST_FIRST, "containers", *running] and told.code == 1
+    assert told.lines["containers"] == ("ok", "4 shielded ones run", [])
+    done = desk.run("--check", "--all", "--json")
+    objects = [json.loads(line) for line in done.stdout.splitlines()]
+    assert list(dict.fromkeys(it["container"] for it in objects)) == [None, *running]
+
+
+def test_with_all_and_none_that_runs_nothing_is_amiss(desk):
+    desk.c1.stop()
+    done = desk.run("--check", "--all")
+    told = Told(done.returncode, done.stdout.decode())
+    assert list(told.lines) == [*HOST_FIRST, "containers"] and told.code == 0
+    assert told.lines["containers"][1] == "no shielded one runs yet: a session waits for the first"
+
+
+def test_with_all_and_a_podman_that_does_not_tell_that_is_what_is_wrong(desk):
+    script(desk, "podman", '[ "$1" = --version ] && echo podman version 4.3.1 || { echo no >&2; exit 125; }')
+    done = desk.run("--check", "--all")
+    told = Told(done.returncode, done.stdout.decode())
+    assert told.wrong() == ["containers"] and told.code == 3
+    desk.host.remove("podman")
+    without_this_machines_own(desk)
+    done = desk.run("--check", "--all")
+    told = Told(done.returncode, done.stdout.decode())
+    assert told.wrong() == ["podman"] and told.untried() == ["containers"] and told.code == 3
+
+
+def test_a_name_that_is_none_spoils_nothing_for_the_others(desk):
+    done = desk.run("--check", "c1", "c9", "a/b")
+    told = Told(done.returncode, done.stdout.decode())
+    assert told.wrong() == ["c9", "a/b"] and told.code == 3
+    assert told.lines["c9"][1] == "container: no such container: c9"
+    assert told.lines["a/b"][1] == "container: 'a/b' is not a container's name"
+
+
 def test_a_long_name_stands_before_all_that_is_said(desk):
     name = "a-container-with-a-long-name"
     desk.host.container(name, desk.lab)
