@@ -24,6 +24,12 @@ NETWORK = Fact("podman", (5,), "slirp4netns", "pasta")
 LOOPBACK = Fact("podman", (5,), "10.0.2.2", "169.254.1.2")
 # whom a container's dnsmasq asks: the file `upstream.dns` in the state directory
 FORWARDER = Fact("podman", (5,), "10.0.2.3", "169.254.1.1")
+# its own address is the host's, so nothing on the host is behind that: `podman exec C ip address`
+HOSTS_ADDRESS = Fact("podman", (5,), False, True)
+# an address can be made to lead to the host's own: `pasta --help`
+MAPS_TO_HOST = Fact("podman", (5, 3), False, True)
+# `podman run --network pasta`; before, `unsupported network mode`
+HAS_PASTA = Fact("podman", (4, 4), False, True)
 # a program that connects to a name tries its IPv6 address first: `podman exec C getent ahosts shut.example`
 IPV6_FIRST = Fact("podman", (5,), False, True)
 # those of the image stand among a container's: `podman inspect --format {{.Config.Annotations}} C`

@@ -11,6 +11,7 @@ goes with the rig.  The workload sees this machine's own /usr, read only, so the
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import io
 import json
@@ -22,10 +23,11 @@ import sys
 import tarfile
 import tempfile
 import time
-from typing import Any
+from typing import Any, Iterator
 
 from needs import which
 from real.neighbours import NETWORK, Fact, value
+from real.world import ipv6
 from support import PATIENCE
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -70,6 +72,17 @@ def prefix(python: str) -> str:
     """Where this interpreter and its library are installed."""
     argv = [python, "-c", "import sys; print(sys.base_prefix)"]
     return subprocess.run(argv, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
+def taken(flags: list[str], *options: str) -> list[str]:
+    """These options with their values, which `flags` has no longer."""
+    found = []
+    for option in options:
+        while option in flags:
+            at = flags.index(option)
+            found += flags[at : at + 2]
+            del flags[at : at + 2]
+    return found
 
 
 class Rig:
@@ -248,6 +261,17 @@ class Rig:
                     os.symlink(os.path.join(place, name), os.path.join(folder, name))
         return "%s/bin:%s" % (self.venv, folder)
 
+    @contextlib.contextmanager
+    def only_ipv4(self) -> Iterator[None]:
+        """Meanwhile the host has no IPv6 address but loopback's."""
+        enter = ["nsenter", "--target", str(self._pid), "--net"]
+        subprocess.run([*enter, "ip", "-6", "address", "flush", "dev", "eth0"], check=True)
+        try:
+            yield
+        finally:
+            for argv in ipv6():
+                subprocess.run([*enter, *argv], check=True)
+
     def start(self, name: str, *options: str, image: str = IMAGE) -> str:
         """An unshielded container that sleeps; its name."""
         argv = ["podman", "run", "-d", "--name", name, "-v", "/usr:/usr:ro", *options]
@@ -261,27 +285,30 @@ class Rig:
         image: str = IMAGE,
         profile: str = PROFILE,
         runs: tuple[str, ...] = ("sleep", "infinity"),
+        **env: str,
     ) -> str:
-        """A shielded container that sleeps, unless it `runs` something else; `options` are podman's."""
-        argv = ["podman", "run", "-d", "-v", "/usr:/usr:ro", *self.prepared(name, profile), *options]
-        self._ids[name] = self.as_op([*argv, image, *runs], check=True).stdout.strip()
+        """A shielded container that sleeps, unless it `runs` something else; `options` are podman's.
+
+        A `--network` among them goes in the place of the shield's own.
+        """
+        flags = self.prepared(name, profile, **env)
+        if "--network" in options:
+            taken(flags, "--network", "--add-host")
+        argv = ["podman", "run", "-d", "-v", "/usr:/usr:ro", *flags, *options]
+        self._ids[name] = self.as_op([*argv, image, *runs], check=True, **env).stdout.strip()
         return name
 
-    def prepared(self, name: str, profile: str = PROFILE) -> list[str]:
+    def prepared(self, name: str, profile: str = PROFILE, **env: str) -> list[str]:
         """The options that make a container a shielded one of this name."""
         prepare = ["terok-shield", "--state-dir", self.root, "prepare", name, "--profiles", profile]
-        return shlex.split(self.as_op(prepare, check=True).stdout)
+        return shlex.split(self.as_op(prepare, check=True, **env).stdout)
 
     def in_pod(self, name: str, *options: str, runs: tuple[str, ...] = ("sleep", "infinity")) -> str:
         """A shielded container in a pod of its own, for which `options` are."""
         argv = ["podman", "import", "-q", "--change", 'ENTRYPOINT ["/usr/bin/sleep","infinity"]']
         self.as_op([*argv, self.folder + "/image.tar", "localhost/pause"], check=True)
-        flags, network = self.prepared(name), []
-        for option in ("--network", "--add-host"):  # a pod's are those of all in it
-            while option in flags:
-                at = flags.index(option)
-                network += flags[at : at + 2]
-                del flags[at : at + 2]
+        flags = self.prepared(name)
+        network = taken(flags, "--network", "--add-host")  # a pod's are those of all in it
         argv = ["podman", "pod", "create", "--name", name + "-pod", "--infra-image", "localhost/pause"]
         self.as_op([*argv, "-v", "/usr:/usr:ro", *network, *options], check=True)
         argv = ["podman", "run", "-d", "--pod", name + "-pod", *flags, IMAGE, *runs]
@@ -313,6 +340,10 @@ class Rig:
                 workload.close()
             workload = self._workloads[name] = Workload(self.argv(["podman", "exec", "-i", name, *CONN]))
         return workload.ask("%s %d %s %d %g" % (host, port, proto, count, patience))
+
+    def leave(self, name: str) -> None:
+        """End what tries connections in there; where processes are the host's, no stop would."""
+        self._workloads.pop(name).close()
 
     def shield(self, *argv: str) -> subprocess.CompletedProcess[str]:
         return self.as_op(["terok-shield", *argv])

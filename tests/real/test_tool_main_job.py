@@ -52,9 +52,10 @@ def test_where_terok_shield_has_no_dig_it_is_told_what_of_the_name_it_opened(rig
     t = desk.sit(c, env={"PATH": rig.without("dig", "drill")})
     first = "2001:db8:43::43" if rig.fact(IPV6_FIRST) else "192.0.2.43"
     asked = desk.block(c, "both.example", shown=first)
-    desk.press("A", asked)
-    desk.press("y", t.expect("y allow both.example"), own=True)
-    t.expect("A allow both.example ... done in")
+    with rig.only_ipv4():
+        desk.press("A", asked)
+        desk.press("y", t.expect("y allow both.example"), own=True)
+        t.expect("A allow both.example ... done in")
     opened = "2001:db8:43::43" if rig.version.startswith("0.7.") else "192.0.2.43"
     t.expect("opened %s\n" % opened)
     if opened != first:

@@ -3,7 +3,7 @@
     unshare --mount --net --pid --fork --mount-proc --propagation private python3 world.py '{…}'
 
 It makes everything that the operator needs and the real machine lacks or must not lend: a user,
-a runtime directory, loopback as the only network with the documentation networks on it, a DNS
+a runtime directory, the documentation networks on loopback, an interface that leads nowhere, a DNS
 server of example names, a TCP greeting at every address.  Nothing of it is seen outside, and
 when its stdin ends it ends, and with it, being process 1, every container, helper and daemon.
 """
@@ -22,7 +22,10 @@ import sys
 NETWORKS = ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "10.99.0.0/24", "192.168.77.0/24")
 NETWORKS_6 = ("2001:db8::/32",)
 OWN = "192.0.2.254"  # the host's: where a host has no address but loopback's, getent finds nothing
+OWN_6 = "2001:db8:254::254"
+LINK_LOCAL = "fe80::254"  # without one pasta gives no IPv6
 PORTS = (80, 443, 8443)
+AT_HOME = {"127.0.0.1": 7001, OWN: 7002}  # what the host has on one of its own addresses alone
 ZONE = {  # an alias is a name, everything else a list of addresses
     "open.example": ["203.0.113.10", "2001:db8:10::10"],  # in the profile of every container
     "shut.example": ["198.51.100.1", "2001:db8:1::1"],
@@ -117,11 +120,25 @@ def reveal(paths):
 
 def network():
     run("ip", "link", "set", "lo", "up")
-    run("ip", "address", "add", OWN, "dev", "lo")
+    # pasta copies the addresses of the interface that the default route takes
+    run("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "nowhere")
+    for name in ("eth0", "nowhere"):
+        run("ip", "link", "set", name, "addrgenmode", "none", "up")
+    run("ip", "address", "add", OWN + "/24", "dev", "eth0")
+    run("ip", "route", "add", "default", "via", "192.0.2.253", "dev", "eth0")
+    for argv in ipv6():
+        run(*argv)
     for net in NETWORKS:
         run("ip", "route", "add", "local", net, "dev", "lo")
     for net in NETWORKS_6:
         run("ip", "-6", "route", "add", "local", net, "dev", "lo")
+
+
+def ipv6():
+    """What makes the host one with IPv6."""
+    for address in (LINK_LOCAL, OWN_6):
+        yield "ip", "address", "add", address + "/64", "dev", "eth0", "nodad"
+    yield "ip", "-6", "route", "replace", "default", "via", "2001:db8:254::253", "dev", "eth0"
 
 
 def encoded(name):
@@ -166,6 +183,11 @@ def serve():
         server = socket.socket(socket.AF_INET6)
         server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         server.bind(("::", port))
+        server.listen(64)
+        poll.register(server, selectors.EVENT_READ, "tcp")
+    for address in AT_HOME.items():
+        server = socket.socket(socket.AF_INET)
+        server.bind(address)
         server.listen(64)
         poll.register(server, selectors.EVENT_READ, "tcp")
     poll.register(0, selectors.EVENT_READ, "stdin")
