@@ -295,8 +295,10 @@ class ContainerSteps(Steps):
         """A line only for what they don't tell; a session starts all the same."""
         state_dir = self._watched.state_dir
         if state_dir:
+            started_at = self._found.started_at if self._found else ""
             self.lines += [
-                Line("audit log", text) for text in auditlog.unseen(state_dir, self._watched.audited)
+                Line("audit log", text)
+                for text in auditlog.unseen(state_dir, self._watched.audited, started_at)
             ]
         with Folders(signal.SIGURG) as folders:
             if state_dir and not folders.watch(state_dir, CONTENTS):

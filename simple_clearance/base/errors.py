@@ -20,6 +20,11 @@ STOPPED_EARLY = "stopped before anything was watched"
 MORE_FILES = "allow it more open files: ulimit -n 1024, LimitNOFILE=1024 in a unit"
 
 
+AS_WHOM = "run it as the user who started the container, or as root"
+FORBIDDEN = "if that is you, AppArmor, SELinux or a unit's sandbox forbids it: journalctl -k -g denied"
+"""Where the right user is refused as well, nothing but the kernel's log tells by whom."""
+
+
 class Refused(Exception):
     """Something that the user can mend: what is wrong, and how to mend it.
 

@@ -14,6 +14,7 @@ from ..base.addresses import canonical
 from ..base.jsonlines import BadLine, parse_object
 from ..base.text import count
 from ..base.timestamps import is_before, stamp
+from ..system import clocks
 from . import kept
 
 LIVE = (("policy/live", ""), ("live.allowed", "+"), ("deny.list", "-"))
@@ -30,7 +31,7 @@ def forgotten(state_dir: str, started_at: str) -> int:
 
     `started_at` is podman's RFC 3339 time of the container's start; "" for unknown, which gives 0.
     """
-    if not started_at:
+    if not started_at or clocks.is_ahead(started_at):  # which no other time can be compared with
         return 0
     recorded: set[str] = set()
     touched = 0.0

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 
-from ..base.errors import CANNOT_START, Refused
+from ..base.errors import CANNOT_START, FORBIDDEN, Refused
 from ..base.text import printable
 from ..system import namespaces, processes
 from ..system.pidfd import has_ended, pidfd_open
@@ -99,7 +99,7 @@ def _opened(path: str, container: Container) -> int:
     except PermissionError as error:
         reason = "open %s: %s" % (path, error.strerror)
         remedy = "run this as the user who started %s" % container.name
-        raise Refused(CANNOT_START, reason, remedy) from None
+        raise Refused(CANNOT_START, reason, remedy, FORBIDDEN) from None
 
 
 def _is_conmons_child(container: Container) -> bool:
@@ -115,7 +115,17 @@ def _ended(container: Container) -> Refused:
 
 
 def _headless(container: Container) -> Refused:
-    """The kernel shows no namespaces of a process whose other threads go on without the main one."""
+    """The kernel shows no namespaces of a process whose other threads go on without the main one.
+
+    And where /proc is mounted with hidepid, nothing at all of another user's.
+    """
+    if not os.path.exists("/proc/%d" % container.pid):
+        reason = "%s: /proc shows nothing of pid %d: it is mounted with hidepid" % (
+            container.name,
+            container.pid,
+        )
+        remedy = "run this as the user who started %s; or, as root: mount -o remount,hidepid=0 /proc"
+        return Refused(CANNOT_START, reason, remedy % container.name)
     who = "%s: pid %d (%s)" % (container.name, container.pid, printable(processes.name(container.pid)))
     reason = who + " has ended its main thread: nobody can enter its network namespace, terok-shield neither"
     return Refused(CANNOT_START, reason, "podman restart %s" % container.name)

@@ -24,7 +24,10 @@ PAUSED = "is paused: nothing is tried in it until `podman unpause %s`"
 LIST = ["ps", "--all", "--format", "json"]
 INSPECT = ["inspect", "--format", "json", "--"]
 
-DEADLINE = 10.0  # seconds; 0.03 is usual, a storage lock held by a build is what takes longer
+DEADLINE = 30.0  # seconds; 0.03 is usual, 10 were seen while a build held the lock of podman's storage
+LOCKED = "its storage is locked, as by a long build, or slow: podman ps answers once it is free"
+USERS = "/proc/sys/user/max_user_namespaces"
+NO_USERS = "no user namespace is allowed here (%s is 0): sysctl user.max_user_namespaces=15000" % USERS
 
 
 class Container:
@@ -155,8 +158,7 @@ def inspect_all(
         check_name(name)
     status, output, errors = _run([podman, *INSPECT, *names], deadline)
     if status and b"no such " not in errors:
-        said = printable(errors.strip().rpartition(b"\n")[2]) or "exit %d" % status
-        raise Refused(CANNOT_START, "podman inspect %s: %s" % (" ".join(names), said), "podman info")
+        raise _failed("podman inspect " + " ".join(names), status, errors)
     found = parse(output, *names)
     return {name: next((one for one in found if one.is_called(name)), _missing(name)) for name in names}
 
@@ -202,8 +204,7 @@ def running(podman: str = "podman", deadline: float = DEADLINE) -> list[str]:
     """The ids of all containers of this user that run; raises Refused when that can't be told."""
     status, output, errors = _run([podman, *LIST], deadline)
     if status:
-        said = printable(errors.strip().rpartition(b"\n")[2]) or "exit %d" % status
-        raise Refused(CANNOT_START, "podman ps: %s" % said, "podman info")
+        raise _failed("podman ps", status, errors)
     return [one.id for one in listed(output) if one.pid]
 
 
@@ -221,10 +222,22 @@ def _run(argv: list[str], deadline: float) -> tuple[int, bytes, bytes]:
     try:
         return children.run(argv, deadline)
     except children.Stuck as error:
-        raise Refused(CANNOT_START, "%s %s: %s" % (printable(argv[0]), argv[1], error), "podman ps") from None
+        raise Refused(CANNOT_START, "%s %s: %s" % (printable(argv[0]), argv[1], error), LOCKED) from None
     except OSError as error:
         remedy = "install podman, or give --netns PATH with --state-dir DIR"
         raise Refused(CANNOT_START, "%s: %s" % (printable(argv[0]), error.strerror), remedy) from None
+
+
+def _failed(what: str, status: int, errors: bytes) -> Refused:
+    """Without user namespaces podman can do nothing, and says so in its own words."""
+    said = printable(errors.strip().rpartition(b"\n")[2]) or "exit %d" % status
+    hint = "podman info"
+    try:
+        with open(USERS) as file:
+            hint = NO_USERS if int(file.read()) == 0 else hint
+    except (OSError, ValueError):
+        pass  # a kernel that has no such limit
+    return Refused(CANNOT_START, "%s: %s" % (what, said), hint)
 
 
 def _missing(name: str) -> Refused:

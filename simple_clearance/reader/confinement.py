@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 
-from ..base.errors import CANNOT_START, Refused
+from ..base.errors import AS_WHOM, CANNOT_START, FORBIDDEN, Refused
 from ..base.text import printable
 from ..system import namespaces
 from ..system.pidfd import libc_call
@@ -73,11 +73,10 @@ def enter(netns: int) -> None:
 
 
 def _refusal(operation: str, problem: OSError) -> Refused:
+    hints = ["a container's network namespace is /proc/PID/ns/net of a process in it, or /run/netns/NAME"]
     if problem.errno in (errno.EPERM, errno.EACCES):
-        hint = "run it as the user who started the container, or as root"
-    else:
-        hint = "a container's network namespace is /proc/PID/ns/net of a process in it, or /run/netns/NAME"
-    return Refused(CANNOT_START, "can't %s: %s" % (operation, problem.strerror), hint)
+        hints = [AS_WHOM, FORBIDDEN]
+    return Refused(CANNOT_START, "can't %s: %s" % (operation, problem.strerror), *hints)
 
 
 def drop_privileges() -> None:

@@ -11,12 +11,15 @@ import errno
 import os
 import socket
 
-from ..base.errors import CANNOT_START, Refused
+from ..base.errors import AS_WHOM, CANNOT_START, FORBIDDEN, Refused
 from ..base.text import printable
 from ..formats import forking, nflog
 from ..system import processes
 
 SO_RCVBUFFORCE = 33  # asm-generic/socket.h: not in Python
+
+NOT_THERE = (errno.EINVAL, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT)
+"""What the kernel answers without nfnetlink_log; without nfnetlink; without netlink."""
 
 RECEIVE_BUFFER = 16 << 20  # bytes the kernel keeps for us where it may; a stock limit is 0.2 MB
 DATAGRAM = 1 << 18  # NLBUFSIZ as the kernel's allocator rounds it up, with room
@@ -168,7 +171,9 @@ def _taken(holder: int) -> Refused:
 
 
 def _no_nflog(operation: str, problem: OSError) -> Refused:
-    hints = ["load it with modprobe nfnetlink_log, as root"]
+    text = f"{operation}: {problem.strerror}"
     if problem.errno in (errno.EPERM, errno.EACCES):
-        hints = ["run it as the user who started the container, or as root"]
-    return Refused(CANNOT_START, f"{operation}: {problem.strerror}", *hints)
+        return Refused(CANNOT_START, text, AS_WHOM, FORBIDDEN)
+    if problem.errno in NOT_THERE:
+        text = "this kernel has no packet log: " + text
+    return Refused(CANNOT_START, text, "load it with modprobe nfnetlink_log, as root")

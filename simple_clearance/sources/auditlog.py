@@ -13,7 +13,7 @@ from ..base.errors import CANNOT_START, Refused
 from ..base.happenings import Event, Recorded
 from ..base.jsonlines import BadLine, Lines
 from ..formats import auditline
-from ..system import follow
+from ..system import clocks, follow
 from ..system.follow import Follower
 
 TAIL = 64 * 1024
@@ -31,10 +31,19 @@ OFF = "auditing is off: it is not seen whether the shield goes down or up"
 AUDIT_LOG = "audit.jsonl"
 
 
-def unseen(state_dir: str, audited: bool) -> list[str]:
+SET_BACK = (
+    "this machine's clock was set back since the container's start, so the shield's state is not known: "
+    "terok-shield status tells it"
+)
+"""Which of its lines are from before that start, and count for nothing, can't be told then."""
+
+
+def unseen(state_dir: str, audited: bool, started_at: str) -> list[str]:
     """What the audit log does not tell, in words."""
     problem = follow.problem(os.path.join(state_dir, AUDIT_LOG))
     unread = ["the shield's state is not seen: the audit log %s" % problem] if problem else []
+    if not unread and clocks.is_ahead(started_at):
+        unread = [SET_BACK]
     return unread if audited else [OFF]
 
 
@@ -74,14 +83,17 @@ class ShieldLog:
         data = self._follower.read(TAIL)
         if self._follower.started_at:
             data = data.partition(b"\n")[2]  # the first line is cut
-        for message in self._parse(data):
+        messages = self._parse(data)
+        self.bad_lines, self.fault = 0, ""
+        if clocks.is_ahead(self._started_at):  # then no time in it tells what came after that start
+            return "", 0
+        for message in messages:
             if timestamps.is_before(message.ts, self._started_at):
                 continue
             if isinstance(message, auditline.ShieldState):
                 state = message.state
             else:
                 blocked += 1
-        self.bad_lines, self.fault = 0, ""
         return state, blocked
 
     def read(self) -> list[Event | auditline.ShieldState]:

@@ -286,7 +286,7 @@ class Fleet:
             self._watch_end(one)
         query_log = os.path.join(one.state_dir, "dnsmasq.log")
         one.unseen += [
-            *auditlog.unseen(one.state_dir, one.audited),
+            *auditlog.unseen(one.state_dir, one.audited, one.started_at),
             *filter(None, [lookups.fault(query_log)]),
         ]
         share = SHARED_BY if self._options.all else min(SHARED_BY, len(self._options.containers))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 
+from ..base import timestamps
 from ..base.moment import Now
 from ..base.text import count
 
@@ -16,6 +17,11 @@ MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", 
 
 def now() -> Now:
     return Now(time.monotonic(), time.time())
+
+
+def is_ahead(stamp: str) -> bool:
+    """Whether that time (RFC 3339) has yet to come: the clock was set back since it was written."""
+    return timestamps.is_before(timestamps.stamp(time.time()), stamp)
 
 
 class LocalClock:

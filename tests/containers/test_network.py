@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -13,7 +14,7 @@ from lab import Lab, as_user
 from needs import need
 from support import eventually
 
-from simple_clearance.base.errors import Refused
+from simple_clearance.base.errors import FORBIDDEN, Refused
 from simple_clearance.containers import network, podman
 
 SAMPLE = pathlib.Path(__file__).parent.parent / "samples" / "podman-inspect-0.9.json"
@@ -128,7 +129,27 @@ def test_another_users_container_is_refused_with_who_may(process):
     os.close(ends[0])
     os.waitpid(child, 0)
     assert "ns/net: Permission denied" in said
-    assert "run this as the user who started c1" in said
+    assert "run this as the user who started c1" in said and FORBIDDEN in said
+
+
+def test_where_proc_hides_what_is_anothers_that_is_said():
+    """In a pid namespace of its own: before Linux 5.8 the option is for all mounts of one."""
+    need("root")
+    code = """
+import os, subprocess, sys
+from test_network import made, refusal
+process = subprocess.Popen(["sleep", "600"])
+os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)
+error = refusal(made(process.pid, os.getpid()))
+print(error.message, *error.hints, sep="\\n")
+"""
+    argv = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private", "sh", "-c"]
+    argv += ['mount -t proc -o hidepid=2 proc /proc && exec "$@"', "sh", sys.executable, "-c", code]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), *filter(None, sys.path)])}
+    said = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True, env=env).stdout
+    message, *hints = said.splitlines()
+    assert re.fullmatch(r"c1: /proc shows nothing of pid \d+: it is mounted with hidepid", message)
+    assert hints == ["run this as the user who started c1; or, as root: mount -o remount,hidepid=0 /proc"]
 
 
 # --- a namespace that the workload made

@@ -10,13 +10,17 @@ import shlex
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 
 import endtoend
 import pytest
+from host import write
 from lab import Lab
 from needs import need
-from support import PATIENCE
+from support import PATIENCE, TOOLS
+
+from simple_clearance.base.errors import FORBIDDEN as DENIED
 
 desk = endtoend.desk
 
@@ -370,6 +374,95 @@ def test_the_namespace_can_not_be_entered(desk, broken):
     """It is no network namespace at all."""
     words = ("--netns", "/proc/self/ns/uts", "--state-dir", desk.c1.state_dir)
     broken("packet log", "can't join the network namespace", "/proc/PID/ns/net", *words)
+
+
+# What keeps the right user out, as a module, a unit or a smaller kernel would
+
+
+FORBID = os.path.join(TOOLS, "forbid.py")
+
+
+@pytest.mark.parametrize(
+    "rule, said, hint",
+    [
+        pytest.param(
+            "setns=EACCES", "can't join the network namespace: Permission denied", DENIED, id="a module"
+        ),
+        pytest.param("setns=EPERM", "Operation not permitted", DENIED, id="RestrictNamespaces= of a unit"),
+        pytest.param(
+            "socket,0=16,2=12=EPROTONOSUPPORT",
+            "this kernel has no packet log: netlink socket: Protocol not supported",
+            "modprobe nfnetlink_log",
+            id="no nfnetlink",
+        ),
+        pytest.param(  # what is sent to an address of 12 bytes: netlink's
+            "sendto,5=12=EINVAL",
+            "this kernel has no packet log: nflog bind: Invalid argument",
+            "modprobe nfnetlink_log",
+            id="no nfnetlink_log",
+        ),
+        pytest.param("socket,0=16=EACCES", "netlink socket: Permission denied", DENIED, id="no netlink"),
+    ],
+)
+def test_a_host_where_nobody_may_enter_or_listen(desk, broken, rule, said, hint, some_python):
+    desk.python = some_python.path
+    desk.prefix = [sys.executable, FORBID, rule]
+    told = broken("packet log", said, hint)
+    if hint is DENIED:
+        assert told.lines["packet log"][2][0] == "run it as the user who started the container, or as root"
+
+
+def test_a_home_where_nothing_can_be_locked_or_noticed_is_said_and_no_fault(desk, check):
+    """As one on NFS may be; 1026 is F_NOTIFY, linux/fcntl.h."""
+    desk.prefix = [sys.executable, FORBID, "flock=ENOLCK", "fcntl,1=1026=EINVAL"]
+    told = check()
+    assert told.code == 0 and told.wrong() == []
+    assert "there are no notices of what changes in " in told.lines["notices"][1]
+    t = desk.start("c1")
+    t.expect("there are no notices of what changes in")
+    desk.press("a", desk.block())
+    t.expect("done in")
+    desk.quit()
+
+
+PODMAN = """\
+#!/bin/sh
+[ "$1" != --version ] || exec echo "podman version 4.3.1"
+echo "cannot clone: No space left on device
+Error: cannot re-exec process" >&2
+exit 125
+"""
+
+
+def test_no_user_namespaces_are_to_be_had_so_podman_can_do_nothing(desk, broken, need):
+    need("userns")
+    write(desk.host.bin + "/podman", PODMAN)
+    os.chmod(desk.host.bin + "/podman", 0o755)
+    text = 'echo 0 >/proc/sys/user/max_user_namespaces && exec "$@"'
+    desk.prefix = ["unshare", "--user", "--map-root-user", "sh", "-c", text, "sh"]
+    hint = "no user namespace is allowed here (/proc/sys/user/max_user_namespaces is 0): sysctl user."
+    broken("container", "podman inspect c1: Error: cannot re-exec process", hint, without=NEED_CONTAINER)
+
+
+def test_a_clock_that_was_set_back_leaves_the_shields_state_unknown(desk, check, some_python):
+    """Which lines of its log are from before the container's start, nothing tells then."""
+    desk.python = some_python.path
+    desk.c1.append(
+        "audit.jsonl", '{"ts":"2026-01-01T00:00:00+00:00","container":"c1","action":"shield_down"}\n'
+    )
+    desk.c1.inspected["State"]["StartedAt"] = "2199-01-01T00:00:00.123456789+00:00"
+    desk.c1.save()
+    told = check()
+    words = "this machine's clock was set back since the container's start"
+    assert told.code == 0 and told.lines["audit log"][1].startswith(words)
+    assert "terok-shield status" in told.lines["audit log"][1] and "verdicts" not in told.lines
+    t = desk.start("c1")
+    t.expect("watching c1")
+    t.expect("this machine's clock was set back")
+    desk.press("s", desk.block())
+    t.expect("s not now\n")
+    text = desk.quit()
+    assert "shield up" not in text and "shield down" not in text
 
 
 def test_the_group_is_held_by_another_program(desk, broken):
