@@ -108,6 +108,22 @@ class Desk(endtoend.Desk):
             for pid in self.processes(role):
                 eventually(lambda pid=pid: state(pid) not in "RD", what="the %s sleeps" % role)
 
+    def serves(self, name: str, address: str) -> None:
+        """What a session is for, whole: all preconditions, a question, an answer, its proof, the end."""
+        check = self.run("--check", name)
+        assert check.returncode == 0, check.stdout
+        assert {line.split()[0] for line in check.stdout.splitlines()} == {"ok"}
+        t = self.sit(name)
+        self.press("a", self.block(name, address))
+        t.expect("a allow %s ... done in" % address)
+        assert self.rig.conn(name, address) == address + " connected"
+        t.expect("%s  %s: first packet let out" % (name, address))
+        self.rig.leave(name)
+        self.rig.as_op(["podman", "stop", "-t", "0", name], check=True)
+        t.expect("%s: the container has stopped" % name)
+        self.ends(0)
+        self.rig.as_op(["podman", "rm", "-f", "-t", "0", name], check=True)
+
     # --- what is left of it
 
     def quit(self, code: int = 0) -> str:

@@ -35,6 +35,11 @@ def options(request):
     return KINDS[request.param]
 
 
+def test_one_with_ids_that_podman_picks_is_served_alike(rig, desk):
+    name = rig.shielded("is-auto", *KINDS["auto"])
+    desk.serves(name, "198.51.100.91")
+
+
 def leaves(what):
     """A first process that leaves for namespaces of its own."""
     return ("python3", "-c", LEAVING % what)

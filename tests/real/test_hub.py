@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
@@ -171,6 +172,53 @@ def test_of_two_the_one_that_took_the_sockets_over_counts(sandbox, hubdesk, c1):
     asked_and_answered(hubdesk, c1, "198.51.100.30")  # nothing answers for the other one
     sandbox.as_op(["kill", "-TERM", str(elder)], check=True)
     first.process.wait(PATIENCE)
+
+
+# --- a container that terok-sandbox has made
+
+
+def test_its_state_lies_where_the_annotation_leads_and_all_works_there(sandbox, hubdesk):
+    supervised(sandbox, "s6")
+    for pid in sandbox.hubs("s6"):
+        sandbox.as_op(["kill", "-TERM", str(pid)], check=True)
+    eventually(lambda: not sandbox.hubs("s6"), what="its hub has ended")
+    path = sandbox.inspected("s6")["Config"]["Annotations"]["terok.shield.state_dir"]
+    assert path == sandbox.home + "/.local/share/terok/sandbox/sandbox/runs/s6/shield"
+    assert not os.path.exists(sandbox.state("s6"))
+    done = hubdesk.run("--check", "s6")
+    assert done.returncode == 0 and re.search("^ok +state dir +%s$" % path, done.stdout, re.M), done.stdout
+    t = hubdesk.sit("s6", "--take-over")
+    hubdesk.press("A", hubdesk.block("s6", "byname.example", shown="192.0.2.2"))  # from its query log
+    hubdesk.press("y", t.expect("y allow byname.example"), own=True)
+    t.expect("A allow byname.example ... done in")
+    assert sandbox.conn("s6", "byname.example") == "192.0.2.2 connected"
+    t.expect("s6  192.0.2.2: first packet let out")
+    command = ["terok-shield", "down", "--container-id", sandbox.ids["s6"], "s6"]
+    sandbox.as_op(command, check=True)  # from its audit log
+    t.expect("s6: the shield is down")
+    hubdesk.quit()
+    with open(path + "/audit.jsonl") as file:
+        verdicts = [line for line in map(json.loads, file) if line["action"] == "allowed"]
+    assert [line["dest"] for line in verdicts] == ["192.0.2.2"]
+
+
+def test_a_supervisor_that_is_started_again_ends_the_session_that_took_its_hubs_place(sandbox, hubdesk):
+    """As systemd does it: all of it is gone for six seconds, and then all of it is back."""
+    supervised(sandbox, "s7")
+    words = "terok-sandbox supervisor " + sandbox.ids["s7"]
+    ((pid, _, args),) = sandbox.processes(words)
+    refused(hubdesk, "s7")
+    sandbox.as_op(["kill", "-TERM", str(pid)], check=True)
+    eventually(lambda: not (sandbox.processes(words) or sandbox.hubs("s7")), what="all of it has ended")
+    t = hubdesk.sit("s7")
+    hubdesk.block("s7", "198.51.100.51")
+    threading.Timer(6, lambda: sandbox.begin(args.split(), stderr=subprocess.DEVNULL)).start()
+    text = hubdesk.ends(1)
+    assert "the clearance hub is active" in text and "1 left open" in text, text
+    assert sandbox.processes(words)
+    assert "pid %d" % sandbox.hubs("s7")[0] in refused(hubdesk, "s7")[0]
+    assert sandbox.conn("s7", "198.51.100.51").endswith("EHOSTUNREACH")
+    assert t.wait() == 1
 
 
 def test_a_hub_for_all_containers_that_was_started_by_hand_is_active_for_each(sandbox, hubdesk, c1):

@@ -1,6 +1,6 @@
 """Containers of every kind: how each is connected, whose ids and processes it has, what it shares.
 
-What can't be had, and why, is said by a test, too.
+One with ids that podman picks is in `test_decoy`.  What can't be had, and why, is said by a test, too.
 """
 
 from __future__ import annotations
@@ -20,23 +20,6 @@ def old(rig):
     return rig.version.startswith("0.7.")
 
 
-def watched_and_answered(rig, desk, name, address):
-    """What a session is for, whole: all preconditions, a question, an answer, its proof, its end."""
-    check = desk.run("--check", name)
-    assert check.returncode == 0, check.stdout
-    assert {line.split()[0] for line in check.stdout.splitlines()} == {"ok"}
-    t = desk.sit(name)
-    desk.press("a", desk.block(name, address))
-    t.expect("a allow %s ... done in" % address)
-    assert rig.conn(name, address) == address + " connected"
-    t.expect("%s  %s: first packet let out" % (name, address))
-    rig.leave(name)
-    rig.as_op(["podman", "stop", "-t", "0", name], check=True)
-    t.expect("%s: the container has stopped" % name)
-    desk.ends(0)
-    rig.as_op(["podman", "rm", "-f", "-t", "0", name], check=True)
-
-
 KINDS = {
     "default": (),
     "user": ("--user", "1000"),
@@ -52,13 +35,7 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_container_of_any_kind_is_served_alike(kind, rig, desk):
     name = rig.shielded("is-" + kind.replace(" ", "-"), *KINDS[kind])
-    watched_and_answered(rig, desk, name, "198.51.100.91")
-
-
-@pytest.mark.newest
-def test_one_with_ids_that_podman_picks_is_served_alike(rig, desk):
-    name = rig.shielded("is-auto", "--userns=auto:size=2000")
-    watched_and_answered(rig, desk, name, "198.51.100.91")
+    desk.serves(name, "198.51.100.91")
 
 
 @pytest.mark.newest
@@ -74,7 +51,7 @@ def test_a_container_is_served_alike_whatever_connects_it(program, rig, desk):
     os.chmod(conf, 0o644)
     name = rig.shielded("is-" + program, CONTAINERS_CONF_OVERRIDE=conf)
     assert rig.processes(program)
-    watched_and_answered(rig, desk, name, "198.51.100.91")
+    desk.serves(name, "198.51.100.91")
 
 
 @pytest.mark.newest
