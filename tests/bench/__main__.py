@@ -2,7 +2,7 @@
 
 Each figure stands beside what it must not exceed and what is aimed at, and says so where it does.
 Ends with 1 where a must is missed, with 2 where this machine lacks what it takes: root or user
-namespaces, nft, cc and the packages of the tests.  It takes about two minutes.
+namespaces, nft, cc and the packages of the tests.  It takes about three minutes.
 
 Ratios are of what ran in turn, so a busy machine slows both sides.  Starts, prompts and delays
 are medians, the reader's figures the quickest of three runs, losses are those of all runs.  The
@@ -166,12 +166,12 @@ def measured(python: str, folder: str) -> list[Row]:
             Figure("%sx", start["help"] / start["bare"], 4.5, 3),
         ),
         Row(
-            "CPU from start to listening, session and reader, against a bare interpreter",
+            "CPU from start to listening, session, forkserver and reader, against a bare interpreter",
             Figure("%sx", sessions.start, 10, 6),
         ),
-        Row("wake-ups when idle, session and reader, in 8 s", Figure("%s", idle, 0, 0)),
+        Row("wake-ups when idle, session, forkserver and reader, in 8 s", Figure("%s", idle, 0, 0)),
         Row(
-            "memory of session and reader, against a bare interpreter / more after 300,000 destinations",
+            "memory of all three, against a bare interpreter / more after 300,000 destinations",
             Figure("%sx", memory.ratio, 3.5, "lower"),
             Figure("+%s MB", memory.growth, 32, 16),
         ),

@@ -10,7 +10,7 @@ For each Python, with an archive that it built itself:
     start     ms of CPU until it watches, session + reader, and how many times that is what the bare
               interpreter takes (what podman and terok-shield take is theirs and left out)
     idle      times that each of them woke up in 8 s
-    memory    MB (PSS), session + reader and what forks it, and how many times that is the bare interpreter's;
+    memory    MB resident, session + reader with what forks it, and how many times the bare interpreter's;
               what 300,000 destinations add to it, afterwards and at most
 """
 
@@ -134,8 +134,10 @@ def idle(desk: Desk, seconds: float = 4.0) -> int:
 
 
 class Memory(NamedTuple):
-    """MB of the session and of its readers with what forks them, theirs and their part of what they share
-    (PSS); `most`: how much more was ever resident, of session and reader.  `bare` of one bare interpreter."""
+    """MB resident of the session, and of what forks its reader with what the reader has for itself alone.
+
+    `most`: how much more was ever resident, of session and reader.  `bare` of one bare interpreter.
+    """
 
     begin: list[float]
     after: list[float]
@@ -172,9 +174,9 @@ def memory(desk: Desk) -> Memory:
 
 
 def used(desk: Desk) -> list[float]:
-    """MB of the session, and of all else that is ours."""
-    own = [sum(map(measure.shared_out, desk.processes(role))) for role in ("session", "forkserver", "reader")]
-    return [own[0], own[1] + own[2]]
+    """MB resident of the session, and of all else that is ours."""
+    (session,), (forkserver,) = desk.processes("session"), desk.processes("forkserver")
+    return [measure.memory(session), measure.memory(forkserver) + measure.private(desk.reader())]
 
 
 def show(python: str, runs: int, folder: str) -> None:

@@ -13,9 +13,7 @@ from typing import Iterable
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-_MEMORY = (
-    "print(next(line for line in open('/proc/self/smaps_rollup') if line.startswith('Pss:')).split()[1])"
-)
+_MEMORY = "print(next(line for line in open('/proc/self/status') if line.startswith('VmRSS')).split()[1])"
 
 
 def clean(python: str, folder: str) -> str:
@@ -62,7 +60,7 @@ def bare(python: str) -> list[str]:
 
 
 def bare_memory(python: str) -> float:
-    """MB of the interpreter that does nothing, as `shared_out` counts them."""
+    """MB resident of the interpreter that does nothing."""
     done = subprocess.run([python, "-c", _MEMORY], stdout=subprocess.PIPE, check=True)
     return int(done.stdout) / 1024
 
@@ -83,6 +81,12 @@ def shared_out(pid: int) -> float:
     """MB that are its own, and its part of what it shares with others (proc(5), smaps_rollup, Pss)."""
     with open("/proc/%d/smaps_rollup" % pid) as f:
         return next(int(line.split()[1]) for line in f if line.startswith("Pss:")) / 1024
+
+
+def private(pid: int) -> float:
+    """MB resident that it shares with nobody."""
+    with open("/proc/%d/smaps_rollup" % pid) as f:
+        return sum(int(line.split()[1]) for line in f if line.startswith("Private_")) / 1024
 
 
 def switches(pid: int) -> int:
