@@ -5,17 +5,18 @@ from __future__ import annotations
 import re
 
 from ..base.text import count, printable
+from . import many
 from .layout import folded, refit
 from .questions import floor_lines
-from .sentences import SENTENCES, greetings, lost, verdict
+from .sentences import SENTENCES, Sentence, greetings, lost, verdict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Sequence
+    from typing import Any, Dict, List, Sequence, Tuple
 
     from ..base.happenings import Watching
-    from .sentences import Sentence
 
+    Same = Tuple[Tuple[str, ...], bool]  # what stands before and behind the names, and whether it is grave
     Kept = Dict[str, List[List[str]]]
 
 NOTICE_LINES = 8
@@ -30,16 +31,18 @@ class Gathered:
     What was lost goes before the outcomes of verdicts, and these before all else.  Each container has its
     own room for them, and in a batch they take turns: a flood of one takes no other's place.  Outcomes that
     have no room in it stay for the next one; other notices are only counted, once one of them was told.
+    What is the same for many containers is told of all of them at once.
     """
 
     def __init__(self) -> None:
         self._lost: dict[tuple[str | None, str], int] = {}  # by container, if it is known, and where
         self._outcomes: Kept = {}
         self._others: Kept = {}
+        self._same: dict[Same, dict[str, list[str]]] = {}  # by container, what stands for it if they are few
         self._unshown = 0
 
     def __bool__(self) -> bool:
-        return bool(self._lost or self._outcomes or self._others or self._unshown)
+        return bool(self._lost or self._outcomes or self._others or self._same or self._unshown)
 
     def lost(self, record: dict[str, Any]) -> None:
         key = record["container"], record["where"]
@@ -59,8 +62,29 @@ class Gathered:
         elif lines not in kept:
             self._others[container] = [*kept, lines]
 
+    def of_many(self, container: str, lines: list[str], same: Same) -> None:
+        """A notice that may be told of others, too."""
+        self._same.setdefault(same, {})[container] = lines
+
+    def _join(self, width: int) -> None:
+        """What is the same for many becomes one notice, and what many lost in the same way one loss."""
+        for (same, grave), told in self._same.items():
+            if len(told) > many.FEW:
+                text = many.names_text(list(told)).join(same)
+                self.notice("", laid_out(Sentence((), text, grave=grave), width))
+            else:
+                for container, lines in told.items():
+                    self.notice(container, lines)
+        self._same = {}
+        for where in {where for _, where in self._lost}:
+            those = [key for key in self._lost if key[1] == where]
+            if len(those) > many.FEW:
+                number = sum(map(self._lost.pop, those))
+                self._lost[many.names_text([one for one, _ in those if one]), where] = number
+
     def batch(self, width: int, when: str) -> list[str]:
         """The lines to tell now."""
+        self._join(width)
         batch: list[str] = []
         for (container, where), number in list(self._lost.items()):
             loss = laid_out(
@@ -123,8 +147,12 @@ def _command(command: str, width: int) -> list[str]:
 
 
 def greeting_lines(watched: Sequence[Watching], width: int, awaited: str = "") -> list[str]:
-    """What is watched, one container after the other, what is known to be missing, and what is waited for."""
-    return [line for sentence in greetings(watched, width, awaited) for line in laid_out(sentence, width)]
+    """What is watched, one after the other or many as one, what is missing, and what is waited for."""
+    if len(watched) > many.GREETED:
+        told = [*many.greeting(watched), *greetings((), width, awaited)]
+    else:
+        told = greetings(watched, width, awaited)
+    return [line for sentence in told for line in laid_out(sentence, width)]
 
 
 def notice_lines(record: dict[str, Any], width: int, when: str) -> list[str]:
@@ -133,6 +161,14 @@ def notice_lines(record: dict[str, Any], width: int, when: str) -> list[str]:
         return floor_lines(record, width, when)
     sentence = SENTENCES.get(record["type"])
     return laid_out(sentence(record), width) if sentence else []
+
+
+def same_of_many(record: dict[str, Any]) -> Same | None:
+    """What a record tells that may be told of several containers at once."""
+    if record["type"] not in ("container", "shield"):
+        return None
+    sentence = SENTENCES[record["type"]](record)
+    return (sentence.same, sentence.grave) if sentence.same else None
 
 
 def job_text(action: str, target: str, by: str, named: bool, undo: bool = False, *, room: int) -> str:

@@ -246,7 +246,10 @@ class Prompt:
             lines = notices.notice_lines(record, width, self.clock.time(now.wall))
             if kind == "passed" and not self.docket.shields.answers(record["container"], record["dest"]):
                 lines += layout.folded("! " + NO_IPV6, width)
-            if lines:
+            same = notices.same_of_many(record)
+            if same is not None:
+                self._notices.of_many(record["container"], lines, same)
+            elif lines:
                 self._notices.notice(record.get("container", ""), lines)
 
     def where(self, container: str) -> str:

@@ -106,13 +106,15 @@ class Sentence:
     """`about` is the container, or it and an address; `text` what is said of it, `notes` more of that.
 
     `said` is text from outside, which belongs behind a `|`; `hint` a command to copy; `grave` marks
-    what should not be overlooked.
+    what should not be overlooked.  `same` is what stands before and behind the names of containers
+    of which just this is said, or nothing where it may be said of one only.
     """
 
     def __init__(
         self, about: Sequence[str], text: str, notes: Sequence[str] = (),
-        *, said: str = "", hint: str = "", grave: bool = False,
+        *, said: str = "", hint: str = "", grave: bool = False, same: tuple[str, ...] = (),
     ) -> None:  # fmt: skip
+        self.same = same
         self.about, self.text, self.notes = tuple(about), text, notes
         self.said, self.hint, self.grave = said, hint, grave
 
@@ -158,7 +160,7 @@ def _container(record: Record) -> Sentence:
     about = (record["container"],)
     if record["state"] != "started":
         if record["reason"] is None:
-            return Sentence(about, "the container has stopped")
+            return Sentence(about, "the container has stopped", same=("", ": the container has stopped"))
         return Sentence(about, "not watched any more: " + record["reason"], hint=record.get("hint", ""))
     state = record.get("shield_state", "")
     one = Watching(
@@ -167,8 +169,9 @@ def _container(record: Record) -> Sentence:
         unseen=record.get("unseen", ()),
     )  # fmt: skip
     told = _watching(one, LABELS_ROOM, "now watching", "before we listened")
-    more = [SHIELD_STATES[state]] if state not in ("", "up") else []
-    return Sentence((), told.text, [*told.notes, *more])
+    notes = [*told.notes, *([SHIELD_STATES[state]] if state not in ("", "up") else [])]
+    plain = () if notes else ("now watching ", ": shield " + state if state else "")
+    return Sentence((), told.text, notes, same=plain)
 
 
 def verdict(record: Record, elsewhere: Sequence[str] = ()) -> Sentence:
@@ -238,7 +241,7 @@ def _still_blocked(record: Record) -> Sentence:
 
 def _shield(record: Record) -> Sentence:
     text = SHIELD_STATES.get(record["state"], "the shield is " + printable(record["state"], 40))
-    return Sentence((record["container"],), text, grave=True)
+    return Sentence((record["container"],), text, grave=True, same=("", ": " + text))
 
 
 def _error(record: Record) -> Sentence:
