@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from .base import jsonlines, timestamps
 from .base.errors import HUB_ACTIVE, OK
-from .steps import ContainerSteps, HostSteps, Line
+from .sources.forked import Forkserver
+from .steps import ContainerSteps, HostSteps, Line, no_trace
 from .system import clocks
+from .system.loop import Loop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Mapping
 
     from .base.options import Options
+    from .steps import Known
 
 ORDER = (
     "python", "podman", "container", "shielded", "rootless", "state dir", "verdicts", "namespace",
@@ -44,15 +47,23 @@ class Check:
         self._host.take()
         if not self._is_one:
             self._host.take_hub()
-        known = self._host.find()
-        for name in sorted(known) if self._options.all else self._options.containers:
-            one = ContainerSteps(self._options, self._environ, name, self._host, known.get(name))
-            one.take()
-            self._containers.append(one)
+        self._take_containers(self._host.find())
         self._containers.sort(key=lambda one: min(map(_rank, one.lines)))
         lines = [*self._host.lines, *(line for one in self._containers for line in one.lines)]
         codes = [line.refusal.code for line in lines if line.refusal is not None]
         return HUB_ACTIVE if HUB_ACTIVE in codes else codes[0] if codes else OK
+
+    def _take_containers(self, known: Known) -> None:
+        loop = Loop()
+        forkserver = Forkserver(loop, no_trace)
+        try:
+            for name in sorted(known) if self._options.all else self._options.containers:
+                told = known.get(name)
+                one = ContainerSteps(self._options, self._environ, name, self._host, told, loop, forkserver)
+                one.take()
+                self._containers.append(one)
+        finally:
+            forkserver.close()
 
     def text(self) -> list[str]:
         """Of one container every line; of several what they have in common, and then the worst of each."""

@@ -187,7 +187,7 @@ class ContainerSteps(Steps):
     """What it takes to watch one container.
 
     `host` are the steps that were taken before; `known` is what podman tells of it, None where it was not
-    asked.
+    asked.  `loop` waits for a reader, which `forkserver` starts.
     """
 
     def __init__(
@@ -197,11 +197,15 @@ class ContainerSteps(Steps):
         name: str,
         host: Steps,
         known: podman.Container | Refused | None,
+        loop: Loop,
+        forkserver: Forkserver,
     ) -> None:
         super().__init__(options, environ)
         self.name = name
         self._host = host
         self._known = known
+        self._loop = loop
+        self._forkserver = forkserver
         self._watched = Watched(name)
         self._found: podman.Container | None = None
 
@@ -325,9 +329,8 @@ class ContainerSteps(Steps):
 
     def _start_reader(self) -> ReaderSource:
         """A reader that has ended again: it was `started`, or can tell why not."""
-        loop, ended = Loop(), []
-        forkserver = Forkserver(loop, _no_trace)
-        readers = self._options.reader or forkserver
+        loop, ended = self._loop, []
+        readers = self._options.reader or self._forkserver
 
         def ignore(_source: ReaderSource, _message: Message, _now: Now) -> None:
             pass
@@ -339,11 +342,14 @@ class ContainerSteps(Steps):
             wakeups.take()
             reader.reap(now)
 
+        def due() -> float | None:
+            return until
+
         until: float | None = clocks.now().mono + DEADLINE
-        loop.deadlines.append(lambda: until)
         with Wakeups(signal.SIGCHLD) as wakeups:
+            reader = ReaderSource(self._watched, loop, ignore, gone, readers, no_trace)
             loop.add(wakeups.fd, child_ended)
-            reader = ReaderSource(self._watched, loop, ignore, gone, readers, _no_trace)
+            loop.deadlines.append(due)
             try:
                 while not (reader.started or ended or _is_past(until)):
                     loop.wait()
@@ -357,7 +363,8 @@ class ContainerSteps(Steps):
                     loop.wait()
             finally:
                 reader.close()
-                forkserver.close()
+                loop.remove(wakeups.fd)
+                loop.deadlines.remove(due)
         if late:
             shown = printable(" ".join(self._options.reader or ["the reader"]), 100)
             raise Refused(CANNOT_START, f"{shown}: it did not listen within {DEADLINE:g} s", RUN_IT)
@@ -379,7 +386,7 @@ def _look(look: Hub, has_reader: bool | None, none: str) -> str:
     return none
 
 
-def _no_trace(_text: str) -> None:
+def no_trace(_text: str) -> None:
     pass
 
 
