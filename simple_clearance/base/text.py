@@ -50,6 +50,14 @@ def clip_right(text: str, width: int) -> str:
     return (text[: width - len(ELLIPSIS)] + ELLIPSIS) if width > len(ELLIPSIS) else text[:width]
 
 
+def clip_middle(text: str, width: int) -> str:
+    """Both ends of `text`: for names that are told apart by either."""
+    if len(text) <= width:
+        return text
+    end = (width - len(ELLIPSIS)) // 2
+    return clip_right(text, width - end) + text[len(text) - end :] if end > 0 else clip_left(text, width)
+
+
 MOST_LABELS = 16
 LABEL_LIMIT = 128
 

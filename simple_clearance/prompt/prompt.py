@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from ..base import addresses
 from ..base.moment import Now
-from ..base.text import count, printable
+from ..base.text import clip_middle, count, printable
 from ..docket.verdict import NOT_STARTED
 from . import layout, notices
 from .asking import Asking, Idle
@@ -254,7 +254,8 @@ class Prompt:
 
     def where(self, container: str) -> str:
         """What the line of an answer begins with: its container, where there are several."""
-        return printable(container, self.painter.width // 2) + "  " if self.docket.several else "  "
+        whose = clip_middle(printable(container), self.painter.width // 2)
+        return whose + "  " if self.docket.several else "  "
 
     def _outcome(self, record: dict[str, Any], width: int) -> None:
         if self.stopping and record["reason"] == NOT_STARTED:

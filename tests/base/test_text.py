@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simple_clearance.base.text import clip_left, clip_right, count, printable, seconds
+from simple_clearance.base.text import clip_left, clip_middle, clip_right, count, printable, seconds
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,13 @@ def test_clipping_is_marked_where_there_is_room_for_the_mark(width):
         if width >= 10
         else ("abcdefghij"[: width - 2] + ".." if width > 2 else "abcdefghij"[:width])
     )
-    assert len(clip_left("abcdefghij", width)) == len(clip_right("abcdefghij", width)) == min(10, width)
+    for clip in (clip_left, clip_middle, clip_right):
+        assert len(clip("abcdefghij", width)) == min(10, width)
+
+
+def test_what_is_clipped_in_the_middle_keeps_both_ends():
+    assert clip_middle("abcdefghij", 8) == "abc..hij" and clip_middle("abcdefghij", 7) == "abc..ij"
+    assert clip_middle("abcdefghij", 10) == "abcdefghij"
 
 
 def test_numbers_are_written_as_people_say_them():

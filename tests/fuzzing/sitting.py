@@ -222,6 +222,10 @@ class Sitting(Episode):
                 "l1a1\r",
                 "l*a2\r",
                 "l\r",
+                "lc1s",
+                "lcc*a1\r",
+                "lc\r",
+                "hc1",
                 "qn",
                 "l/0.\r*a1\r",
             ]
@@ -234,7 +238,7 @@ class Sitting(Episode):
         """Any keys, at any time."""
         for _ in range(self.chance.randint(1, 6)):
             key = self.chance.choice(
-                [*"aAsmdulhi?y123* /\r\n\t\x7f\x0c", "\x1b", "\x1b[A", "\x1bOA", "\x1ba"]
+                [*"aAsmdulhci?y123* /\r\n\t\x7f\x0c", "\x1b", "\x1b[A", "\x1bOA", "\x1ba"]
             )
             burst = self.chance.random() < 0.2
             self._key(key * self.chance.randint(2, 40) if burst else key)

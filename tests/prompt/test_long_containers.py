@@ -52,6 +52,16 @@ def test_no_line_about_an_answer_is_too_wide(width, height):
         assert [command.split()[0] for command in stage.commands] == ["allow", "deny"]
 
 
+def test_the_line_of_an_answer_tells_those_apart_that_are_alike():
+    stage = Stage(containers=ALIKE)
+    for container in ALIKE:
+        stage.blocked(container=container)
+    for key in "aa":
+        stage.key(key)
+    assert "terok-agent-01-of-a..er-long-name-abcdef  a allow 203.0.113.10 ... done" in stage.text
+    assert "terok-agent-02-of-a..er-long-name-abcdef  a allow 203.0.113.10 ... done" in stage.text
+
+
 def test_an_undo_says_for_whom():
     stage = Stage(containers=ALIKE)
     stage.blocked(container=ALIKE[1])

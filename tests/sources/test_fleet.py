@@ -184,6 +184,32 @@ def test_one_that_stops_is_told_and_the_session_ends_with_the_last(mortal):
     assert "stopped: 1 denied" in mortal.ends(0)
 
 
+def test_they_take_turns_and_the_list_can_be_narrowed_to_one(mortal):
+    t = watch(mortal)
+    for last in range(11, 17):
+        block(mortal, "c1", "203.0.113.%d" % last)
+        is_told(mortal, "203.0.113.%d" % last)
+    assert t.expect(ASKED).groups == ("c1", "203.0.113.11")
+    block(mortal, "c2", "203.0.113.22")
+    is_told(mortal, "203.0.113.22")
+    t.send("l")
+    t.on_screen("7 waiting for 2 containers")
+    t.expect(re.compile(r"2  203\.0\.113\.22 +c2 "))
+    t.send("c")
+    t.on_screen("6 waiting for c1, 1 for 1 other")
+    t.send("c")
+    lines = t.on_screen("1 waiting for c2, 6 for 1 other")
+    assert not any(re.match(r" +\d  203\.0\.113\.1\d ", line) for line in lines)
+    mortal.host.containers["c2"].stop()
+    t.on_screen("c2: the container has stopped")
+    t.on_screen("6 waiting for c1")
+    t.send("l")
+    t.on_screen("+5 wait")
+    t.send("q")
+    mortal.press("q", t.expect("any other key: no"), own=True)
+    mortal.ends(5)
+
+
 def test_the_question_of_one_that_stops_is_taken_back_and_the_next_is_asked(mortal):
     t = watch(mortal)
     block(mortal, "c1", "203.0.113.11")
