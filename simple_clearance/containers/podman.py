@@ -229,15 +229,17 @@ def _run(argv: list[str], deadline: float) -> tuple[int, bytes, bytes]:
 
 
 def _failed(what: str, status: int, errors: bytes) -> Refused:
-    """Without user namespaces podman can do nothing, and says so in its own words."""
     said = printable(errors.strip().rpartition(b"\n")[2]) or "exit %d" % status
-    hint = "podman info"
+    return Refused(CANNOT_START, "%s: %s" % (what, said), remedy())
+
+
+def remedy() -> str:
+    """What to do where podman fails: without user namespaces it can do nothing, and says so in its own words."""
     try:
         with open(USERS) as file:
-            hint = NO_USERS if int(file.read()) == 0 else hint
+            return NO_USERS if int(file.read()) == 0 else "podman info"
     except (OSError, ValueError):
-        pass  # a kernel that has no such limit
-    return Refused(CANNOT_START, "%s: %s" % (what, said), hint)
+        return "podman info"  # a kernel that has no such limit
 
 
 def _missing(name: str) -> Refused:

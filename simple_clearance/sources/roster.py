@@ -171,7 +171,7 @@ class Roster:
 
     def _fail(self, text: str) -> None:
         if not self.complete:
-            raise Refused(CANNOT_START, text, "podman info")
+            raise Refused(CANNOT_START, text, podman.remedy())
         if text != self._fault:
             self._fault = text
             self._warn(text)
