@@ -234,7 +234,7 @@ def _failed(what: str, status: int, errors: bytes) -> Refused:
 
 
 def remedy() -> str:
-    """What to do where podman fails: without user namespaces it can do nothing, and says so in its own words."""
+    """What to do where podman fails: it can do nothing without user namespaces, and says so in its words."""
     try:
         with open(USERS) as file:
             return NO_USERS if int(file.read()) == 0 else "podman info"
