@@ -95,10 +95,9 @@ class Fleet:
         self._files: Folders | None = None
         self._places: Folders | None = None
         self._logs = Logs(loop, docket, self._logged)
-        self._absent: dict[
-            str, str
-        ] = {}  # the state directories of those that don't run at the start, by name
-        self._expected: dict[str, str] = {}  # the state directories of those that may start again, by name
+        # by name, the state directories of those that don't run at the start, and that may start again
+        self._absent: dict[str, str] = {}
+        self._expected: dict[str, str] = {}
         self._leaving: list[ReaderSource] = []  # readers that are not needed any more and have not ended yet
         self._last: dict[Watched, float] = {}  # those that have ended: until when their last words are taken
         self._cut: dict[Watched, int] = {}  # and how many of those were only counted

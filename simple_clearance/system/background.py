@@ -36,18 +36,20 @@ class Question:
         if not self._child.reap():
             return False
         (out, err), status = self._said, self._child.status or 0
+        for fd in self._said:
+            self._read(fd)
         self.close()
         self._answered(status, bytes(self._said[out]), bytes(self._said[err]), now)
         return True
 
     def close(self) -> None:
         """Forgets it; one that still runs is ended."""
-        if not self._child.reap():
-            children.end(self._child)
         for fd in self._said:
-            self._read(fd)
             self._loop.remove(fd)
-        self._child.close()
+        if self._child.reap():
+            self._child.close()
+        else:
+            children.end(self._child)
 
     def _reading(self, fd: int) -> Callable[[int, Now], None]:
         return lambda _events, _now: self._read(fd)
