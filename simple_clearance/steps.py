@@ -170,7 +170,10 @@ class HostSteps(Steps):
             self.lines.append(Line("policy", mistake.message, mistake))
         if not mistakes:
             rules = "%s: %s" % (printable(self._options.policy, 200), count(len(found.rules), "rule"))
-            self.lines.append(Line("policy", rules))
+            only = self._options.containers[0] if len(self._options.containers) == 1 else ""
+            ours = found.of(only).number
+            some = ", of which %d for %s" % (ours, only or "all") if ours < len(found.rules) else ""
+            self.lines.append(Line("policy", rules + some))
         elif len(mistakes) == MISTAKES:
             text = "the lines after that one were not looked at"
             self.lines.append(Line("policy", text, Refused(CANNOT_START, text)))

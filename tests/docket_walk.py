@@ -13,12 +13,14 @@
   what `u` would undo is not undone yet, and an effect is that of the last verdict on its address
 - a job, an effect and a request know a rule of the policy that is in force, or of one before it, which
   counts for nothing: whatever the rules decide next, they decide from the first of their rules
+- a rule of the policy decides for a container only where the section that it stands in is about that one
 - every packet is accounted for: in the count of a request, in `untold`, or in `lost`
 - the summary is the sum of the records
 """
 
 from __future__ import annotations
 
+import fnmatch
 import random
 
 from stage import Bench, name
@@ -37,8 +39,14 @@ POLICIES = [
     "allow *.example.com\ndeny 203.0.113.4\nallow 203.0.113.0/29 port 443",
     "allow *.example.com\nallow 10.0.0.0/8\nskip *",
     "deny *",
+    "skip * port 25\n[c1]\nallow *.example.com\ndeny *\n[c?]\nallow 203.0.113.0/24\n"
+    "[nobody]\ndeny *\n[*3]\nskip *",
 ]
 CONTAINERS = ["c1", "c2", "c3"]
+
+
+def holds_for(rule, container):
+    return fnmatch.fnmatchcase(container, rule.section or "*")
 
 
 class Ledger:
@@ -299,10 +307,11 @@ class Walk:
                     assert job.action != "deny" or key not in self.allowed, job
                     if job.action == "allow":
                         self.allowed.add(key)
+                    if job.by == "policy":
+                        assert holds_for(job.rule, job.container), "it stands in another one's section"
                     if job.container in self.behind:
-                        assert not any(
-                            rule.named for rule in self.docket.rules.policy.rules[: job.rule.index]
-                        )
+                        before = self.docket.rules.policy.rules[: job.rule.index]
+                        assert not any(rule.named and holds_for(rule, job.container) for rule in before)
             assert job.state != "queued" or not job.automatic or self.docket.shields.up(job.container), job
         self.hold_against_the_replay()
         self.account()
@@ -341,7 +350,8 @@ class Walk:
         if policy is None:
             return None
         names = [one.name for one in self.docket.names(request)]
-        found = policy.matching(request.dest, request.port, request.proto, request.private, names, after)
+        ours = policy.of(request.container)
+        found = ours.matching(request.dest, request.port, request.proto, request.private, names, after)
         allowed = request.allowed_in is policy
         return next((one for one in found if one.action != "deny" or not allowed), None)
 

@@ -100,7 +100,7 @@ def _recorded(data: bytes) -> object:
 
 def _policy(data: bytes) -> object:
     found = policy.parse(data, "rules")
-    return found.decide("203.0.113.9", 443, 6, False, ["a.example.com"])
+    return found.of("c1").decide("203.0.113.9", 443, 6, False, ["a.example.com"])
 
 
 PACKETS = datagrams("nflog-single.json") + datagrams("nflog-batched.json")

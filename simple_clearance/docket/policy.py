@@ -1,6 +1,7 @@
 """The policy file: rules that decide without asking.  Pure.
 
-A rule is a line `ACTION TARGET [port N[-M]] [tcp|udp|icmp]`; the first that matches wins.  The awkward
+A rule is a line `ACTION TARGET [port N[-M]] [tcp|udp|icmp]`; the first that matches wins.  A line
+`[PATTERN]` begins a section, whose rules hold for the containers whose names match.  The awkward
 fact: a name is known from the container's own look-ups, which can be forged, so a rule on a name
 never opens the blocked address.  It runs `allow NAME`, which the host resolves, and the caller
 comes back with `after` when that did not help.
@@ -8,7 +9,7 @@ comes back with `after` when that did not help.
 
 from __future__ import annotations
 
-from ..base import addresses
+from ..base import addresses, ids
 from ..base.text import printable
 
 TYPE_CHECKING = False
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 ACTIONS = ("allow", "deny", "skip", "ask")
 TARGETS = "a target is example.com, *.example.com, 203.0.113.9, 203.0.113.0/24 or *"
 SYNTAX = "ACTION TARGET [port N[-M]] [tcp|udp|icmp]"
+SECTIONS = "[agent-1], [agent-*] or [HOST/agent-?]: a container's name; * and ? stand for any characters"
 PROTOCOLS = {"tcp": (6,), "udp": (17,), "icmp": (1, 58)}
 """What each word stands for: `icmp` is ICMPv6, too."""
 
@@ -28,6 +30,9 @@ LARGEST = 1 << 20
 
 MISTAKES = 50
 """Mistakes of one file that are told."""
+
+PARTS = 256
+"""Containers of which it is remembered what holds for them."""
 
 # (address, length of the prefix): what the shield's floor keeps shut
 FLOOR = (
@@ -76,17 +81,19 @@ class Network:
 
 
 class Rule:
-    """One line.  `text` is the rule as written, `index` its place among the rules, from 0.
+    """One line.  `index` is its place among the rules, from 0; `section` the pattern that it stands under.
 
+    `text` is the rule as written, with its section before it: the same rule may stand in several.
     Exactly one of `name` (a host name), `suffix` (`.example.com`) and `network` says what it is
     about; none of them for `*`.
     """
 
-    __slots__ = ("action", "index", "name", "network", "ports", "protos", "suffix", "text")
+    __slots__ = ("action", "index", "name", "network", "ports", "protos", "section", "suffix", "text")
 
-    def __init__(self, index: int, text: str, action: str) -> None:
+    def __init__(self, index: int, text: str, action: str, section: str = "") -> None:
         self.index = index
-        self.text = text
+        self.section = section
+        self.text = "[%s] %s" % (section, text) if section else text
         self.action = action
         self.name = ""
         self.suffix = ""
@@ -143,26 +150,80 @@ class Decision:
 
 
 class Policy:
-    """The rules of one file, in order; `first_named` is the index of the first one by name, if any.
+    """The rules of one file, in order.  `of` a container are those that hold for it."""
 
-    They are found by what they are about: a file may have tens of thousands, and whoever is inside makes
-    thousands of requests a second.
-    """
-
-    __slots__ = ("_by_place", "_depths", "_lengths", "first_named", "rules")
+    __slots__ = ("_parts", "_patterns", "_sections", "rules")
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self.rules = tuple(rules)
-        self.first_named = next((rule.index for rule in rules if rule.named), len(rules))
-        self._by_place: dict[Place, list[Rule]] = {}
+        self._sections: dict[str, _Section] = {}
         for rule in rules:
-            self._by_place.setdefault(rule.place, []).append(rule)
-        networks = [rule.network for rule in rules if rule.network is not None]
-        self._lengths = {(network.bits, network.length) for network in networks}
-        self._depths = {rule.suffix.count(".") for rule in rules if rule.suffix}  # how many labels they have
+            self._sections.setdefault(rule.section, _Section()).add(rule)
+        self._patterns = [pattern for pattern in self._sections if "*" in pattern or "?" in pattern]
+        self._parts: dict[str, Part] = {}
 
     def __repr__(self) -> str:
         return "Policy(%d rules)" % len(self.rules)
+
+    def of(self, container: str) -> Part:
+        """The rules that hold for a container: those of all, and those of each section that it matches."""
+        part = self._parts.get(container)
+        if part is None:
+            matching = (each for each in self._patterns if is_match(each, container))
+            patterns = dict.fromkeys(("", container, *matching))  # a recording may name no container
+            found = [self._sections[pattern] for pattern in patterns if pattern in self._sections]
+            if len(self._parts) >= PARTS:
+                self._parts.clear()
+            part = self._parts[container] = Part(self.rules, found)
+        return part
+
+
+class _Section:
+    """The rules that stand under one pattern, found by what they are about.
+
+    A file may have tens of thousands, and whoever is inside makes thousands of requests a second.
+    """
+
+    __slots__ = ("by_place", "depths", "first_named", "lengths", "number")
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.first_named: int | None = None
+        self.by_place: dict[Place, list[Rule]] = {}
+        self.lengths: set[tuple[int, int]] = set()  # (bits, prefix) of the networks
+        self.depths: set[int] = set()  # how many labels the suffixes have
+
+    def add(self, rule: Rule) -> None:
+        self.number += 1
+        if rule.named and self.first_named is None:
+            self.first_named = rule.index
+        self.by_place.setdefault(rule.place, []).append(rule)
+        if rule.network is not None:
+            self.lengths.add((rule.network.bits, rule.network.length))
+        if rule.suffix:
+            self.depths.add(rule.suffix.count("."))
+
+
+class Part:
+    """The rules of a file that hold for one container, `number` of them, in the file's order.
+
+    `first_named` is the index of the first one by name, None where there is none.
+    """
+
+    __slots__ = ("_depths", "_lengths", "_rules", "_tables", "first_named", "number")
+
+    def __init__(self, rules: tuple[Rule, ...], sections: Sequence[_Section]) -> None:
+        self._rules = rules  # of the whole file
+        self._tables = [section.by_place for section in sections]
+        self._lengths = {length for section in sections for length in section.lengths}
+        self._depths = {depth for section in sections for depth in section.depths}
+        self.number = sum(section.number for section in sections)
+        self.first_named = min(
+            (section.first_named for section in sections if section.first_named is not None), default=None
+        )
+
+    def __repr__(self) -> str:
+        return "Part(%d of %d rules)" % (self.number, len(self._rules))
 
     def decide(
         self,
@@ -235,17 +296,17 @@ class Policy:
         places: dict[Place, None] = {"*": None}
         if address is not None:
             places.update((address.within(*length), None) for length in self._lengths)
-        for name in names if self.first_named < len(self.rules) else ():
+        for name in names if self.first_named is not None else ():
             places[name] = None
             for depth in self._depths:
                 labels = name.rsplit(".", depth)
                 if len(labels) > depth:
                     places["." + ".".join(labels[1:])] = None
-        found = [rule for place in places for rule in self._by_place.get(place, ())]
+        found = [rule for table in self._tables for place in places for rule in table.get(place, ())]
         return sorted(found, key=lambda rule: rule.index)
 
     def _place_behind(self, rule: Rule | None) -> int:
-        ours = rule is not None and rule.index < len(self.rules) and self.rules[rule.index] is rule
+        ours = rule is not None and rule.index < len(self._rules) and self._rules[rule.index] is rule
         return rule.index + 1 if rule is not None and ours else 0
 
 
@@ -277,6 +338,7 @@ def parse(data: bytes, filename: str) -> Policy:
 def read(data: bytes, filename: str) -> tuple[Policy, list[PolicyError]]:
     """The policy in a file's bytes without the lines that are wrong, and what is wrong with each.
 
+    What stands in a section whose line is wrong is left out, too: nobody can say for whom it was meant.
     After `MISTAKES` of them it reads no further.
     """
     shown = printable(filename, 200)
@@ -284,35 +346,101 @@ def read(data: bytes, filename: str) -> tuple[Policy, list[PolicyError]]:
         return Policy([]), [PolicyError(shown, "more than %d bytes" % LARGEST)]
     rules: list[Rule] = []
     mistakes: list[PolicyError] = []
-    text = data[3:] if data.startswith(b"\xef\xbb\xbf") else data  # the mark that some editors put first
-    for number, line in enumerate(text.split(b"\n"), 1):
+    section: str | None = ""  # None: its line is wrong
+    for number, line in enumerate(_lines(data), 1):
         try:
-            rule = _rule(line, len(rules))
+            text = _text(line)
+            if text.startswith("["):
+                section = _section(text)
+            elif text:
+                rule = _rule(text, len(rules), section or "")
+                if section is not None:
+                    rules.append(rule)
         except _Mistake as mistake:
             mistakes.append(PolicyError("%s:%d" % (shown, number), str(mistake), mistake.hint))
             if len(mistakes) == MISTAKES:
                 break
-            continue
-        if rule is not None:
-            rules.append(rule)
+            if _may_begin_a_section(line):
+                section = None
     return Policy(rules), mistakes
 
 
-def _rule(line: bytes, index: int) -> Rule | None:
+def last_section(data: bytes) -> str | None:
+    """The pattern of the section that a rule at the end of the file would stand in.
+
+    "" where it would hold for all containers; None where nobody can say, since a wrong line may have been
+    meant to begin one.
+    """
+    for line in reversed(_lines(data)):
+        if _may_begin_a_section(line):
+            try:
+                return _section(_text(line))
+            except _Mistake:
+                return None
+    return ""
+
+
+def is_match(pattern: str, name: str) -> bool:
+    """Whether `pattern` stands for all of `name`: `*` for any characters or none, `?` for one of any kind.
+
+    In no more steps than the product of their lengths, whatever whoever named the container chose.
+    """
+    ends = {0}  # how much of the name what has been seen of the pattern may stand for
+    for sign in pattern:
+        if sign == "*":
+            ends = set(range(min(ends), len(name) + 1))
+        else:
+            ends = {end + 1 for end in ends if end < len(name) and sign in ("?", name[end])}
+        if not ends:
+            return False
+    return len(name) in ends
+
+
+def _lines(data: bytes) -> list[bytes]:
+    text = data[3:] if data.startswith(b"\xef\xbb\xbf") else data  # the mark that some editors put first
+    return text.split(b"\n")
+
+
+def _text(line: bytes) -> str:
+    """What a line says, without its comment."""
     try:
         text = line.decode("utf-8").partition("#")[0].strip(" \t\r")
     except UnicodeDecodeError:
         raise _Mistake("not UTF-8 text") from None
-    words = text.split()
-    if not words:
-        return None
+    if not text.split():
+        return ""
     if not text.replace("\t", " ").isprintable():
         raise _Mistake("a control character in it")
+    return text
+
+
+def _may_begin_a_section(line: bytes) -> bool:
+    """No rule has such a bracket, so whatever else is wrong with the line, it may have been meant to."""
+    return b"[" in line.partition(b"#")[0]
+
+
+def _section(text: str) -> str:
+    """The pattern of a line that begins a section."""
+    pattern, bracket, behind = text[1:].partition("]")
+    if not text.startswith("[") or not bracket or not pattern:
+        raise _Mistake("not a section: %s" % printable(text, 80), SECTIONS)
+    if behind:
+        raise _Mistake(
+            "not understood behind a section: %s" % printable(behind.strip(), 80), "a line of its own"
+        )
+    some = pattern.replace("*", "x").replace("?", "x")  # which stands wherever any character may
+    if not all(ids.is_name(part) for part in some.split("/")):
+        raise _Mistake("no container has a name like this: %s" % printable(pattern, 80), SECTIONS)
+    return pattern
+
+
+def _rule(text: str, index: int, section: str) -> Rule:
+    words = text.split()
     if words[0] not in ACTIONS:
         raise _Mistake("no such action: %s" % printable(words[0], 40), "allow, deny, skip or ask")
     if len(words) < 2:
         raise _Mistake("no target", SYNTAX)
-    rule = Rule(index, " ".join(words), words[0])
+    rule = Rule(index, " ".join(words), words[0], section)
     _target(rule, words[1])
     _conditions(rule, words[2:])
     _consistent(rule, words[1])

@@ -86,9 +86,7 @@ class Rules:
         if request.by_hand:
             return NOTHING
         found = self._rule(request, names)
-        if not all_known and (
-            found is None or self.policy is None or found.rule.index > self.policy.first_named
-        ):
+        if not all_known and (found is None or self._passes_over_a_name(found.rule, request.container)):
             return LATER
         if found is not None:
             return Choice(found.action, "policy", found.rule, found.name)
@@ -100,11 +98,16 @@ class Rules:
             return NOTHING
         return Choice(self.answer, "answer")
 
+    def _passes_over_a_name(self, rule: Rule, container: str) -> bool:
+        """Whether a rule by name that holds for the container stands before this one."""
+        first = None if self.policy is None else self.policy.of(container).first_named
+        return first is not None and first < rule.index
+
     def _rule(self, request: Request, names: Sequence[str]) -> Decision | None:
         """What the first rule decides that may; None when there is none, or it says `ask`."""
         if self.policy is None:
             return None
-        for found in self.policy.matching(
+        for found in self.policy.of(request.container).matching(
             request.dest, request.port, request.proto, request.private, names, request.after_rule
         ):
             if found.action == "allow":
@@ -123,7 +126,8 @@ class Rules:
         policy = self.policy
         if policy is None:
             return False
-        return request.allowed_in is policy or policy.allows(request.dest, request.private, names)
+        ours = policy.of(request.container)
+        return request.allowed_in is policy or ours.allows(request.dest, request.private, names)
 
     def has_room(self, job: Job, jobs: Sequence[Job]) -> bool:
         """Whether one more may wait beside `jobs`, those of its container's rules; told once when not."""
@@ -146,7 +150,8 @@ class Rules:
         """A request that the floor refuses: a rule that would allow it is told to be in vain."""
         if self.policy is None:
             return
-        found = self.policy.decide(request.dest, request.port, request.proto, True, names)
+        ours = self.policy.of(request.container)
+        found = ours.decide(request.dest, request.port, request.proto, True, names)
         if found is not None and found.action == "allow":
             rule = found.rule.text
             text = f"the rule `{rule}` has no effect on {request.dest}: the shield keeps private ranges shut"

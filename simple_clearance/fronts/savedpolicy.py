@@ -3,7 +3,9 @@
 The awkward facts: the file may be open in an editor, which replaces it or writes it anew at any moment;
 so nothing is kept open, and what stands there is read before each rule is added.  And half a rule may be
 another rule (`allow 203.0.113.1` of `allow 203.0.113.10`): so a line is written as a comment, and becomes a
-rule by its first byte once all of it is there.
+rule by its first byte once all of it is there.  And what was answered for one container was answered for no
+other: so a rule stands in a section of its container, unless the session is about that one alone and the
+file has no sections.
 """
 
 from __future__ import annotations
@@ -20,10 +22,12 @@ from ..docket.verdict import APPLIED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable
+    from typing import Callable, Tuple
 
     from ..base.moment import Now
     from ..docket.docket import Record
+
+    Target = Tuple[str, str]  # the container, and the address or name
 
 OPERATORS = ("operator", "script")
 """Whose answers are kept; those of rules stand in a file already."""
@@ -32,18 +36,20 @@ OPERATORS = ("operator", "script")
 class SavedPolicy:
     """Adds rules to the file at `path`; one that an undo or another answer takes back becomes a comment.
 
+    `several`: the session may be about more containers than one, and each rule needs a section.
     `failed` says what went wrong first, and `report` has been called with it; "" while all is well.
     Refused (3) when it can't be written.
     """
 
-    def __init__(self, path: str, report: Callable[[str], None]) -> None:
+    def __init__(self, path: str, report: Callable[[str], None], several: bool) -> None:
         self.failed = ""
+        self._several = several
         self._path = path
         self._name = printable(path, 200)
         self._report = report
         self._open: dict[str, str] = {}  # id -> container
-        self._ours: dict[str, bytes] = {}  # target -> the line that was added for it
-        self._last: dict[str, str] = {}  # target -> the rule for its last answer, added or there already
+        self._ours: dict[Target, bytes] = {}  # the line that was added for it
+        self._last: dict[Target, str] = {}  # the rule for its last answer, added or there already
         try:
             os.close(self._opened(os.O_CREAT))
         except (OSError, ValueError) as error:  # a path may hold a NUL
@@ -67,22 +73,22 @@ class SavedPolicy:
             if record["why"] == "muted" and record["by"] in OPERATORS and container:
                 self._answered("skip", record["target"], container, now)
         elif kind == "unmuted":
-            self._safely(self._take_back, record["target"])
+            self._safely(self._take_back, (record["container"], record["target"]))
         elif kind == "verdict" and record["result"] == APPLIED and record["by"] in OPERATORS:
-            target = record["target"]
+            container, target = record["container"], record["target"]
             if record["undo"]:
-                self._safely(self._take_back, target)
+                self._safely(self._take_back, (container, target))
             elif record["action"] == "allow" or addresses.canonical(target):
-                self._answered(record["action"], target, record["container"], now)
+                self._answered(record["action"], target, container, now)
 
     def _answered(self, action: str, target: str, container: str, now: Now) -> None:
-        rule = "%s %s" % (action, target)
-        if self._last.get(target) != rule:  # what is muted may be tried at any number of addresses
-            self._safely(self._take_back, target)
-            self._last[target] = rule
-            self._safely(self._add, target, "%s   # %s %s\n" % (rule, timestamps.stamp(now.wall), container))
+        rule, about = "%s %s" % (action, target), (container, target)
+        if self._last.get(about) != rule:  # what is muted may be tried at any number of addresses
+            self._safely(self._take_back, about)
+            self._last[about] = rule
+            self._safely(self._add, about, "%s   # %s %s\n" % (rule, timestamps.stamp(now.wall), container))
 
-    def _safely(self, step: Callable[..., None], *arguments: str) -> None:
+    def _safely(self, step: Callable[..., None], *arguments: object) -> None:
         try:
             step(*arguments)
         except OSError as error:
@@ -91,28 +97,36 @@ class SavedPolicy:
                 self.failed = "--save-policy %s: %s: not every answer is kept" % (self._name, problem)
                 self._report(self.failed)
 
-    def _add(self, target: str, line: str) -> None:
-        """Adds a rule, unless those that stand there decide the same target already."""
+    def _add(self, about: Target, line: str) -> None:
+        """Adds a rule, unless those that stand there decide the same already for its container."""
+        container, target = about
         fd = self._opened(os.O_CREAT | os.O_APPEND)
         try:
             data = _content(fd)
             rules, _ = policy.read(data, self._name)
-            if rules.settles(target):
+            if rules.of(container).settles(target):
                 return
+            last = policy.last_section(data)
+            section = container if self._several or last != "" else ""
+            header = b"" if section == last else b"[%s]\n" % section.encode("ascii")
             rule = line.encode("ascii")
-            text = (b"" if data.endswith(b"\n") or not data else b"\n") + b"#" + rule[1:]
+            text = b"" if data.endswith(b"\n") or not data else b"\n"
+            text += b"".join(b"#" + part[1:] for part in (header, rule) if part)
             if os.write(fd, text) < len(text):
                 os.write(fd, b"\n")  # what is there stays a comment
                 raise OSError(errno.ENOSPC, "it could not be written whole")
-            self._set_byte(os.lseek(fd, 0, os.SEEK_CUR) - len(rule), b"#" + rule[1:], rule[:1])
-            self._ours[target] = rule
+            at = os.lseek(fd, 0, os.SEEK_CUR) - len(rule)
         finally:
             os.close(fd)
+        if header:
+            self._set_byte(at - len(header), b"#" + header[1:], header[:1])
+        self._set_byte(at, b"#" + rule[1:], rule[:1], section)
+        self._ours[about] = rule
 
-    def _take_back(self, target: str) -> None:
+    def _take_back(self, about: Target) -> None:
         """The rule that was added for a target becomes a comment, wherever it stands by now."""
-        self._last.pop(target, None)
-        rule = self._ours.pop(target, None)
+        self._last.pop(about, None)
+        rule = self._ours.pop(about, None)
         if rule is None:
             return
         fd = self._opened(0)
@@ -123,11 +137,16 @@ class SavedPolicy:
         if at >= 0:  # else somebody has taken it out
             self._set_byte(at, rule, b"#")
 
-    def _set_byte(self, at: int, line: bytes, byte: bytes) -> None:
-        """The first byte of the line that stands there; not through a descriptor that appends."""
+    def _set_byte(self, at: int, line: bytes, byte: bytes, section: str | None = None) -> None:
+        """The first byte of the line that stands there, in that section if one is meant.
+
+        Not through a descriptor that appends.
+        """
         fd = self._opened(0)
         try:
-            if os.pread(fd, len(line), at) != line:
+            data = _content(fd)
+            moved = section is not None and policy.last_section(data[:at]) != section
+            if moved or data[at : at + len(line)] != line:
                 raise OSError(errno.ESTALE, "it was changed meanwhile")
             os.pwrite(fd, byte, at)
         finally:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fnmatch
+import itertools
 import random
+import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
+from stage import tables
 from support import lines_run
 
 from simple_clearance.base.addresses import is_target_name
@@ -22,6 +26,8 @@ allow  203.0.113.0/24  port 443    # an address or network: allows the blocked a
 deny   198.51.100.0/24
 skip   *               port 25-26 tcp
 ask    203.0.113.9
+[agent-*]                          # from here on: for the containers of such a name
+allow  registry.example.org
 """
 
 
@@ -29,11 +35,11 @@ def rules(text):
     return parse(text.encode() if isinstance(text, str) else text, "rules")
 
 
-def decided(text, dest, port=443, proto=TCP, *, private=False, names=(), after=None):
+def decided(text, dest, port=443, proto=TCP, *, private=False, names=(), after=None, container="c1"):
     """`allow`, `allow www.example.com`, …; "" when nothing matches.  `after` is the number of a rule."""
     policy = rules(text)
     behind = None if after is None else policy.rules[after]
-    found = policy.decide(dest, port, proto, private, names, behind)
+    found = policy.of(container).decide(dest, port, proto, private, names, behind)
     return "" if found is None else f"{found.action} {found.name}".strip()
 
 
@@ -69,6 +75,13 @@ def mistake(text):
 )
 def test_the_example_of_the_documentation(dest, port, names, action):
     assert decided(EXAMPLE, dest, port, names=names) == action
+    assert decided(EXAMPLE, dest, port, names=names, container="agent-7") == action
+
+
+def test_the_section_of_the_documentations_example():
+    names = ["registry.example.org"]
+    assert decided(EXAMPLE, "192.0.2.1", names=names, container="agent-7") == "allow registry.example.org"
+    assert decided(EXAMPLE, "192.0.2.1", names=names, container="c1") == ""
 
 
 def test_the_order_of_the_lines_is_the_order_of_the_rules():
@@ -86,12 +99,13 @@ def test_a_request_may_go_on_behind_a_rule():
 def test_a_rule_of_another_policy_comes_before_all_of_these():
     text = "allow *.example.com\nskip 203.0.113.0/24"
     other = rules(text).rules[1]
-    assert rules(text).decide("203.0.113.1", 443, TCP, False, ["a.example.com"], other).action == "allow"
+    found = rules(text).of("c1").decide("203.0.113.1", 443, TCP, False, ["a.example.com"], other)
+    assert found is not None and found.action == "allow"
 
 
 def test_a_rule_of_a_longer_policy_comes_before_all_of_these():
     last = rules("skip *\nask *\ndeny *").rules[-1]
-    found = rules("deny 203.0.113.9\nskip *").decide("203.0.113.9", 443, TCP, False, after=last)
+    found = rules("deny 203.0.113.9\nskip *").of("c1").decide("203.0.113.9", 443, TCP, False, after=last)
     assert found is not None and found.rule.text == "deny 203.0.113.9"
 
 
@@ -150,7 +164,7 @@ def test_a_name_that_is_no_target_is_never_allowed_but_may_be_skipped(name):
 
 
 def test_a_rule_on_a_name_never_yields_an_address():
-    found = rules("allow *.example.com").decide("203.0.113.1", 443, TCP, False, ["a.example.com"])
+    found = rules("allow *.example.com").of("c1").decide("203.0.113.1", 443, TCP, False, ["a.example.com"])
     assert found is not None and found.name == "a.example.com"
 
 
@@ -198,7 +212,7 @@ def test_a_rule_that_allows_nothing_need_not_lie_in_a_private_range(action):
 
 
 def test_an_address_rule_allows_the_blocked_address_and_nothing_else():
-    found = rules("allow 203.0.113.0/24").decide("203.0.113.7", 443, TCP, False, ["a.example.com"])
+    found = rules("allow 203.0.113.0/24").of("c1").decide("203.0.113.7", 443, TCP, False, ["a.example.com"])
     assert found is not None and (found.action, found.name) == ("allow", "")
 
 
@@ -408,6 +422,206 @@ def test_a_file_too_large_is_a_mistake_and_not_read_on():
     assert parse(b"#" * policy.LARGEST, "rules").rules == ()
 
 
+# --- sections
+
+SOME_SECTIONS = """\
+allow 203.0.113.1           # of all, whatever comes behind
+[agent-*]                   # of some
+skip  203.0.113.0/24
+allow *.example.com
+[web]
+deny  203.0.113.0/24
+  [agent-7]\r
+ask   *
+"""
+
+
+@pytest.mark.parametrize(
+    "container, dest, names, action",
+    [
+        ("agent-7", "203.0.113.1", [], "allow"),
+        ("web", "203.0.113.1", [], "allow"),
+        ("other", "203.0.113.1", [], "allow"),
+        ("agent-7", "203.0.113.2", [], "skip"),
+        ("agent-8", "203.0.113.2", [], "skip"),
+        ("web", "203.0.113.2", [], "deny"),
+        ("other", "203.0.113.2", [], ""),
+        ("agent-7", "192.0.2.1", [], "ask"),
+        ("agent-8", "192.0.2.1", [], ""),
+        ("web", "192.0.2.1", ["www.example.com"], ""),
+        ("agent-8", "192.0.2.1", ["www.example.com"], "allow www.example.com"),
+        ("agent-7", "192.0.2.1", ["www.example.com"], "allow www.example.com"),
+    ],
+)
+def test_rules_of_a_section_hold_for_the_containers_it_names_behind_those_of_all(
+    container, dest, names, action
+):
+    assert decided(SOME_SECTIONS, dest, names=names, container=container) == action
+
+
+def test_sections_of_one_pattern_keep_the_order_of_the_file():
+    text = "[c1]\nask 203.0.113.1\n[c*]\nskip 203.0.113.0/24\n[c1]\ndeny 203.0.113.0/24"
+    assert decided(text, "203.0.113.1") == "ask"
+    assert decided(text, "203.0.113.2") == "skip"
+    assert decided(text, "203.0.113.2", after=1) == "deny"
+
+
+def test_a_rule_is_told_with_its_section():
+    assert [rule.text for rule in rules(SOME_SECTIONS).rules] == [
+        "allow 203.0.113.1",
+        "[agent-*] skip 203.0.113.0/24",
+        "[agent-*] allow *.example.com",
+        "[web] deny 203.0.113.0/24",
+        "[agent-7] ask *",
+    ]
+
+
+def test_what_is_said_of_the_rules_is_said_of_those_that_hold_for_the_container():
+    found = rules("[c1]\nskip *\n[c2]\nallow www.example.com\nallow 203.0.113.1 port 80")
+    one, other, none = (found.of(name) for name in ("c1", "c2", "c3"))
+    assert [part.number for part in (one, other, none)] == [1, 2, 0]
+    assert [part.first_named for part in (one, other, none)] == [None, 1, None]
+    assert [part.settles("203.0.113.1") for part in (one, other, none)] == [True, False, False]
+    assert [part.settles("www.example.com") for part in (one, other, none)] == [True, True, False]
+    assert [part.allows("203.0.113.1", False, []) for part in (one, other, none)] == [False, True, False]
+
+
+def test_of_a_container_without_a_name_each_rule_is_there_once():
+    """As of a recording that never says whose it is."""
+    part = rules("skip *\n[c1]\nask *\n[*]\nask 203.0.113.1\n[?]\nask *").of("")
+    found = part.matching("203.0.113.1", 443, TCP, False)
+    assert [each.rule.text for each in found] == ["skip *", "[*] ask 203.0.113.1"] and part.number == 2
+
+
+@pytest.mark.parametrize(
+    "pattern, names, others",
+    [
+        ("c1", ["c1"], ["c2", "c", "c11", "C1", "xc1", "", "*"]),
+        ("*", ["c1", "host/c1", "a.b-c_d"], []),
+        ("agent-*", ["agent-", "agent-7", "agent-7/x"], ["agent", "an-agent-7", "host/agent-7"]),
+        ("*-agent", ["my-agent", "host/-agent"], ["agent", "my-agent2"]),
+        ("c?", ["c1", "c."], ["c", "c11", "c/1"]),
+        ("host/*", ["host/c1", "host/other/c1"], ["host", "c1", "otherhost/c1"]),
+        ("*/c1", ["host/c1", "a/b/c1"], ["c1", "host/c11"]),
+        ("*a*b*", ["ab", "xaxbx", "aab"], ["ba", "a", "b"]),
+        ("a**?b", ["axb", "aaab"], ["ab"]),
+        ("a.b", ["a.b"], ["axb"]),
+    ],
+)
+def test_a_pattern_is_about_whole_names(pattern, names, others):
+    text = "[%s]\nskip *" % pattern
+    assert [name for name in [*names, *others] if decided(text, "203.0.113.1", container=name)] == names
+
+
+@given(st.text("*?ab-./", max_size=12), st.text("ab-./*?", max_size=12))
+@example("*a*a*a*b", "aaaa")
+def test_a_pattern_means_what_a_shell_means_by_its_two_signs(pattern, name):
+    assert policy.is_match(pattern, name) == fnmatch.fnmatchcase(name, pattern)
+
+
+def test_no_name_and_no_pattern_takes_long():
+    """Whoever starts containers chooses their names."""
+    for pattern in ("*a" * 100 + "b", "?*" * 100 + "b", "*" * 200 + "b"):
+        for number in (50, 200):
+            steps = lines_run(lambda n=number, p=pattern: policy.is_match(p, "a" * n))
+            assert steps < 100 * len(pattern) + 10 * len(pattern) * number
+
+
+@pytest.mark.parametrize(
+    "line, reason",
+    [
+        ("[", "not a section: ["),
+        ("[]", "not a section: []"),
+        ("[c1", "not a section: [c1"),
+        ("[c1 # ]", "not a section: [c1"),
+        ("[c1] skip *", "not understood behind a section: skip *"),
+        ("[c1]]", "not understood behind a section: ]"),
+        ("[c1][c2]", "not understood behind a section: [c2]"),
+        ("[c1 c2]", "no container has a name like this: c1 c2"),
+        ("[ c1 ]", "no container has a name like this:  c1 "),
+        ("[c1,c2]", "no container has a name like this: c1,c2"),
+        ("[[c1]]", "not understood behind a section: ]"),
+        ("[-c1]", "no container has a name like this: -c1"),
+        ("[.*]", "no container has a name like this: .*"),
+        ("[/c1]", "no container has a name like this: /c1"),
+        ("[c1/]", "no container has a name like this: c1/"),
+        ("[host//c1]", "no container has a name like this: host//c1"),
+        ("[host/-*]", "no container has a name like this: host/-*"),
+        ("[me@host/c1]", "no container has a name like this: me@host/c1"),
+        ("[c!1]", "no container has a name like this: c!1"),
+        ("[\u00e4]", "no container has a name like this: \\xe4"),
+    ],
+)
+def test_a_wrong_section_is_a_mistake(line, reason):
+    assert mistake("skip *\n" + line) == (reason, mistake(line)[1])
+    assert mistake(line)[1] in (policy.SECTIONS, "a line of its own")
+
+
+@pytest.mark.parametrize(
+    "line", ["[c\t1]", "[c1]\x1b", "\x1b[c1]", "[c\x00]", "[c\x7f1]", "[c\u202e1]", "\ufeff[c1]"]
+)
+def test_a_control_character_is_a_mistake_in_a_section_too(line):
+    reason, _ = mistake("skip *\n" + line)
+    assert reason in ("a control character in it", "no container has a name like this: c\\x091")
+
+
+@pytest.mark.parametrize(
+    "pattern", ["c1", "*", "?", "*?*", "_x", "*.x", "*-x", "?.-", "*/c1", "?/*", "a/b/c.-", "7"]
+)
+def test_a_pattern_that_a_name_can_match_is_none(pattern):
+    assert rules("[%s]" % pattern).rules == ()
+
+
+def is_container(name):
+    """Of a container here, or of one of another machine."""
+    return all(re.fullmatch("[A-Za-z0-9_][A-Za-z0-9_.-]*", part) for part in name.split("/"))
+
+
+@given(st.text("*?a-./! ", min_size=1, max_size=5))
+def test_a_pattern_is_refused_exactly_when_no_name_can_match_it(pattern):
+    """Where a sign stands for anything, at most two characters in its place are as good as any number."""
+    choices = {"*": ["", "a", ".", "/", "aa", "a/", "/a"], "?": ["a", ".", "/"]}
+    places = [choices.get(sign, [sign]) for sign in pattern]
+    possible = any(is_container("".join(name)) for name in itertools.product(*places))
+    _, mistakes = policy.read(b"[%s]" % pattern.encode(), "rules")
+    assert bool(mistakes) is not possible
+
+
+@pytest.mark.parametrize("line", ["[", "[c1", "[a b]", "[c1] skip *", "\x1b[c1]", b"[c\xff1]"])
+def test_rules_of_a_wrong_section_are_nobodys(line):
+    """They were meant for some, and are not for all, nor for those of the section before."""
+    line = line if isinstance(line, bytes) else line.encode()
+    found, mistakes = policy.read(
+        b"ask 192.0.2.1\n[c*]\nask 192.0.2.2\n%s\nskip *\nwrong\n[c1]\nask 192.0.2.3" % line, "rules"
+    )
+    assert [str(each).partition(":")[2][:2] for each in mistakes] == ["4:", "6:"]
+    assert [rule.text for rule in found.rules] == [
+        "ask 192.0.2.1",
+        "[c*] ask 192.0.2.2",
+        "[c1] ask 192.0.2.3",
+    ]
+    assert [rule.index for rule in found.rules] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "text, section",
+    [
+        ("", ""),
+        ("skip *\n# [c1]\nask * # [c1]\n", ""),
+        ("wrong\n\xff\n", ""),
+        ("[c1]", "c1"),
+        ("\xef\xbb\xbf[c1]\nskip *\n", "c1"),
+        ("[c1]\n[c*]  # all\nskip *\nwrong\n# [c2]\n\n", "c*"),
+        ("[c1]\n[c2 c3]\n", None),
+        ("[c1]\n[\xff]\n", None),
+        ("[c1]\nskip [::1]\n", None),
+        ("wrong\n" * 60 + "[c1]\n", "c1"),
+    ],
+)
+def test_a_rule_added_at_the_end_stands_in_the_last_section(text, section):
+    assert policy.last_section(text.encode("latin-1")) == section
+
+
 # --- whatever is in it
 
 
@@ -430,6 +644,7 @@ WORDS = [
         "\x0b",
     ),
     *("203.0.113.0/24", "203.0.113.9", "10.0.0.0/8", "0.0.0.0/0", "2001:db8::/32", "fd00::2", "::", "/", "-"),
+    *("[c1]", "[c*]", "[", "[]", "\n[*]\n"),
     *("*.example.com", "www.example.com", "a_b.example.com", "localhost", "\u00e4", "\ufeff", "\0", "9" * 30),
 ]
 
@@ -437,7 +652,7 @@ WORDS = [
 def agreeable(data):
     """Parses or raises PolicyError; what parses decides nothing that the interface excludes."""
     try:
-        found = parse(data, "rules")
+        found = parse(data, "rules").of("c1")
     except PolicyError as error:
         assert str(error).isascii() and str(error).startswith("rules")
         return False
@@ -512,19 +727,70 @@ def test_a_file_decides_as_its_rules_do_one_by_one(rounds):
         whole = rules("\n".join(lines))
         dest = chance.choice(["203.0.113.9", "203.0.113.7", "192.0.2.1", "2001:db8::9", "2001:db9::"])
         names = chance.sample(["www.example.com", "a.b.example.com", "example.com", "com.example"], 2)
-        found = [one.rule.index for one in whole.matching(dest, 443, TCP, False, names)]
+        found = [one.rule.index for one in whole.of("c1").matching(dest, 443, TCP, False, names)]
         alone = [bool(decided(line, dest, names=names)) for line in lines]
         assert found == [index for index, decides in enumerate(alone) if decides], lines
 
 
+SECTION_LINES = st.text("*?ab/", min_size=1, max_size=4).filter(
+    lambda text: not policy.read(b"[%s]" % text.encode(), "rules")[1]
+)
+RULE_LINES = st.sampled_from([action + " " + place for action in ("skip", "ask") for place in PLACES])
+
+
+@given(
+    st.lists(st.one_of(RULE_LINES, SECTION_LINES.map("[{}]".format)), max_size=20),
+    st.lists(st.text("ab/", min_size=1, max_size=4), min_size=1, max_size=4),
+    st.sampled_from(["203.0.113.9", "203.0.113.7", "2001:db8::9"]),
+    st.sampled_from([[], ["www.example.com"], ["example.com", "www.example.com"]]),
+)
+def test_a_file_with_sections_decides_as_the_lines_of_each_container_alone(lines, containers, dest, names):
+    """The model: a container's file is the lines that hold for it, with all sections taken out."""
+    whole = rules("\n".join(lines))
+    for container in containers:
+        section, ours, kept = "*", [], []
+        for line in lines:
+            if line.startswith("["):
+                section = line[1:-1]
+                continue
+            kept.append(line)
+            if fnmatch.fnmatchcase(container, section):
+                ours.append(len(kept) - 1)
+        alone = rules("\n".join(kept[index] for index in ours)).of(container)
+        want = [ours[one.rule.index] for one in alone.matching(dest, 443, TCP, False, names)]
+        found = whole.of(container)
+        assert [one.rule.index for one in found.matching(dest, 443, TCP, False, names)] == want
+        assert found.number == len(ours)
+        assert found.settles(dest) == alone.settles(dest)
+
+
+def test_what_is_remembered_of_containers_is_bounded():
+    """They come and go under ever new names."""
+    found = rules("skip 203.0.113.1\n[c?]\nask *")
+    sizes = []
+    for number in range(3 * policy.PARTS):
+        assert found.of("c%d" % number).number == (2 if number < 10 else 1)
+        sizes.append(max(map(len, tables(found))))
+    assert max(sizes) <= policy.PARTS
+    assert found.of("c3") is found.of("c3")
+
+
 @pytest.mark.parametrize(
-    "what", ["deny 198.%d.%d.1", "deny 198.%d.%d.0/25", "skip n%d-%d.example", "skip *.n%d-%d.example"]
+    "what",
+    [
+        "deny 198.%d.%d.1",
+        "deny 198.%d.%d.0/25",
+        "skip n%d-%d.example",
+        "skip *.n%d-%d.example",
+        "[a%d-%d]\nallow *.example.com",
+        "[?%d-%d*]\ndeny 203.0.113.0/24",
+    ],
 )
 def test_deciding_takes_as_long_with_tens_of_thousands_of_rules_as_with_a_few(what):
     """Whoever is inside makes thousands of requests a second, and a list of what to deny may be long."""
 
     def cost(number):
-        found = rules("".join(what % divmod(index, 250) + "\n" for index in range(number)))
+        found = rules("".join(what % divmod(index, 250) + "\n" for index in range(number))).of("a0-1")
         return lines_run(lambda: found.decide("203.0.113.9", 443, TCP, False, ["www.example.com"]))
 
     assert cost(20_000) <= cost(20)

@@ -22,6 +22,87 @@ def set_rules(bench, text):
 # --- a policy
 
 
+def of_containers(bench, *containers):
+    for container in containers:
+        bench.docket.add_container(container, 18, {})
+    return bench
+
+
+def test_a_section_decides_for_its_containers_alone():
+    bench = of_containers(bench_with("[agent-*]\nallow 203.0.113.0/24\n[web]\ndeny *"), "agent-1", "web")
+    for container in ("c1", "agent-1", "web"):
+        bench.blocked(container=container)
+    assert sorted(bench.run()) == ["allow agent-1 203.0.113.10", "deny web 203.0.113.10"]
+    told = {record["container"]: record["rule"] for record in bench.take("verdict")}
+    assert told == {"agent-1": "[agent-*] allow 203.0.113.0/24", "web": "[web] deny *"}
+    assert bench.ids() == ["r1"], "nothing is said of c1"
+
+
+def test_behind_a_section_the_next_of_the_containers_rules_has_its_turn():
+    bench = bench_with("[c*]\nallow *.example.com\n[c2]\ndeny *\n[c1]\nallow 203.0.113.0/24")
+    bench.blocked(names=["www.example.com"])
+    assert bench.run(opened=["198.51.100.1"]) == ["allow c1 www.example.com", "allow c1 203.0.113.10"]
+
+
+def test_what_an_allow_has_matched_is_denied_by_no_section_and_not_by_the_answer():
+    bench = bench_with("allow *.example.com\n[c1]\ndeny *", answer="deny")
+    bench.blocked(names=["www.example.com"])
+    assert bench.run(opened=["198.51.100.1"]) == ["allow c1 www.example.com"]
+    assert bench.ids() == ["r1"]
+
+
+def test_another_containers_allow_keeps_nothing_from_being_denied():
+    bench = of_containers(bench_with("[c2]\nallow 203.0.113.0/24 port 80\n", answer="deny"), "c2")
+    for container in ("c1", "c2"):
+        bench.blocked(container=container)
+    assert bench.run() == ["deny c1 203.0.113.10"]
+
+
+def test_another_containers_rule_by_name_is_not_waited_for():
+    bench = Bench(behind=lambda container: True)
+    set_rules(of_containers(bench, "c2"), "[c2]\nallow *.example.com\n[*]\nskip 203.0.113.0/24")
+    for container in ("c1", "c2"):
+        bench.blocked(container=container)
+    assert [record["id"] for record in bench.take("closed")] == ["r1"]
+
+
+def test_the_very_port_of_another_containers_rule_is_part_of_the_rest():
+    bench = of_containers(bench_with("[c2]\nskip * port 4000"), "c2")
+    for container in ("c1", "c2"):
+        for port in (*range(1, 66), 4000):
+            bench.blocked(port=port, container=container)
+    assert [record["id"] for record in bench.take("closed")] == ["r131"], "of c2"
+
+
+def test_a_changed_file_may_move_a_rule_to_another_container():
+    bench = of_containers(bench_with("[c1]\nskip *"), "c2")
+    bench.blocked(container="c2")
+    bench.blocked(container="c1")
+    assert [record["id"] for record in bench.take("closed")] == ["r2"]
+    set_rules(bench, "[c2]\nskip *")
+    assert [record["rule"] for record in bench.take("closed")] == ["[c2] skip *"]
+    bench.blocked("203.0.113.11", container="c1")
+    assert bench.ids() == ["r3"]
+
+
+def test_the_same_rule_of_two_sections_is_counted_for_each():
+    bench = of_containers(bench_with("skip 203.0.113.1\n[c1]\nskip *\n[c2]\nskip *"), "c2")
+    for container, number in (("c1", 3), ("c2", 2)):
+        for last in range(number):
+            bench.blocked("203.0.113.%d" % (last + 2), container=container)
+    assert bench.docket.rules.decided() == [
+        ("skip 203.0.113.1", 0), ("[c1] skip *", 3), ("[c2] skip *", 2), ("", 0),
+    ]  # fmt: skip
+
+
+def test_a_rule_in_vain_is_told_for_the_containers_that_it_holds_for():
+    bench = of_containers(bench_with("[c2]\nallow 10.0.0.0/8"), "c2")
+    for container in ("c1", "c2"):
+        bench.blocked("10.0.0.1", private=True, container=container)
+    (told,) = bench.take("error")
+    assert told["message"].startswith("c2: the rule `[c2] allow 10.0.0.0/8` has no effect on 10.0.0.1")
+
+
 def test_a_rule_decides_and_its_words_stand_in_the_record():
     bench = bench_with("allow 203.0.113.0/24 port 443   # the mirror\n")
     bench.blocked("203.0.113.10")

@@ -12,18 +12,18 @@ from stage import Bench
 from support import ROOT
 
 from simple_clearance.base.errors import Refused
-from simple_clearance.docket.policy import parse
+from simple_clearance.docket.policy import last_section, parse
 from simple_clearance.fronts.savedpolicy import SavedPolicy
 
 
 class Keeper(Bench):
     """A docket whose records go into a saved policy."""
 
-    def __init__(self, path):
+    def __init__(self, path, several=False):
         super().__init__()
         self.told = []
         self.path = path
-        self.saved = SavedPolicy(str(path), self.told.append)
+        self.saved = SavedPolicy(str(path), self.told.append, several)
 
     def run(self, *args, **more):
         commands = super().run(*args, **more)
@@ -48,8 +48,10 @@ def keeper(path):
     return Keeper(path)
 
 
-def answered(keeper, action, dest="203.0.113.10", names=(), name="", result="applied", **more):
-    keeper.blocked(dest, names=names)
+def answered(
+    keeper, action, dest="203.0.113.10", names=(), name="", result="applied", container="c1", **more
+):
+    keeper.blocked(dest, names=names, container=container)
     assert keeper.answer(action, keeper.ids()[-1], name=name)
     keeper.run(result, **more)
 
@@ -192,14 +194,163 @@ def test_an_editor_may_replace_the_file_or_write_it_anew(keeper, path):
     assert keeper.told == []
 
 
-@pytest.mark.parametrize("room", [0, 1, 10, 17, 18, 30, 50])
-def test_on_a_full_disk_a_rule_is_there_whole_or_not_at_all(path, room):
+# --- whose rule it is
+
+
+@pytest.fixture
+def several(path):
+    keeper = Keeper(path, several=True)
+    keeper.docket.add_container("c2", 18, {})
+    return keeper
+
+
+def outline(path):
+    """The file's lines without what is written behind them."""
+    return [line.partition("   #")[0] for line in path.read_text().splitlines()]
+
+
+def test_where_there_are_several_containers_each_answer_stands_in_a_section_of_its_own(several, path):
+    answered(several, "allow", "203.0.113.1")
+    answered(several, "deny", "203.0.113.2")
+    answered(several, "mute", "203.0.113.1", container="c2")
+    answered(several, "allow", "203.0.113.3")
+    assert outline(path) == [
+        *("[c1]", "allow 203.0.113.1", "deny 203.0.113.2"),
+        *("[c2]", "skip 203.0.113.1"),
+        *("[c1]", "allow 203.0.113.3"),
+    ]
+    assert several.told == []
+
+
+def test_what_was_answered_for_one_container_decides_for_no_other(several, path):
+    answered(several, "deny", "203.0.113.2", container="c2")
+    later = Bench()
+    later.docket.add_container("c2", 18, {})
+    later.docket.set_policy(parse(path.read_bytes(), "rules"), later.now)
+    for container in ("c1", "c2"):
+        later.blocked("203.0.113.2", container=container)
+    assert later.run() == ["deny c2 203.0.113.2"] and later.ids() == ["r1"]
+
+
+ALL = ["", "ask 198.51.100.1\n", "ask 198.51.100.1   # [c1]\nwrong"]
+"""Files in which a rule at the end holds for all."""
+
+
+@pytest.mark.parametrize("more", [False, True])
+@pytest.mark.parametrize(
+    "text, header",
+    [
+        *((text, None) for text in ALL),
+        ("[c1]\n", False),
+        ("[c1]   # ours\nask 198.51.100.1\nwrong", False),
+        ("[c1]\nask 198.51.100.1\n[web]\n", True),
+        ("[c*]\n", True),
+        ("[*]\nask 198.51.100.1", True),
+        ("[c1", True),
+        ("[c1]\nask [::1]\n", True),
+        ("[c1]\n[c2] skip *\n", True),
+        ("wrong\n" * 60 + "[web]\n", True),
+    ],
+)
+def test_a_rule_is_never_put_into_another_ones_section(path, text, header, more):
+    """`header`: whether a line of its own has to come before it; None: where there are several containers."""
+    path.write_text(text)
+    keeper = Keeper(path, several=more)
+    answered(keeper, "allow")
+    added = outline(path)[len(text.splitlines()) :]
+    header = more if header is None else header
+    assert added == ["[c1]"] * header + ["allow 203.0.113.10"]
+    assert path.read_text().startswith(text)
+    before = path.read_bytes().partition(b"allow 203.0.113.10")[0]
+    assert last_section(before) == ("" if text in ALL and not more else "c1")
+    assert keeper.told == []
+
+
+def test_what_another_containers_rules_decide_is_added_all_the_same(several, path):
+    path.write_text("[c2]\nallow 203.0.113.10\n")
+    answered(several, "allow")
+    answered(several, "allow", container="c2")
+    assert outline(path) == ["[c2]", "allow 203.0.113.10", "[c1]", "allow 203.0.113.10"]
+
+
+def test_what_is_taken_back_is_the_rule_of_that_container(several, path):
+    answered(several, "allow", container="c1")
+    answered(several, "allow", container="c2")
+    answered(several, "mute", "203.0.113.11", container="c1")
+    answered(several, "mute", "203.0.113.11", container="c2")
+    for answer in several.docket.history[:]:
+        if answer.container == "c1" and answer.action == "allow":
+            several.docket.undo([answer], "operator", several.now)
+            several.run()
+        elif answer.container == "c2" and answer.action == "mute":
+            several.docket.ask_again(answer, several.now)
+            several.keep()
+    assert several.rules() == ["[c2] allow 203.0.113.10", "[c1] skip 203.0.113.11"]
+
+
+def test_a_section_goes_on_behind_a_rule_that_was_taken_back(several, path):
+    answered(several, "allow")
+    several.docket.undo([several.docket.last_verdict()], "operator", several.now)
+    several.run()
+    answered(several, "deny", "203.0.113.2")
+    assert outline(path) == ["[c1]", "#llow 203.0.113.10", "deny 203.0.113.2"]
+
+
+def test_a_section_that_was_added_or_taken_out_by_hand_counts(keeper, path):
+    answered(keeper, "allow", "203.0.113.1")
+    with open(path, "a") as file:
+        file.write("[web]\nskip *")
+    answered(keeper, "allow", "203.0.113.2")
+    answered(keeper, "allow", "203.0.113.3")
+    assert outline(path) == [
+        *("allow 203.0.113.1", "[web]", "skip *"),
+        *("[c1]", "allow 203.0.113.2", "allow 203.0.113.3"),
+    ]
+    os.rename(path, path.parent / "rotated")
+    answered(keeper, "allow", "203.0.113.4")
+    assert outline(path) == ["allow 203.0.113.4"]
+
+
+def test_a_section_that_comes_in_between_keeps_the_rule_a_comment(path):
+    """Somebody else adds one after the file was read: nobody can lock an editor out."""
+    path.write_text("ask 198.51.100.1\n")
+    code = (
+        "import os, sys; sys.path.insert(0, %r)\n"
+        "from simple_clearance.fronts.savedpolicy import SavedPolicy\n"
+        "from simple_clearance.base.moment import Now\n"
+        "told = []; saved = SavedPolicy(%r, told.append, several=False)\n"
+        "def other(event, arguments):\n"
+        "    if event == 'open' and arguments[2] & os.O_APPEND and not done:\n"
+        "        done.append(1)\n"
+        "    elif event == 'open' and done == [1]:\n"
+        "        done.append(2)\n"
+        "        data = open(%r).read()\n"
+        "        open(%r, 'w').write(data.replace('#llow', '[c2]\\n#llow'))\n"
+        "done = []; sys.addaudithook(other)\n"
+        "verdict = {'type': 'verdict', 'result': 'applied', 'by': 'operator', 'action': 'allow',\n"
+        "           'undo': False, 'target': '203.0.113.100', 'container': 'c1'}\n"
+        "saved.record(verdict, Now(0, 0))\n"
+        "print(len(told), bool(saved.failed))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code % (ROOT, str(path), str(path), str(path))],
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    assert done.stdout.decode() == "1 True\n"
+    assert "[c2]" in path.read_text(), "it did come in between"
+    assert [rule.text for rule in parse(path.read_bytes(), "rules").rules] == ["ask 198.51.100.1"]
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("room", [0, 1, 5, 6, 10, 17, 18, 30, 50])
+def test_on_a_full_disk_a_rule_is_there_whole_or_not_at_all(path, room, several):
     path.write_text("ask 198.51.100.1\n")
     code = (
         "import resource, sys; sys.path.insert(0, %r)\n"
         "from simple_clearance.fronts.savedpolicy import SavedPolicy\n"
         "from simple_clearance.base.moment import Now\n"
-        "told = []; saved = SavedPolicy(%r, told.append)\n"
+        "told = []; saved = SavedPolicy(%r, told.append, several=%r)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (%d, %d))\n"
         "verdict = {'type': 'verdict', 'result': 'applied', 'by': 'operator', 'action': 'allow',\n"
         "           'undo': False, 'target': '203.0.113.100', 'container': 'c1'}\n"
@@ -209,7 +360,9 @@ def test_on_a_full_disk_a_rule_is_there_whole_or_not_at_all(path, room):
     hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
     size = path.stat().st_size + room
     done = subprocess.run(
-        [sys.executable, "-c", code % (ROOT, str(path), size, hard)], stdout=subprocess.PIPE, check=True
+        [sys.executable, "-c", code % (ROOT, str(path), several, size, hard)],
+        stdout=subprocess.PIPE,
+        check=True,
     )
     assert done.stdout.decode() == "1 True\n"
     assert [rule.text for rule in parse(path.read_bytes(), "rules").rules] == ["ask 198.51.100.1"]
@@ -225,5 +378,5 @@ def test_what_can_not_be_written_is_refused_with_the_remedy(tmp_path, what):
     else:
         place = place / "rules"
     with pytest.raises(Refused) as refused:
-        SavedPolicy(str(place), print)
+        SavedPolicy(str(place), print, several=False)
     assert refused.value.code == 3 and refused.value.hints

@@ -691,7 +691,7 @@ def test_the_events_have_the_fields_that_are_listed(script, host):
 def test_the_policy_that_is_shown_is_one():
     (text,) = re.findall(r"^<!-- the policy example -->\n```\n(.*?)^```$", SECTION, re.MULTILINE | re.DOTALL)
     assert [rule.action for rule in policy.parse(text.encode(), "README.md").rules] == [
-        *("allow", "allow", "deny", "skip", "ask"),
+        *("allow", "allow", "deny", "skip", "ask", "allow"),
     ]
     assert "`%s`" % policy.SYNTAX in SECTION.replace("\n", " ")
 

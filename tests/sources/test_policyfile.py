@@ -714,6 +714,52 @@ def test_check_tells_what_is_wrong_with_it(desk, policy):
     assert done.returncode == 0 and b"rules: 2 rules\n" in done.stdout
 
 
+def test_check_counts_the_rules_for_whom_they_hold(desk, policy):
+    desk.host.container("c2")
+    path = policy("skip 203.0.113.1\n[c1]\nask *\nskip *\n[c2]\nask *\n[*]\nskip 203.0.113.2\n")
+    assert b"rules: 5 rules, of which 4 for c1\n" in desk.run("--check", "--policy", path, "c1").stdout
+    both = desk.run("--check", "--policy", path, "c1", "c2").stdout
+    assert b"rules: 5 rules, of which 2 for all\n" in both
+    policy("[c*]\nskip *\n[c2\n")
+    wrong = desk.run("--check", "--policy", path, "c1")
+    assert wrong.returncode == 3 and b"rules:3: not a section: [c2\n" in wrong.stdout
+
+
+def test_each_of_two_containers_has_the_rules_of_its_section(script, host, policy):
+    """Both at once, each with a reader of its own; what nothing says of one of them is asked."""
+    with Lab() as first, Lab() as second:
+        for name, lab in (("web", first), ("agent-1", second)):
+            host.container(name, lab)
+        text = "skip 198.18.0.1\n[agent-*]\nallow 198.18.0.0/24\n[w??]\ndeny 198.18.0.2\n"
+        saved = policy(text)
+        it = script(
+            *("--json", "--policy", saved, "--save-policy", saved),
+            reader=False, names=("web", "agent-1"),
+        )  # fmt: skip
+        it.until("session")
+        for lab in (first, second):
+            for dest in ("198.18.0.1", "198.18.0.2", "198.18.0.3"):
+                lab.connect(dest, 443)
+        it.until("verdict", 3)
+        asked = it.until("pending", container="web", dest="198.18.0.3")
+        done = sorted(
+            (each["container"], each["action"], each["target"], each["rule"]) for each in it.of("verdict")
+        )
+        assert done == [
+            ("agent-1", "allow", "198.18.0.2", "[agent-*] allow 198.18.0.0/24"),
+            ("agent-1", "allow", "198.18.0.3", "[agent-*] allow 198.18.0.0/24"),
+            ("web", "deny", "198.18.0.2", "[w??] deny 198.18.0.2"),
+        ]
+        assert [(each["by"], each["rule"]) for each in it.of("closed") if each["why"] == "skipped"] == [
+            ("policy", "skip 198.18.0.1"), ("policy", "skip 198.18.0.1"),
+        ]  # fmt: skip
+        it.say("mute %s\n" % asked["id"])
+        it.until("closed", id=asked["id"])
+        eventually(lambda: b"[web]\nskip 198.18.0.3   # " in policy.path.read_bytes(), what="it is kept")
+        it.ends(0)
+        assert policy.path.read_text().startswith(text + "[web]\nskip 198.18.0.3 ")
+
+
 def test_a_replay_tells_what_it_would_decide(host, pyz, policy, tmp_path):
     """On a machine without podman or terok-shield."""
     recording = tmp_path / "recording"
