@@ -102,6 +102,19 @@ def _worst(one: ContainerSteps) -> Line:
 
 def run(options: Options, environ: Mapping[str, str]) -> tuple[str, int]:
     """The lines of `--check`, as text or (`--json`) as one object a line, and the exit code."""
+    if not options.hosts:
+        return _here(options, environ)
+    from . import checkover
+
+    parts = [_here(options, environ)] if options.containers or options.all else []
+    parts += checkover.run(options)
+    codes = [code for _, code in parts if code != OK]
+    return "".join(text for text, _ in parts), HUB_ACTIVE if HUB_ACTIVE in codes else codes[
+        0
+    ] if codes else OK
+
+
+def _here(options: Options, environ: Mapping[str, str]) -> tuple[str, int]:
     check = Check(options, environ)
     code = check.run()
     if not options.json:

@@ -32,7 +32,7 @@ EXAMPLES = """\
 examples:
   simple-clearance.pyz c1                           prompt for what is blocked
   simple-clearance.pyz --check c1                   say what is missing here
-  ssh -t HOST simple-clearance.pyz c1               the same on another machine
+  simple-clearance.pyz --host web --host db/c1      the same for other machines
   simple-clearance.pyz --json c1                    for a script: README.md
   simple-clearance.pyz --answer skip --log FILE c1  nobody attends
   simple-clearance.pyz --replay FILE --policy FILE  what rules would decide
@@ -267,7 +267,7 @@ def parse(argv: list[str]) -> Options:
     if options.role == "demo":
         return options
     options.follow = options.follow or options.all
-    if not options.containers and not options.replay and not options.all:
+    if not (options.containers or options.replay or options.all or options.elsewhere):
         raise Refused(USAGE, "no container given", *_container_hints())
     _check(options)
     return options
@@ -284,6 +284,13 @@ def _check(options: Options) -> None:
     if options.follow and (options.netns or options.replay):
         option = "--netns" if options.netns else "--replay"
         raise Refused(USAGE, f"--follow has no use with {option}: nothing tells of a start", "leave one out")
+    if options.joined and options.role == "check":
+        raise Refused(
+            USAGE, "--check goes without --join", "run its command by hand, with --check for --json"
+        )
+    if options.elsewhere and single:
+        option = "--" + single[0].replace("_", "-")
+        raise Refused(USAGE, f"{option} goes without --host and --join", "call it once for each machine")
     if options.take_over and (options.reader or options.replay):
         option = "--reader" if options.reader else "--replay"
         raise Refused(
@@ -315,6 +322,7 @@ def _container_hints() -> list[str]:
 
 def _parser() -> argparse.ArgumentParser:
     import argparse
+    import re
 
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> None:  # type: ignore[override]
@@ -336,6 +344,12 @@ def _parser() -> argparse.ArgumentParser:
         if not found:
             raise argparse.ArgumentTypeError("an empty command")
         return found
+
+    def join(text: str) -> tuple[str, list[str]]:
+        name, _, command = text.partition("=")
+        if not command or re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", name) is None:
+            raise argparse.ArgumentTypeError(f"{text!r} is not NAME=CMD")
+        return name, words(command)
 
     def seconds(text: str) -> float:
         try:
@@ -395,6 +409,23 @@ def _parser() -> argparse.ArgumentParser:
     add("containers", nargs="*", metavar="CONTAINER", help="name or id of a running shielded container")
     add("--all", action="store_true", help="every shielded container here, and those that start later")
     add("--follow", action="store_true", help="wait for a container that stops, and go on when it runs again")
+    add(
+        "--host",
+        metavar="HOST",
+        dest="hosts",
+        action="append",
+        default=[],
+        help="those of another machine, [USER@]HOST or [USER@]HOST/CONTAINER, over ssh; repeatable",
+    )
+    add(
+        "--join",
+        metavar="NAME=CMD",
+        dest="joined",
+        action="append",
+        type=join,
+        default=[],
+        help="those of a session that CMD runs with --json, as NAME/...; repeatable",
+    )
     add("--state-dir", metavar="DIR", help="the container's own shield state directory")
     add("--netns", metavar="PATH", help="the network namespace to listen in; needs --state-dir")
     add(

@@ -36,7 +36,7 @@ from .prompt.sentences import by_rule, repeat_commands
 from .runner import Runner
 from .sources import watched
 from .sources.fleet import Fleet
-from .system import children, clocks, terminal
+from .system import archived, children, clocks, terminal
 from .system.folders import LOOK_EVERY, NO_NOTICES, Folders
 from .system.limits import ManyFiles
 from .system.loop import Loop
@@ -53,7 +53,9 @@ if TYPE_CHECKING:
     from .fronts.interactive import Front
     from .fronts.logfile import Log, Profile
     from .fronts.savedpolicy import SavedPolicy
+    from .sources.links import Links
     from .sources.policyfile import PolicyFile
+    from .sources.remote import Remote
 
 SIGNALS = (
     signal.SIGCHLD, signal.SIGIO, signal.SIGURG, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT,
@@ -113,7 +115,9 @@ class Session:
         self._docket = Docket(
             answer=options.answer, names=self._names, behind=self._behind, recorded=self._recorded
         )
-        self._fleet = Fleet(self._loop, self._docket, options, environ, self._trace, self._end, self._drain)
+        self._fleet = Fleet(
+            self._loop, self._docket, options, environ, self._trace, self._nothing_left, self._drain
+        )
         self._runner = Runner(self._loop, self._docket, options.shield, options.verdict_timeout, self._trace)
         common = Common(environ, os.getuid(), self._trace)
         self._guard = Guard(self._loop, common, self._hub_appeared, self._fleet.feeds_a_hub)
@@ -121,6 +125,7 @@ class Session:
         self._came: set[int] = set()
         self._term: terminal.Terminal | None = None
         self._front: Front | None = None
+        self._links: Links | None = None  # sessions elsewhere that are joined
         self._policy: PolicyFile | None = None
         self._log: Log | None = None
         self._profile: Profile | None = None
@@ -142,10 +147,11 @@ class Session:
 
     def run(self) -> int:
         """Runs to the end; returns the exit code.  Raises Refused before anything was asked."""
+        archived.close_to_children()
         try:
             if self._options.replay:
                 self._options.dry_run = True
-            elif not self._options.sandbox:
+            elif self._options.containers and not self._options.sandbox:
                 self._look_for_a_hub_of_all()
             if self._options.save_policy is not None:
                 # may be the same file as the next, which begins with nothing
@@ -176,6 +182,8 @@ class Session:
         self._open_records(term)
         if term is None:
             self._front = self._piped_front()
+        if self._options.elsewhere:
+            self._join(may_ask=term is not None)
         if not self._options.replay:
             self._fleet.prepare()
             for name, look in self._fleet.hubs():
@@ -255,7 +263,7 @@ class Session:
 
     def _find_shield(self) -> None:
         program = self._options.shield[0]
-        if self._options.decides and not children.find(program, self._environ):
+        if self._fleet.containers and self._options.decides and not children.find(program, self._environ):
             raise watched.no_shield(program)
 
     def _start(self, files: Folders, places: Folders) -> None:
@@ -271,7 +279,9 @@ class Session:
         if self._policy is not None and unnoticed:
             self._docket.warn(NO_NOTICES % printable(self._policy.path, 200))
         self._patience = clocks.now().mono + PATIENCE
-        while not self._fleet.listening() and self._ending is None:
+        if self._links is not None:
+            self._links.start(clocks.now())
+        while not self._listening() and self._ending is None:
             now = self._loop.wait()
             self._fleet.tick(now)
             self._fleet.read_files(now)
@@ -279,12 +289,30 @@ class Session:
             if self._patience is not None and self._patience <= now.mono:
                 self._patience = None
                 late = "recording has not begun" if self._options.replay else "reader does not listen"
+                if self._links is not None:
+                    late = self._links.late or late
                 terminal.diagnose("simple-clearance: the %s yet (Ctrl-C stops)" % late)
         self._patience = None
         if unnoticed or self._fleet.unnoticed:
             self._look_at = 0.0
         if self._ending is None:
             self._fleet.claim()
+
+    def _join(self, may_ask: bool) -> None:
+        from .sources import ssh
+        from .sources.link import Command
+        from .sources.links import Links
+
+        commands = ssh.sessions(self._options, may_ask)
+        for name, argv in self._options.joined:
+            if name in commands:
+                raise Refused(USAGE, f"--join {name}: another one has this name", "give it another one")
+            commands[name] = Command(argv)
+        timeout = self._options.verdict_timeout
+        self._links = Links(commands, self._loop, self._docket, timeout, self._trace)
+
+    def _listening(self) -> bool:
+        return self._fleet.listening() and (self._links is None or self._links.listening(clocks.now()))
 
     def _piped_front(self) -> Front:
         from .fronts import piped
@@ -310,9 +338,13 @@ class Session:
                 term, self._loop, self._docket, self._environ, shield=options.shield_name, bell=options.bell
             )
         assert self._front is not None
-        self._show(protocol.session(__version__, self._fleet.rows()), clocks.now())
-        if self._fleet.listening():
-            self._front.greet(self._fleet.watching(), self._fleet.awaited())
+        joined = self._links
+        rows, watching = self._fleet.rows(), self._fleet.watching()
+        if joined is not None:
+            rows, watching = [*rows, *joined.rows()], [*watching, *joined.watching()]
+        self._show(protocol.session(__version__, rows, watching), clocks.now())
+        if self._listening():
+            self._front.greet(watching, self._fleet.awaited())
 
     # One round
 
@@ -335,6 +367,10 @@ class Session:
         self._runner.tick(now)
         self._docket.tick(now)
         self._fleet.tick(now)
+        if self._links is not None:
+            self._links.tick(now)
+            if self._links.over and not self._fleet.watches:
+                self._end(OK)
         if self._look_at is not None and self._look_at <= now.mono:
             self._look_at = now.mono + LOOK_EVERY
             self._files_changed(now)
@@ -379,12 +415,23 @@ class Session:
         """Whether somebody else's verdict is under way for that container."""
         if self._options.dry_run or self._ending is not None:
             return False
+        remote = self._remote(job)
+        if remote is not None:
+            return remote.must_wait(job)
         return self._runner.must_wait(job, self._fleet.spellings(job.container), now)
+
+    def _remote(self, job: Job) -> Remote | None:
+        """The session elsewhere that it is to be run by."""
+        return self._links.of(job.container) if self._links is not None else None
+
+    @property
+    def _running(self) -> list[Job]:
+        return [*self._runner.running, *(self._links.running if self._links is not None else ())]
 
     def _may_run(self) -> bool:
         """`--count` is a limit: what runs may come to an applied verdict, too."""
         most = self._options.count
-        return most is None or self._docket.tally.applied + len(self._runner.running) < most
+        return most is None or self._docket.tally.applied + len(self._running) < most
 
     def _show(self, record: Record, now: Now) -> None:
         if self._log is not None:
@@ -395,13 +442,17 @@ class Session:
             self._saved.record(record, now)
         if self._front is not None:
             self._front.record(record, now)
+        if self._links is not None:
+            self._links.told(record, now)
 
     def _run(self, job: Job, now: Now) -> None:
         """Starts a verdict, unless it is too late for that or a hub is active."""
         if self._ending is not None:
             self._docket.call_off([job], now)
             return
-        refused = None if self._options.dry_run else self._guard.objection(job.container)
+        remote = self._remote(job)
+        guarded_here = remote is None and not self._options.dry_run
+        refused = self._guard.objection(job.container) if guarded_here else None
         self._docket.begin(job, now)
         if refused is not None:
             self._docket.finish(job, Outcome(FAILED, NOT_STARTED, refused.message), now)
@@ -411,14 +462,14 @@ class Session:
         else:
             if self._log is not None:
                 self._log.record(protocol.deciding(job), now)
-            self._runner.start(job, now)
+            (self._runner if remote is None else remote).start(job, now)
 
     def _hub_appeared(self, container: str, refused: Refused) -> None:
         """It ends the watch of the container that it is for, and the session where there is no other."""
         if refused.code != HUB_ACTIVE:
             self._docket.warn(refused.message + ": no verdict is run until it can be")
             return
-        if self._fleet.several:
+        if self._fleet.several or self._links is not None:
             self._fleet.leave(container, refused, clocks.now())
             return
         if self._ending != HUB_ACTIVE:
@@ -431,6 +482,8 @@ class Session:
         if signal.SIGCHLD in numbers:
             self._runner.reap(now)
             self._fleet.reap(now)
+            if self._links is not None:
+                self._links.reap(now)
         if signal.SIGINT in numbers:
             self._hurry = self._hurry or self._ending is not None
             self._end(OK)
@@ -504,15 +557,23 @@ class Session:
         ranks = (OK, READER_ENDED, HUB_ACTIVE)
         self._last_words += words
         self._fleet.stop(clocks.now())
+        if self._links is not None:
+            self._links.stop(clocks.now())
         if self._ending is None or ranks.index(code) > ranks.index(self._ending):
             self._ending = code
 
+    def _nothing_left(self, code: int, *words: str) -> None:
+        """No container of this machine is watched any more."""
+        if code == READER_ENDED or self._links is None or self._links.over:
+            self._end(code, *words)
+
     def _over(self) -> bool:
-        waits = self._waited_for() or self._fleet.has_last_words
+        last_words = self._fleet.has_last_words or (self._links is not None and self._links.has_last_words)
+        waits = self._waited_for() or last_words
         return self._ending is not None and (self._hurry or not waits)
 
     def _waited_for(self) -> list[Job]:
-        return [job for job in self._runner.running if job.state == RUNNING]
+        return [job for job in self._running if job.state == RUNNING]
 
     def _tell_the_end(self) -> None:
         """An end that waits for verdicts is told, and nobody is asked meanwhile."""
@@ -524,6 +585,8 @@ class Session:
         self._tell_the_end()
         self._docket.call_off(self._docket.jobs(), now)
         left = self._runner.abandon(now)
+        if self._links is not None:
+            self._links.abandon(now)
         front = self._front
         assert front is not None
         self._fleet.finish()
@@ -539,7 +602,7 @@ class Session:
         if self._log is not None:
             self._log.record(summary, now)
             summary["exit"] = self._exit_code()  # that may have been what could not be written
-        if self._fleet.listening() or self._options.json:
+        if self._listening() or self._options.json:
             front.summary(summary, self._commands())
             if rules:
                 front.tell(by_rule(rules))
@@ -559,7 +622,9 @@ class Session:
         """What would repeat the verdicts of this session."""
         if self._options.sandbox or not self._docket.tally.applied:
             return []
-        return repeat_commands(self._docket.tally.last_words(), self._options.shield_command)
+        words = self._docket.tally.last_words()
+        there = self._links.command_of if self._links is not None else None
+        return repeat_commands(words, self._options.shield_command, there)
 
     def _exit_code(self) -> int:
         if self._ending:
@@ -572,12 +637,15 @@ class Session:
     def _close(self) -> None:
         self._fleet.close()
         self._guard.close()
+        if self._links is not None:
+            self._links.close()
         for record in (self._log, self._profile):
             if record is not None:
                 record.close()
 
     def _names(self, container: str, dest: str) -> Sequence[Name]:
-        return self._fleet.names(container, dest)
+        remote = self._links.of(container) if self._links is not None else None
+        return (self._fleet if remote is None else remote).names(container, dest)
 
     def _behind(self, container: str) -> bool:
         return self._fleet.behind(container)

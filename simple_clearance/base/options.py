@@ -9,15 +9,17 @@ class Options:
     """One session's options; the names are those of the command line."""
 
     __slots__ = (
-        "all", "answer", "bell", "containers", "count", "debug", "dry_run", "duration", "follow",
-        "ignore_hub", "json", "log", "netns", "policy", "reader", "replay", "role", "sandbox", "save_policy",
-        "save_profile", "shield", "state_dir", "take_over", "text", "verdict_timeout",
+        "all", "answer", "bell", "containers", "count", "debug", "dry_run", "duration", "follow", "hosts",
+        "ignore_hub", "joined", "json", "log", "netns", "policy", "reader", "replay", "role", "sandbox",
+        "save_policy", "save_profile", "shield", "state_dir", "take_over", "text", "verdict_timeout",
     )  # fmt: skip
 
     def __init__(self, containers: list[str]) -> None:
         self.containers = containers
         self.all = False
         self.follow = False  # --all does, too
+        self.hosts: list[str] = []  # [USER@]HOST[/CONTAINER]
+        self.joined: list[tuple[str, list[str]]] = []  # a name, and the command of a session
         self.role: str | None = None  # "check", "demo" or None for a session
         self.text: str | None = None  # what to say instead of all else
         self.sandbox = 0  # the pid that keeps the demonstration's namespace: no podman, no hub to ask
@@ -40,6 +42,11 @@ class Options:
         self.bell = False
         self.ignore_hub = False
         self.debug = False
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether other sessions are joined."""
+        return bool(self.hosts or self.joined)
 
     @property
     def decides(self) -> bool:

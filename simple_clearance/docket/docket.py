@@ -267,6 +267,61 @@ class Docket:
         else:
             self._not_asked(container, event, now)
 
+    # Of containers that another session watches, which has held what it tells against its own verdicts
+
+    def asked_there(self, container: str, event: Event, now: Now) -> Request | None:
+        """A request of that session is open: the one that stands for it here, open unless it is decided here.
+
+        None where there is no room for it, or its container has ended.
+        """
+        if container in self._stopped:
+            self.counts["untold"] += event.count
+            return None
+        request = self._known(container, event, now)
+        before = self._proof.effect(container, event.dest)
+        tried = before.in_vain(now) if before is not None else None
+        if request is None:
+            return self._new(container, event, now, tried, True)
+        request.tried_again(event, now)
+        request.in_doubt = False
+        if request.state in STILL_OPEN:
+            request.see_port(event)
+            self._tell_tried(request, now)
+        elif "tried again" in REQUEST[request.state] and self._mutes.of(request) is None:
+            request.after_rule, request.by_hand = tried, False
+            request.see_port(event)
+            self._open(request, "tried again", now)
+        self._mutes.count(request, event)
+        return request
+
+    def stands_for(self, container: str, event: Event, now: Now) -> Request | None:
+        """The request that a packet is a try of, open or closed; None for a new one."""
+        return self._known(container, event, now)
+
+    def tried_there(self, request: Request, event: Event, now: Now) -> None:
+        """What is open there was tried again."""
+        request.tried_again(event, now)
+        if request.state in STILL_OPEN:
+            self._tell_tried(request, now)
+        self._mutes.count(request, event)
+
+    def closed_there(self, request: Request, why: str, now: Now) -> None:
+        """What is open here was closed there, by none of our verdicts."""
+        cause = {"applied": "covered", "muted": "skipped"}.get(why, why)
+        if cause not in REQUEST[request.state]:
+            return  # a verdict on it is on its way, which asks there once more
+        if cause == "stopped":
+            self._abandon([request], now)
+        elif cause == "skipped":
+            self._set_aside(request, cause, "", None, now)
+        else:
+            self.tally.made_good([(request.container, request.dest)])
+            self._move(request, cause, now)
+
+    def relay(self, record: Record) -> None:
+        """Tells what another session has told."""
+        self._records.append(record)
+
     def learn(self, container: str, dest: str, now: Now) -> None:
         """The names of an address have changed, or which of them was looked up last."""
         if not self._register.any_at(container, dest):
@@ -470,15 +525,16 @@ class Docket:
         """Those that have not begun are not run: what they were for waits again, and has not failed."""
         self._verdicts.call_off(jobs, now)
 
-    def stop(self, container: str, now: Now, refused: Refused | None = None) -> None:
+    def stop(self, container: str, now: Now, refused: Refused | None = None, *, told: bool = True) -> None:
         """It is watched no longer: nothing more is run for it, its requests are closed unanswered.
 
-        `refused` is why, None when it has ended.
+        `refused` is why, None when it has ended.  Not `told`: not by itself, since something else tells it.
         """
         self._stopped.add(container)
         hint = "; ".join(refused.hints) if refused is not None else ""
         why = {"reason": refused.message if refused is not None else None, **({"hint": hint} if hint else {})}
-        self._tell("container", container=container, state="stopped", **why)
+        if told:
+            self._tell("container", container=container, state="stopped", **why)
         self.call_off(self.jobs(container), now)
         self._abandon(self.waiting(container), now)
 
@@ -561,7 +617,7 @@ class Docket:
             return True
         return request.state in (SKIPPED, ANSWERED) and now.mono - request.changed >= ASK_AGAIN
 
-    def _new(self, container: str, event: Event, now: Now, tried: Rule | None, sure: bool) -> None:
+    def _new(self, container: str, event: Event, now: Now, tried: Rule | None, sure: bool) -> Request | None:
         crowded = self._register.crowded(container, event.dest)
         request = Request(container, event, now, rest=crowded and not self._is_picked(container, event, now))
         request.see_port(event)
@@ -569,12 +625,13 @@ class Docket:
         request.floor = event.private and bool(self.shields.floor(container))
         request.after_rule = tried
         request.in_doubt = not sure
-        if self._register.add(request):
-            self._open(request, "blocked", now)
-            self._mutes.count(request, event)
-        else:
+        if not self._register.add(request):
             self._no_room[container] = self._no_room.get(container, 0) + event.count
             self.counts["lost"] += event.count
+            return None
+        self._open(request, "blocked", now)
+        self._mutes.count(request, event)
+        return request
 
     def _open(self, request: Request, cause: str, now: Now) -> None:
         """A request is opened: told, and closed at once where the floor refuses it anyway."""

@@ -21,7 +21,7 @@ COUNT_LIMIT = 1 << 48
 """Packets that one line may stand for."""
 PID_LIMIT = 1 << 22
 """include/linux/threads.h, PID_MAX_LIMIT."""
-LOST_WHERE = ("kernel", "reader", "table", "stdout", "log")
+LOST_WHERE = ("kernel", "reader", "table", "stdout", "log", "link")
 """Where something may have been lost; a reader only knows the first two."""
 
 

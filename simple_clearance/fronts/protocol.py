@@ -20,6 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Sequence
 
+    from ..base.happenings import Watching
     from ..base.moment import Now
     from ..docket.docket import Docket, Record
     from ..docket.jobs import Job
@@ -80,14 +81,22 @@ def safe(value: Any) -> Any:
     return value
 
 
-def session(version: str, containers: Sequence[tuple[str, str, str, int | None]]) -> Record:
-    """The first record; a container is its name, its id or "", its source's kind, its shield's version."""
+def session(
+    version: str,
+    containers: Sequence[tuple[str, str, str, int | None]],
+    watching: Sequence[Watching] = (),
+) -> Record:
+    """The first record; a container is its name, its id or "", its source's kind, its shield's version.
+
+    `watching` is what else is known of each.
+    """
+    facts = {one.name: one.facts() for one in watching}
     return {
         "type": "session",
         "protocol": PROTOCOL,
         "version": version,
         "containers": [
-            {"name": name, "id": full_id or None, "source": source, "shield": shield}
+            {"name": name, "id": full_id or None, "source": source, "shield": shield, **facts.get(name, {})}
             for name, full_id, source, shield in containers
         ],
     }

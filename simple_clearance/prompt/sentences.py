@@ -70,6 +70,7 @@ LOST = {
     "reader": ("packet", "our reader could not pass them on"),
     "table": ("packet", "too many requests are open"),
     "stdout": ("event", "this output was not read"),
+    "link": ("event", "the link to their machine was lost"),
 }
 
 HELD = (
@@ -157,6 +158,8 @@ def _watching(one: Watching, room: int, verb: str, when: str) -> Sentence:
 
 def _container(record: Record) -> Sentence:
     """One that has started and is watched, or is watched no longer."""
+    if "host" in record:
+        return _machine(record)
     about = (record["container"],)
     if record["state"] != "started":
         if record["reason"] is None:
@@ -233,6 +236,14 @@ def lost(record: Record, when: str = "") -> Sentence:
     return Sentence([record["container"]] if record.get("container") else (), text + more, grave=True)
 
 
+def _machine(record: Record) -> Sentence:
+    """Another machine's session, whose link was lost or is there again."""
+    if record["state"] == "back":
+        return Sentence((record["host"],), "the link is back")
+    text = "the link was lost: %s; it is tried again" % printable(record["reason"], 200)
+    return Sentence((record["host"],), text, grave=True)
+
+
 def _still_blocked(record: Record) -> Sentence:
     tries, why = count(record["count"], "try", "tries"), STILL_REASONS.get(record["reason"] or "", "")
     text = "still blocked, %s since the allow%s" % (tries, why)
@@ -290,9 +301,23 @@ REPEATED = 8
 """Commands told at the end: with the line above them, and how many more there are, fewer than ten lines."""
 
 
-def repeat_commands(last_words: Sequence[tuple[str, str, str]], shield: str) -> list[str]:
-    """The commands that would repeat the applied verdicts: the last word on each target, in their order."""
-    commands = [f"{shield} {action} {container} {dest}" for container, dest, action in last_words]
+def repeat_commands(
+    last_words: Sequence[tuple[str, str, str]],
+    shield: str,
+    elsewhere: Callable[[str], tuple[str, str]] | None = None,
+) -> list[str]:
+    """The commands that would repeat the applied verdicts: the last word on each target, in their order.
+
+    `elsewhere(container)` is what stands before the command for a container of another machine, and its name
+    there; where the first is "", no command is known.
+    """
+    commands = []
+    for container, dest, action in last_words:
+        before, name = " ", container
+        if elsewhere is not None and "/" in container:
+            before, name = elsewhere(container)
+        if before:
+            commands.append(f"{before}{shield} {action} {name} {dest}".strip())
     if len(commands) <= REPEATED:
         return commands
     told = commands[: REPEATED - 1]

@@ -113,6 +113,12 @@ class Fleet:
         return [one.source for one in self.containers.values() if one.source is not None and not one.over]
 
     @property
+    def watches(self) -> bool:
+        """Whether any of them is watched, or may be yet."""
+        awaited = self._roster is not None and (self._options.all or self._options.containers)
+        return bool(awaited) or any(not one.over for one in self.containers.values())
+
+    @property
     def replays(self) -> bool:
         """Whether a recording is still being read."""
         return self._replay is not None and not self._replay.over

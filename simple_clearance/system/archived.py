@@ -28,3 +28,27 @@ def own_command() -> list[str]:
         "import sys; sys.path.insert(0, sys.argv.pop(1)); from simple_clearance.__main__ import main; main()"
     )
     return [*start, "-c", code, home]
+
+
+def close_to_children() -> None:
+    """One that was handed over and lies in a descriptor of ours is found by our path, not inherited."""
+    folder, _, number = path().rpartition("/")
+    if folder == "/proc/%d/fd" % os.getpid() and number.isdigit():
+        os.set_inheritable(int(number), False)
+
+
+def packed() -> bytes:
+    """An archive of the sources of this checkout or package, such as a build makes it, but not compiled."""
+    import io
+    import zipfile
+
+    home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(os.path.join(home, "__main__.py"), "__main__.py")
+        for folder, _, names in os.walk(home):
+            for name in names:
+                if name.endswith((".py", ".jsonl")):
+                    path = os.path.join(folder, name)
+                    archive.write(path, os.path.relpath(path, os.path.dirname(home)))
+    return out.getvalue()

@@ -44,10 +44,13 @@ class Child:
     the signal that ended it, or None while it runs.
     """
 
-    __slots__ = ("argv", "err", "out", "pid", "status", "stdin")
+    __slots__ = ("apart", "argv", "err", "out", "pid", "status", "stdin")
 
-    def __init__(self, argv: Sequence[str], pid: int, stdin: int, out: int, err: int) -> None:
+    def __init__(
+        self, argv: Sequence[str], pid: int, stdin: int, out: int, err: int, apart: bool = True
+    ) -> None:
         self.argv = argv
+        self.apart = apart  # whether it leads a session
         self.pid = pid
         self.stdin = stdin
         self.out = out
@@ -66,10 +69,10 @@ class Child:
         return self.status is not None
 
     def kill(self, number: int) -> None:
-        """Sends a signal to it and to all that it started, unless it has been reaped."""
+        """Sends a signal to it and, where it is apart, to all that it started, unless it has been reaped."""
         if self.status is None:
             try:
-                os.killpg(self.pid, number)  # it leads a session, so its group is its pid
+                (os.killpg if self.apart else os.kill)(self.pid, number)  # its group is its pid
             except ProcessLookupError:
                 pass  # a zombie's group may be gone before it is reaped
 
@@ -99,11 +102,12 @@ def spawn(
     stdin_pipe: bool = False,
     stdin: int = -1,
     environ: Mapping[str, str] | None = None,
+    apart: bool = True,
 ) -> Child:
     """Starts `argv`; OSError when it can't be.
 
     Its stdin is the descriptor `stdin`, or a pipe of ours, or /dev/null; its environment ours, unless
-    `environ` says otherwise.
+    `environ` says otherwise.  One that is not `apart` is in our job: it may ask on our terminal.
     """
     if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -130,7 +134,7 @@ def spawn(
                 list(argv),
                 os.environ if environ is None else environ,
                 file_actions=actions,
-                setsid=True,
+                setsid=apart,
                 setsigmask=(),
                 setsigdef=_HEARD,
             )
@@ -143,7 +147,7 @@ def spawn(
             os.close(fd)
     for fd in ours[:2]:
         os.set_blocking(fd, False)
-    return Child(argv, pid, ending, ours[0], ours[1])
+    return Child(argv, pid, ending, ours[0], ours[1], apart)
 
 
 def read(fd: int, most: int = CHUNK) -> bytes | None:
@@ -158,14 +162,18 @@ class Stuck(Exception):
     """A command that gives no answer in time, or too much of it; it has been ended."""
 
 
-def run(argv: Sequence[str], deadline: float) -> tuple[int, bytes, bytes]:
+def run(
+    argv: Sequence[str], deadline: float, *, given: bytes | None = None, apart: bool = True
+) -> tuple[int, bytes, bytes]:
     """Runs `argv` to its end: its exit code (minus the signal that ended it), stdout, stderr's beginning.
+
+    It reads `given` from its stdin, else nothing; `apart` is as for `spawn`.
 
     For short commands before the session.  OSError when it can't be started, `Stuck` when it
     takes longer than `deadline` seconds.  Its end is its exit: it may leave a process behind
     that holds the pipes.
     """
-    child = spawn(argv)
+    child = _spawn_with(given, argv, apart)
     said = {child.out: bytearray(), child.err: bytearray()}
     ended = -1
     try:
@@ -177,6 +185,20 @@ def run(argv: Sequence[str], deadline: float) -> tuple[int, bytes, bytes]:
     finally:
         end(child, ended)
     return child.status if child.status is not None else -1, out, err
+
+
+def _spawn_with(given: bytes | None, argv: Sequence[str], apart: bool) -> Child:
+    if given is None:
+        return spawn(argv, apart=apart)
+    stdin = os.memfd_create("stdin")
+    try:
+        rest = memoryview(given)
+        while rest:
+            rest = rest[os.write(stdin, rest) :]
+        os.lseek(stdin, 0, os.SEEK_SET)
+        return spawn(argv, stdin=stdin, apart=apart)
+    finally:
+        os.close(stdin)
 
 
 def _collect(child: Child, ended: int, said: dict[int, bytearray], deadline: float) -> None:

@@ -106,6 +106,7 @@ def measured(python: str, folder: str) -> list[Row]:
     import bench_dnslog
     import bench_full
     import bench_hub
+    import bench_links
     import bench_many
     import bench_prompt
     import bench_reader
@@ -141,6 +142,8 @@ def measured(python: str, folder: str) -> list[Row]:
     say("sessions of %s containers" % ", ".join(map(str, bench_many.NUMBERS)))
     many = bench_many.grown(python, archive, os.path.join(folder, "many"))
     numbers = " / ".join(str(one.number) for one in many) + " containers: "
+    say("sessions of %d other machines, joined" % bench_links.NUMBERS[-1])
+    links = bench_links.measured(python, archive, bench_links.NUMBERS[-1])
     say("a session of ten containers that do their worst")
     full = bench_full.measured(python)
     return [
@@ -202,6 +205,16 @@ def measured(python: str, folder: str) -> list[Row]:
         Row(
             numbers + "wake-ups of all when idle, in %g s" % bench_many.IDLE,
             *(Figure("%s", one.woken, 0, 0) for one in many),
+        ),
+        Row(
+            "%d other machines of ten containers, joined: memory of each / CPU of a question / its delay, "
+            "p50 / a verdict there and back, p50 / wake-ups when idle, in %g s"
+            % (links.number, bench_links.IDLE),
+            Figure("+%s MB", links.memory, 1, 0.2),
+            Figure("%s ms", links.question, 2, 0.5),
+            Figure("%s ms", links.p50, 20, 5),
+            Figure("%s ms", links.verdict, 20, 5),
+            Figure("%s", links.woken, 0, 0),
         ),
         Row(
             "ten containers, every table full and changing: memory / CPU of a question / of a key / "

@@ -332,10 +332,11 @@ def test_one_whose_bytes_have_changed_says_so_in_a_line(
 
 WHILE_IT_STARTS = {
     "cli": None,  # a role's module, before it does anything
+    "check": {"run"},
     "demo/demo": None,
     "reader/reader": None,
     "sources/fleet": {"start_replay"},
-    "session": {"_load_policy", "_open_records", "_piped_front", "_greet", "_save_policy"},
+    "session": {"_load_policy", "_open_records", "_piped_front", "_greet", "_save_policy", "_join"},
 }
 
 

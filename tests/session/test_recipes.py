@@ -6,21 +6,19 @@ On PATH are the archive, as `simple-clearance.pyz`, and stand-ins for podman and
 from __future__ import annotations
 
 import configparser
-import getpass
-import grp
 import json
 import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 
+import machines
 import pytest
 import scripting
-from needs import lacks, need, which
+from needs import need
 from support import PATIENCE, ROOT, eventually
 
 from simple_clearance.docket import policy
@@ -303,98 +301,11 @@ def test_a_ci_job_whose_session_can_not_start_fails(place):
 # --- another machine
 
 
-class Machine:
-    """An sshd of our own on loopback, with its own keys and configuration; `ssh host` leads there."""
-
-    def __init__(self, place, folder):
-        self.place = place
-        for name in ("host_key", "user_key"):
-            subprocess.run(
-                ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", "%s/%s" % (folder, name)], check=True
-            )
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        env = " ".join('"%s=%s"' % item for item in place.env.items() if item[0] != "TERM")
-        server = [
-            *(
-                "ListenAddress 127.0.0.1",
-                "Port %d" % self.port,
-                "HostKey %s/host_key" % folder,
-                "PidFile none",
-            ),
-            *(
-                "AuthorizedKeysFile %s/user_key.pub" % folder,
-                "StrictModes no",
-                "UsePAM no",
-                "PermitRootLogin yes",
-            ),
-            *("PasswordAuthentication no", "PrintMotd no", "PrintLastLog no", "SetEnv " + env),
-            *("ClientAliveInterval 1", "ClientAliveCountMax 1"),
-        ]
-        client = [
-            *("Host host", "  HostName 127.0.0.1", "  Port %d" % self.port, "  User " + getpass.getuser()),
-            *(
-                "  IdentityFile %s/user_key" % folder,
-                "  IdentitiesOnly yes",
-                "  UserKnownHostsFile /dev/null",
-            ),
-            *("  StrictHostKeyChecking no", "  LogLevel ERROR", "  ControlPath none"),
-        ]
-        for name, lines in (("sshd_config", server), ("ssh_config", client)):
-            with open(os.path.join(folder, name), "w") as file:
-                file.write("\n".join(lines) + "\n")
-        place.install("ssh", 'exec %s -F %s/ssh_config "$@"\n' % (which("ssh"), folder))
-        argv = [which("sshd"), "-D", "-e", "-f", os.path.join(folder, "sshd_config")]
-        if (
-            os.getuid() == 0
-        ):  # with an empty /run and /var/log, so that nothing of ours stays in the machine's
-            hide = 'mount -t tmpfs none /run && mkdir /run/sshd && mount -t tmpfs none /var/log && exec "$@"'
-            argv = ["unshare", "-m", "sh", "-c", hide, "sh", *argv]
-        self.log = os.path.join(folder, "sshd_log")
-        with open(self.log, "w") as log:
-            self.child = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
-        eventually(self.listens, what="sshd listens: see " + self.log)
-
-    def listens(self):
-        with open(self.log) as file:
-            return "Server listening" in file.read()
-
-    def close(self):
-        try:
-            os.killpg(self.child.pid, signal.SIGTERM)
-        except ProcessLookupError:
-            pass
-        self.child.wait()
-
-
-def belongs_to_tty():
-    """Whether a terminal that is made does, or there is no such group."""
-    ends = os.openpty()
-    try:
-        return os.fstat(ends[1]).st_gid == grp.getgrnam("tty").gr_gid
-    except KeyError:
-        return True
-    finally:
-        for fd in ends:
-            os.close(fd)
-
-
 @pytest.fixture
 def machine(place, tmp_path):
-    for program in ("sshd", "ssh", "ssh-keygen"):
-        need(program)
-    if os.getuid() != 0 and not belongs_to_tty():
-        lacks(
-            "root", "sshd has to give each terminal to the group tty: devpts has no gid=5 here", optional=True
-        )
-    folder = tmp_path / "ssh"
-    folder.mkdir()
-    it = Machine(place, str(folder))
-    yield it
-    it.close()
+    machines.needed()
+    with machines.Machine(place.host, str(tmp_path / "ssh"), names=("host",)) as it:
+        yield it
 
 
 def test_on_another_machine_it_is_as_on_this_one(place, machine, terminal):
@@ -648,7 +559,7 @@ def test_the_options_are_those_of_help(pyz):
     done = subprocess.run(
         [sys.executable, pyz, "--help"], stdin=subprocess.DEVNULL, capture_output=True, check=True
     )
-    helped = re.findall(r"^  (--[a-z-]+)(?: ([A-Z]+|\{[a-z,]+\}))?", done.stdout.decode(), re.MULTILINE)
+    helped = re.findall(r"^  (--[a-z-]+)(?: ([A-Z=]+|\{[a-z,]+\}))?", done.stdout.decode(), re.MULTILINE)
     helped = {name: value.strip("{}").replace(",", "|") for name, value in helped}
     listed = dict((word.split(" ") + [""])[:2] for row in rows("| option ") for word in words(row[0]))
     elsewhere = ("--check", "--demo", "--version", "--completion", "--help")

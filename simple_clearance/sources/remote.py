@@ -1,0 +1,486 @@
+"""The containers of another session, as ours: its requests and our docket's, its ids and ours.
+
+That session asks, guards, locks and runs; ours decides.  Each request that is open there stands for one of
+ours, which may stand for several of theirs: all other ports of an address are one.  Whatever its records say
+is about its own containers, whose names get its name before them, and about requests that it has opened.
+
+    there                                   here
+    pending ID       ------------------->   a request, or a known one again
+    again ID, names ID, closed ID   ---->   the same of that request
+    allow|deny|undo ID   <---------------   a job of one of its containers begins
+    verdict          ------------------->   its outcome
+    skip ID          <---------------       set aside here, muted, or decided by a rule that skips
+    ask ID           <---------------       asked again here by hand
+
+What is set aside here is skipped there, whatever keeps it quiet here: so it asks again once it is tried after
+a minute, with the whole count of its tries, keeps room for what is new, and nothing is told twice.
+"""
+
+from __future__ import annotations
+
+from ..base.errors import CANNOT_START, Refused
+from ..base.happenings import Event, Watching
+from ..base.jsonlines import BadLine
+from ..docket.states import OPEN, RUNNING, STILL_OPEN
+from ..docket.verdict import APPLIED, FAILED, NOT_STARTED, UNKNOWN, Outcome
+from ..formats.sessionline import CONTAINERS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable, Sequence
+
+    from ..base.happenings import Name
+    from ..base.moment import Now
+    from ..docket.docket import Docket
+    from ..docket.jobs import Job
+    from ..docket.requests import Key, Request
+    from ..formats.sessionline import Record
+
+PROTOCOL = 1
+
+ON_THE_WAY = 5.0
+"""Seconds that a verdict may take more than that session gives it: for the way there and back."""
+
+HELD = 20_000
+"""Requests of one session that are held open here; what is more is skipped there, and told as lost."""
+REMEMBERED = 20_000
+"""Closed requests whose last id, and destinations whose count, is known; verdicts that can be undone."""
+ENDED = 100
+"""Containers that have ended and whose mutes and history are kept."""
+WARNINGS = 64
+"""Remarks of one session that are told, until it is another one."""
+
+GONE = "it is open there no longer"
+EARLIER = "it was run before the link was lost, and can't be undone over this one"
+
+
+class Held:
+    """A request that is open there.  `request` is what stands for it here, None where there was no room.
+
+    `local` is the id that this has while it is open, `skipped` whether that session was told that nobody
+    decides it now.
+    """
+
+    __slots__ = ("container", "event", "local", "request", "skipped")
+
+    def __init__(self, container: str, event: Event, request: Request | None) -> None:
+        self.container = container
+        self.event = event
+        self.request = request
+        self.local = ""
+        self.skipped = False
+
+
+class Place:
+    """An address of a container for which something is open there: its names, and the ids."""
+
+    __slots__ = ("ids", "names")
+
+    def __init__(self) -> None:
+        self.names: tuple[Name, ...] = ()
+        self.ids: dict[str, None] = {}
+
+
+class Sent:
+    """A verdict that was sent and has not been answered; `passed` counts its deadlines."""
+
+    __slots__ = ("deadline", "job", "line", "passed", "request_id")
+
+    def __init__(self, job: Job, line: str, request_id: str, deadline: float) -> None:
+        self.job = job
+        self.line = line
+        self.request_id = request_id
+        self.deadline = deadline
+        self.passed = 0
+
+
+class Remote:
+    """One session that was joined.  `say(line)` sends it an answer.
+
+    `version` is its own, "" before its first record.
+    """
+
+    def __init__(self, name: str, docket: Docket, say: Callable[[str], None], timeout: float) -> None:
+        self.name = name
+        self.version = ""
+        self.exit: int | None = None
+        """What it ended with, where it has said so."""
+        self.watching: dict[str, Record] = {}
+        """What it told of the containers that it watches, by the names that they have here."""
+        self._docket = docket
+        self._say = say
+        self._timeout = timeout
+        self._open: dict[str, Held] = {}
+        self._by_local: dict[str, dict[str, None]] = {}  # its ids, by ours
+        self._places: dict[tuple[str, str], Place] = {}
+        self._last: dict[Key, str] = {}  # the ids of what is closed there, by what it is here
+        self._counts: dict[tuple[str, str, int | None, int | None], int] = {}
+        self._asking: dict[str, str] = {}  # what was asked there once more: ours, by the line that did
+        self._sent: dict[str, Sent] = {}  # by container: one at a time
+        self._can_undo: dict[str, str] = {}  # its ids of verdicts that were applied, by ours
+        self._warned = 0
+        self._ended: dict[str, None] = {}  # containers, in that order
+
+    # What that session tells
+
+    def take(self, record: Record, now: Now) -> None:
+        """One record, as `formats.sessionline` gives it.  BadLine where it is about something else's."""
+        if not self.version:
+            self._begin(record, now)
+            return
+        take = getattr(self, "_take_" + record["type"], None)
+        if take is not None:
+            take(record, now)
+
+    def _begin(self, record: Record, now: Now) -> None:
+        if record["type"] != "session":
+            raise BadLine("it does not begin with a session")
+        if record["protocol"] != PROTOCOL:
+            text = "%s speaks version %d of the protocol, this is %d"
+            raise Refused(
+                CANNOT_START, text % (self.name, record["protocol"], PROTOCOL), "run the same version there"
+            )
+        self.version = record["version"] or "?"
+        for each in record["containers"]:
+            self._add(each["name"], each, now)
+
+    def _add(self, name: str, about: Record, now: Now) -> None:
+        container = f"{self.name}/{name}"
+        self._docket.add_container(container, about["shield"], about["dossier"], state=about["shield_state"])
+        self._ended.pop(container, None)
+        self.watching[container] = about
+
+    def _local(self, record: Record) -> str:
+        """The name that a container of its has here; BadLine where it has not told of that one."""
+        container = f"{self.name}/{record['container']}"
+        if container not in self.watching:
+            raise BadLine("%s: no such container was told" % record["container"])
+        return container
+
+    def _take_container(self, record: Record, now: Now) -> None:
+        if not record["container"]:
+            return  # a machine that is joined there
+        if record["state"] == "started":
+            container = f"{self.name}/{record['container']}"
+            if container in self.watching:
+                return
+            if len(self.watching) >= CONTAINERS:
+                self._warn("%s: more than %d containers: the others are left out" % (self.name, CONTAINERS))
+                return
+            self._add(record["container"], record, now)
+            self._docket.started(self.row(container), record["source"], record["id"])
+        elif record["state"] == "stopped":
+            self._stop(self._local(record), now, record["reason"], record["hint"])
+
+    def _stop(self, container: str, now: Now, reason: str = "", hint: str = "") -> None:
+        refused = Refused(CANNOT_START, reason, *([hint] if hint else [])) if reason else None
+        for remote_id in [each for each, held in self._open.items() if held.container == container]:
+            self._forget(remote_id)
+        self._end(container, now, refused)
+
+    def _end(self, container: str, now: Now, refused: Refused | None = None, told: bool = True) -> None:
+        """It is watched no longer; of those only the last ones are remembered."""
+        del self.watching[container]
+        self._docket.stop(container, now, refused, told=told)
+        self._ended[container] = None
+        for oldest in list(self._ended)[: max(0, len(self._ended) - ENDED)]:
+            if self._docket.forget(oldest):
+                del self._ended[oldest]
+
+    def _take_pending(self, record: Record, now: Now) -> None:
+        container, remote_id, event = self._local(record), record["id"], record["event"]
+        if remote_id in self._open:
+            raise BadLine("an id is used twice")
+        if len(self._open) >= HELD:
+            self._docket.lost(container, event.count, "table")
+            self._say("skip " + remote_id)
+            return
+        new = self._new_tries(container, event, event.count)
+        request = self._docket.stands_for(container, event, now)
+        place = self._places.setdefault((container, event.dest), Place())
+        place.ids[remote_id] = None
+        place.names = record["names"] or place.names
+        if request is None or new or request.state in STILL_OPEN:
+            event.count = new if request is not None else max(1, new)
+            request = self._docket.asked_there(container, event, now)
+        held = self._open[remote_id] = Held(container, event, request)
+        if request is not None and request.state in STILL_OPEN:
+            self._bind(remote_id, held, request.id)
+            self._docket.learn(container, event.dest, now)
+            self._asking = {line: local for line, local in self._asking.items() if local != request.id}
+        elif not record["floor"]:
+            self._set_aside(remote_id, held)
+
+    def _new_tries(self, container: str, event: Event, total: int) -> int:
+        """How many of its tries were not counted here yet: that session counts from its own beginning."""
+        key = (container, event.dest, event.proto, event.port)
+        before = self._counts.pop(key, 0)
+        self._counts[key] = max(total, before)
+        if len(self._counts) > REMEMBERED:
+            del self._counts[next(iter(self._counts))]
+        return max(0, total - before)
+
+    def _set_aside(self, remote_id: str, held: Held) -> None:
+        """Nobody decides it now: it is to ask again when it is tried again."""
+        if not held.skipped:
+            held.skipped = True
+            self._say("skip " + remote_id)
+
+    def _take_again(self, record: Record, now: Now) -> None:
+        held = self._open.get(record["id"])
+        if held is None or held.request is None:
+            return
+        held.event.count = self._new_tries(held.container, held.event, record["count"])
+        if held.event.count:
+            self._docket.tried_there(held.request, held.event, now)
+        if held.request.state not in STILL_OPEN:
+            self._set_aside(record["id"], held)
+
+    def _take_names(self, record: Record, now: Now) -> None:
+        held = self._open.get(record["id"])
+        if held is not None and record["names"]:
+            self._places[held.container, held.event.dest].names = record["names"]
+            self._docket.learn(held.container, held.event.dest, now)
+
+    def _take_closed(self, record: Record, now: Now) -> None:
+        held = self._open.get(record["id"])
+        if held is None or held.request is None:
+            self._forget(record["id"])
+            return
+        request = self._docket.request(held.local)
+        self._forget(record["id"])
+        self._last.pop(held.request.key, None)
+        self._last[held.request.key] = record["id"]
+        if len(self._last) > REMEMBERED:
+            del self._last[next(iter(self._last))]
+        if request is None or request.id in self._by_local:
+            return
+        if not (held.skipped and self._ask(request)):  # else it was asked again here by hand meanwhile
+            self._docket.closed_there(request, record["why"], now)
+
+    def _forget(self, remote_id: str) -> None:
+        """It is open there no longer."""
+        held = self._open.pop(remote_id, None)
+        if held is None:
+            return
+        self._bind(remote_id, held, "")
+        at = (held.container, held.event.dest)
+        self._places[at].ids.pop(remote_id, None)
+        if not self._places[at].ids:
+            del self._places[at]
+
+    def _take_verdict(self, record: Record, now: Now) -> None:
+        container = self._local(record)
+        sent = self._sent.get(container)
+        if sent is None or not _is_about(sent.job, record):
+            if record["result"] == APPLIED:
+                text = "%s: %s %s was run there, by %s"
+                self._warn(text % (container, record["action"], record["target"], record["by"] or "whom?"))
+            return
+        job, result = sent.job, record["result"]
+        if (result, record["reason"], record["late"]) == (UNKNOWN, "timeout", False):
+            self._overdue(sent, now)
+            return
+        if result == APPLIED and job.undoes is None and job.ids:
+            self._can_undo[next(iter(job.ids))] = sent.request_id
+            if len(self._can_undo) > REMEMBERED:
+                del self._can_undo[next(iter(self._can_undo))]
+        opened = record["opened"] if job.named or job.action == "deny" else (job.target,)
+        self._finish(sent, Outcome(result, record["reason"], record["error"], opened, record["seconds"]), now)
+
+    def _take_passed(self, record: Record, now: Now) -> None:
+        self._docket.relay({**record, "container": self._local(record)})
+
+    _take_still_blocked = _take_passed
+
+    def _take_shield(self, record: Record, now: Now) -> None:
+        self._docket.shields.state(self._local(record), record["state"], now)
+
+    def _take_lost(self, record: Record, now: Now) -> None:
+        container = self._local(record) if record["container"] else ""
+        self._docket.lost(container, record["count"], record["where"])
+
+    def _take_error(self, record: Record, now: Now) -> None:
+        """What concerns whoever answers there is for us; an answer of ours may not have been understood."""
+        line = record["line"]
+        for sent in list(self._sent.values()):
+            if line and _is_of(sent.line, line):
+                self._finish(sent, Outcome(FAILED, NOT_STARTED, record["message"]), now)
+                for request in map(self._docket.awaiting, sent.job.ids):
+                    if request is not None:  # it was closed there meanwhile
+                        self._reopen(request, now)
+                return
+        local = self._asking.pop(line, "")
+        request = self._docket.request(local) if local else None
+        if request is not None:
+            self._last.pop(request.key, None)
+            if request.state == OPEN:
+                self._docket.closed_there(request, "stopped", now)
+        elif line.startswith(("skip ", "ask ")):
+            return  # it was closed there meanwhile, or opened
+        self._warn("%s: %s" % (self.name, record["message"]), record["hint"])
+
+    def _take_summary(self, record: Record, now: Now) -> None:
+        self.exit = record["exit"]
+        self._docket.counts["untold"] += record["untold"]
+
+    def _warn(self, text: str, hint: str = "") -> None:
+        self._warned += 1
+        if self._warned <= WARNINGS:
+            self._docket.warn(text, hint=hint)
+        elif self._warned == WARNINGS + 1:
+            self._docket.warn("%s: more such lines are not told" % self.name)
+
+    # What is decided here
+
+    def told(self, record: Record, now: Now) -> None:
+        """A record of our docket's, perhaps of one of these containers."""
+        if record["type"] == "closed":
+            closed_there_too = record["why"] not in ("skipped", "muted", "dry-run")
+            for remote_id in list(self._by_local.get(record["id"], ())):
+                held = self._open[remote_id]
+                self._bind(remote_id, held, "")
+                if not closed_there_too:
+                    self._set_aside(remote_id, held)
+        elif record["type"] == "pending" and record["container"] in self.watching:
+            request = self._docket.request(record["id"])
+            if request is not None:
+                self._reopen(request, now)
+
+    def _reopen(self, request: Request, now: Now) -> None:
+        """It is open here, and is to be there, too."""
+        if not self._reaches(request):
+            self._warn("%s: %s can't be asked again" % (request.container, request.dest))
+            self._docket.closed_there(request, "stopped", now)
+
+    def _reaches(self, request: Request) -> bool:
+        """Whether it is open there, or is asked there once more."""
+        return request.id in self._by_local or self._take_up(request) or self._ask(request)
+
+    def _take_up(self, request: Request) -> bool:
+        """What is open there for it although it was closed here: that stands for it again."""
+        place = self._places.get((request.container, request.dest), Place())
+        found = [remote_id for remote_id in place.ids if self._open[remote_id].request is request]
+        for remote_id in found:
+            self._bind(remote_id, self._open[remote_id], request.id)
+        return bool(found)
+
+    def _bind(self, remote_id: str, held: Held, local: str) -> None:
+        """It stands for the request that has this id here; "" for none that is open."""
+        before = self._by_local.get(held.local, {})
+        before.pop(remote_id, None)
+        if not before:
+            self._by_local.pop(held.local, None)
+        held.local = local
+        if local:
+            self._by_local.setdefault(local, {})[remote_id] = None
+
+    def _ask(self, request: Request) -> bool:
+        """Has it opened there once more; False where that can't be."""
+        if request.id in self._asking.values():
+            return True
+        remote_id = self._last.get(request.key)
+        if remote_id is None:
+            return False
+        self._asking["ask " + remote_id] = request.id
+        self._say("ask " + remote_id)
+        return True
+
+    @property
+    def running(self) -> list[Job]:
+        """The verdicts that were sent and have not been answered."""
+        return [sent.job for sent in self._sent.values()]
+
+    def must_wait(self, job: Job) -> bool:
+        """Whether what it is about is being opened there once more."""
+        if job.undoes is not None or self._cited(job):
+            return False
+        requests = [request for request in map(self._docket.request, job.ids) if request is not None]
+        return any([self._reaches(request) for request in requests])
+
+    def _cited(self, job: Job) -> str:
+        """The id by which that session knows what the job is about; "" where it does not."""
+        if job.undoes is not None:
+            return self._can_undo.get(next(iter(job.undoes.ids), ""), "")
+        for local in job.ids:
+            for remote_id in self._by_local.get(local, ()):
+                if not self._open[remote_id].skipped:
+                    return remote_id
+        return ""
+
+    def start(self, job: Job, now: Now) -> None:
+        """Sends a job, which has begun; one that can't be has failed."""
+        remote_id = self._cited(job)
+        if not remote_id:
+            why = EARLIER if job.undoes is not None else GONE
+            self._docket.finish(job, Outcome(FAILED, NOT_STARTED, why), now)
+            return
+        words = ["undo" if job.undoes is not None else job.action, remote_id]
+        if job.named and job.undoes is None:
+            words.append(job.target)
+        line = " ".join(words)
+        self._sent[job.container] = Sent(job, line, remote_id, now.mono + self._timeout + ON_THE_WAY)
+        self._say(line)
+
+    def deadline(self) -> float | None:
+        return min((sent.deadline for sent in self._sent.values()), default=None)
+
+    def tick(self, now: Now) -> None:
+        """Acts on the deadlines that have passed: told as unknown; after as long again, given up."""
+        for sent in [sent for sent in self._sent.values() if sent.deadline <= now.mono]:
+            if sent.passed:
+                self._finish(sent, Outcome(UNKNOWN, "timeout", seconds=now.mono - sent.job.started), now)
+            else:
+                self._overdue(sent, now)
+
+    def _overdue(self, sent: Sent, now: Now) -> None:
+        sent.passed = 1
+        sent.deadline = now.mono + self._timeout + ON_THE_WAY
+        if sent.job.state == RUNNING:
+            self._docket.overdue(sent.job, now)
+
+    def _finish(self, sent: Sent, outcome: Outcome, now: Now) -> None:
+        del self._sent[sent.job.container]
+        self._docket.finish(sent.job, outcome, now)
+
+    def hung_up(self, now: Now, words: str) -> None:
+        """That session is gone: what it ran has no outcome, what it had is closed."""
+        self.give_up(now, words)
+        for container in list(self.watching):
+            self._end(container, now, told=False)
+        self.version, self.exit, self._warned = "", None, 0
+        for kept in (self._open, self._by_local, self._places, self._last, self._counts, self._asking):
+            kept.clear()
+        self._can_undo.clear()
+
+    def give_up(self, now: Now, words: str) -> None:
+        """What it runs has no outcome here any more."""
+        for sent in list(self._sent.values()):
+            seconds = now.mono - sent.job.started
+            self._finish(sent, Outcome(UNKNOWN, "ended", words, seconds=seconds), now)
+
+    # What the session asks
+
+    def names(self, container: str, dest: str) -> Sequence[Name]:
+        """Those known for an address now, the one looked up last first."""
+        place = self._places.get((container, dest))
+        return place.names if place is not None else ()
+
+    def row(self, container: str) -> Watching:
+        """One of its containers, as the operator is told it."""
+        about = self.watching[container]
+        return Watching(
+            container, about["dossier"], about["shield_state"], missed=about["missed"],
+            held_by=about["held_by"], taken_over=about["taken_over"], unseen=about["unseen"],
+        )  # fmt: skip
+
+
+def _is_about(job: Job, record: Record) -> bool:
+    """Whether a verdict there is the one that this job asked for."""
+    undo = job.undoes is not None
+    return (job.action, job.target, undo) == (record["action"], record["target"], record["undo"])
+
+
+def _is_of(line: str, quoted: str) -> bool:
+    """Whether an error quotes that line, which it may have cut."""
+    return line == quoted or (quoted.endswith("..") and len(quoted) > 100 and line.startswith(quoted[:-2]))
