@@ -99,6 +99,33 @@ def test_what_is_handed_over_lies_in_no_file_there(script, web, lab):
     it.ends(0)
 
 
+def test_any_python_there_will_do(script, web, host, lab, every_python):
+    os.unlink(os.path.join(host.bin, "python3"))
+    os.symlink(every_python.path, os.path.join(host.bin, "python3"))
+    it = over(script, "--host", "web/c5")
+    lab_blocks(it, lab, "198.51.100.1")
+    it.say("deny r1\n")
+    it.until("closed")
+    it.ends(0)
+
+
+def lab_blocks(it, lab, address):
+    it.until("session")
+    lab.connect(address, 443)
+    it.until("pending")
+
+
+def test_all_containers_of_a_machine_are_asked_about(script, web, host, lab):
+    host.containers["c1"].stop()
+    it = over(script, "--host", "web")
+    told = {each["name"]: each for each in it.until("session")["containers"]}
+    assert told["web/c5"]["shield_state"] == "up"
+    lab_blocks(it, lab, "198.51.100.1")
+    it.say("deny r1\n")
+    it.until("closed")
+    it.ends(0)
+
+
 def test_a_machine_that_lacks_something_is_refused_in_its_own_words(script, web):
     it = over(script, "--host", "web/nosuch")
     it.child.stdin.close()

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 
+import lab as labs
 import machines
 import pytest
 import scripting
@@ -115,7 +116,7 @@ def test_every_recipe_is_run_here():
     assert sorted(RECIPES) == [
         *("a CI job", "a coprocess", "a session in a script", "a systemd unit"),
         *("a systemd unit of the host", "a tmux pane", "another machine", "answer once and keep it"),
-        "watching the log",
+        *("several machines", "watching the log"),
     ]
     assert SECTION.count("<!-- recipe: ") == len(RECIPES)
 
@@ -304,7 +305,7 @@ def test_a_ci_job_whose_session_can_not_start_fails(place):
 @pytest.fixture
 def machine(place, tmp_path):
     machines.needed()
-    with machines.Machine(place.host, str(tmp_path / "ssh"), names=("host",)) as it:
+    with machines.Machine(place.host, str(tmp_path / "ssh"), names=("host", "web", "db")) as it:
         yield it
 
 
@@ -321,6 +322,25 @@ def test_on_another_machine_it_is_as_on_this_one(place, machine, terminal):
     t.expect("first packet let out")
     t.send("q")
     assert t.wait() == 0
+    place.nothing_is_left()
+
+
+def test_several_machines_are_asked_about_on_one_terminal(place, machine, terminal):
+    with labs.Lab() as other:
+        place.host.container("c2", other)
+        t = terminal(place.argv("several machines"), env=place.env, cwd=place.folder)
+        t.expect("watching web/c1")
+        t.expect("watching db/c2")
+        for container, lab in (("web/c1", place.lab), ("db/c2", other)):
+            lab.connect("203.0.113.10", 443)
+            t.expect(container)
+            key_counts(t, t.expect("i l ? q"))
+            t.send("a")
+            t.expect("done in")
+            lab.listen(443)
+            assert lab.connect("203.0.113.10", 443) == "connected"
+        t.send("q")
+        assert t.wait() == 0
     place.nothing_is_left()
 
 

@@ -25,7 +25,7 @@ from support import eventually
 script = scripting.script
 
 DELAY = 0.3  # seconds each way
-SECONDS = float(os.environ.get("SIMPLE_CLEARANCE_SECONDS", "40"))
+SECONDS = float(os.environ.get("SIMPLE_CLEARANCE_SECONDS", "20"))
 
 
 class Relay:
