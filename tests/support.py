@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import glob
 import os
 import subprocess
@@ -74,7 +75,10 @@ def grows_evenly(prepare: Callable[[int], Callable[[], object]], number: int) ->
 
 
 def lines_run(work: Callable[[], object]) -> int:
-    """How many lines of Python that runs, each turn of a loop counted anew."""
+    """How many lines of Python that runs, each turn of a loop counted anew.
+
+    Not those of who wants to be told of a collection of garbage, which Hypothesis does.
+    """
     count = 0
 
     def trace(_frame: FrameType, event: str, _arg: object) -> Any:
@@ -82,12 +86,15 @@ def lines_run(work: Callable[[], object]) -> int:
         count += event == "line"
         return trace
 
-    before = sys.gettrace()
+    before, collects = sys.gettrace(), gc.isenabled()
+    gc.disable()
     sys.settrace(trace)
     try:
         work()
     finally:
         sys.settrace(before)
+        if collects:
+            gc.enable()
     return count
 
 

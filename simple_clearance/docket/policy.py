@@ -421,8 +421,9 @@ def _may_begin_a_section(line: bytes) -> bool:
 
 def _section(text: str) -> str:
     """The pattern of a line that begins a section."""
-    pattern, bracket, behind = text[1:].partition("]")
-    if not text.startswith("[") or not bracket or not pattern:
+    before, _, rest = text.partition("[")
+    pattern, bracket, behind = rest.partition("]")
+    if before or not bracket or not pattern:
         raise _Mistake("not a section: %s" % printable(text, 80), SECTIONS)
     if behind:
         raise _Mistake(

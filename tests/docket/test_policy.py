@@ -110,7 +110,7 @@ def test_a_rule_of_a_longer_policy_comes_before_all_of_these():
 
 
 def test_a_file_without_rules_decides_nothing():
-    for text in ("", "\n\n", "  # nothing\n\t\n", b"\xef\xbb\xbf", b"\r\n"):
+    for text in ("", "\n\n", "  # nothing\n\t\n", b"\xef\xbb\xbf", b"\r\n", "\f\n"):
         assert rules(text).rules == ()
         assert decided(text, "203.0.113.1") == ""
 
@@ -477,9 +477,12 @@ def test_a_rule_is_told_with_its_section():
 
 
 def test_what_is_said_of_the_rules_is_said_of_those_that_hold_for_the_container():
-    found = rules("[c1]\nskip *\n[c2]\nallow www.example.com\nallow 203.0.113.1 port 80")
+    found = rules(
+        "[c1]\nskip *\n[c2]\nallow www.example.com\nallow 203.0.113.1 port 80\nask *.example.org\n"
+        "[c4]\nask *.example.org\n[c?]\nask 192.0.2.1"
+    )
     one, other, none = (found.of(name) for name in ("c1", "c2", "c3"))
-    assert [part.number for part in (one, other, none)] == [1, 2, 0]
+    assert [part.number for part in (one, other, none)] == [2, 4, 1]
     assert [part.first_named for part in (one, other, none)] == [None, 1, None]
     assert [part.settles("203.0.113.1") for part in (one, other, none)] == [True, False, False]
     assert [part.settles("www.example.com") for part in (one, other, none)] == [True, True, False]
@@ -615,6 +618,7 @@ def test_rules_of_a_wrong_section_are_nobodys(line):
         ("[c1]\n[c2 c3]\n", None),
         ("[c1]\n[\xff]\n", None),
         ("[c1]\nskip [::1]\n", None),
+        ("[c1]\nskip [c2]\n", None),
         ("wrong\n" * 60 + "[c1]\n", "c1"),
     ],
 )
@@ -764,6 +768,16 @@ def test_a_file_with_sections_decides_as_the_lines_of_each_container_alone(lines
         assert found.settles(dest) == alone.settles(dest)
 
 
+def test_a_container_finds_its_sections_as_quickly_among_thousands():
+    """Those of one name; a pattern has to be looked at, once for each container."""
+
+    def cost(number):
+        found = rules("".join("[a%d]\nskip *\n" % index for index in range(number)))
+        return lines_run(lambda: found.of("a1"))
+
+    assert cost(20_000) <= cost(20)
+
+
 def test_what_is_remembered_of_containers_is_bounded():
     """They come and go under ever new names."""
     found = rules("skip 203.0.113.1\n[c?]\nask *")
@@ -772,7 +786,8 @@ def test_what_is_remembered_of_containers_is_bounded():
         assert found.of("c%d" % number).number == (2 if number < 10 else 1)
         sizes.append(max(map(len, tables(found))))
     assert max(sizes) <= policy.PARTS
-    assert found.of("c3") is found.of("c3")
+    kept = found.of("c3")
+    assert found.of("c4") is not kept and found.of("c3") is kept
 
 
 @pytest.mark.parametrize(
