@@ -236,7 +236,7 @@ class Session:
     def _save_policy(self, path: str) -> None:
         from .fronts.savedpolicy import SavedPolicy
 
-        self._saved = SavedPolicy(path, self._docket.warn, several=len(self._options.containers) != 1)
+        self._saved = SavedPolicy(path, self._docket.warn, self._options.several)
 
     def _load_policy(self, path: str) -> None:
         from .sources.policyfile import PolicyFile

@@ -49,6 +49,11 @@ class Options:
         return bool(self.hosts or self.joined)
 
     @property
+    def several(self) -> bool:
+        """Whether it may be about other containers than one that was named."""
+        return len(self.containers) != 1 or self.all or self.elsewhere
+
+    @property
     def decides(self) -> bool:
         """Whether a verdict may be run."""
         return not self.dry_run and (self.policy is not None or self.answer not in ("skip", "none"))

@@ -105,6 +105,30 @@ def test_what_is_blocked_elsewhere_is_asked_here_and_decided_there(script, elsew
     eventually(lambda: not any(map(runs, (*web.pids, *db.pids))), what="nothing of it is left")
 
 
+@pytest.mark.parametrize("names", [(), ("c3",)], ids=["alone", "beside one here"])
+def test_an_answer_is_kept_for_the_container_of_that_machine(script, host, lab, elsewhere, tmp_path, names):
+    rules = tmp_path / "rules"
+    rules.write_text("ask 198.51.100.9\n")
+    web, db = elsewhere("web"), elsewhere("db", "c2")
+    for name in names:
+        host.container(name, lab)
+    words = ("--json", "--policy", str(rules), "--save-policy", str(rules), *web.words, *db.words)
+    it = script(*words, names=names, reader=False)
+    it.until("session")
+    web.block("198.51.100.1")
+    it.say("mute %s\n" % it.until("pending")["id"])
+    it.until("closed")
+    eventually(lambda: b"skip 198.51.100.1   # " in rules.read_bytes(), what="it is kept")
+    assert [line.partition("   #")[0] for line in rules.read_text().splitlines()] == [
+        *("ask 198.51.100.9", "[web/c1]", "skip 198.51.100.1"),
+    ]
+    db.block("198.51.100.1")
+    asked = it.until("pending", 2)
+    assert asked["container"] == "db/c2", "of the other machine it is asked"
+    it.say("skip %s\n" % asked["id"])
+    it.ends(0)
+
+
 def runs(pid):
     try:
         os.kill(pid, 0)

@@ -359,6 +359,15 @@ def test_a_rule_here_decides_what_is_blocked_there():
     assert pair.of("verdict")[0]["by"] == "policy"
 
 
+def test_a_section_here_is_about_the_name_with_the_machines_before_it():
+    text = b"[c1]\ndeny *\n[db/*]\ndeny *\n[web/c?]\nallow 198.51.100.1\n[*/c1]\nskip 198.51.100.2\n"
+    pair = Pair(policy_here=text)
+    for last in (1, 2, 3):
+        pair.blocked(last)
+    assert pair.said == ["allow r1", "skip r2"] and len(pair.open) == 1
+    assert pair.of("verdict")[0]["rule"] == "[web/c?] allow 198.51.100.1"
+
+
 def test_a_rule_there_decides_before_us():
     pair = Pair(policy_there=b"allow 198.51.100.1\nskip 198.51.100.2\n")
     pair.blocked(1)
