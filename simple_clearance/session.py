@@ -648,7 +648,8 @@ class Session:
         return (self._fleet if remote is None else remote).names(container, dest)
 
     def _behind(self, container: str) -> bool:
-        return self._fleet.behind(container)
+        remote = self._links.of(container) if self._links is not None else None
+        return self._fleet.behind(container) if remote is None else container in remote.behind
 
     def _recorded(self, container: str, dest: str) -> Recorded | None:
         return self._fleet.recorded(container, dest)

@@ -82,6 +82,7 @@ class Docket:
         self._later = Later(self._tell, self._names, self._register)
         self._dossiers: dict[str, dict[str, str]] = {}
         self._stopped: set[str] = set()  # containers that have ended
+        self._told_behind: set[str] = set()  # of which it was told that there are names to be read
         self._left = 0  # requests closed unanswered
         self._records: list[Record] = []
         self._no_room: dict[str, int] = {}  # packets for which the table had none, not told yet
@@ -160,6 +161,7 @@ class Docket:
             **request.facts(),
             **names_told(self.names(request)),
             "dossier": self.dossier(request.container),
+            **({"behind": True} if self.behind(request.container) else {}),
         }
 
     def dossier(self, container: str) -> dict[str, str]:
@@ -251,6 +253,7 @@ class Docket:
         for other in (self.shields, self._mutes, self._answers, self.tally, self.rules):
             other.forget(name)
         self.pods.discard(name)
+        self._told_behind.discard(name)
         del self._dossiers[name]
         self._budget.containers = len(self._dossiers)
         return True
@@ -468,6 +471,9 @@ class Docket:
 
     def names_known(self, container: str, now: Now) -> None:
         """There are no more names to be read: what has waited for them is decided."""
+        if container in self._told_behind:
+            self._told_behind.remove(container)
+            self._tell("names_read", container=container)
         self._consider_all(container, now)
 
     def _shield_changed(self, container: str, now: Now) -> None:
@@ -639,7 +645,10 @@ class Docket:
         request.undecided, request.failure, request.rests_until = None, "", 0.0
         self._names.listen(request.container, request.dest)
         self._move(request, cause, now)
-        self._tell("pending", **self.facts(request))
+        facts = self.facts(request)
+        if "behind" in facts:
+            self._told_behind.add(request.container)
+        self._tell("pending", **facts)
         job = self._jobs.aimed_at(request.container, request.dest)
         if request.floor:
             known = [name.name for name in self.names(request)]

@@ -221,9 +221,11 @@ FIELDS: dict[str, Fields] = {
         "count": (_count, NEEDED),
         "ports": (_number(0, 0x10000), None),
         "floor": (_flag, False),
+        "behind": (_flag, False),
         "dossier": (_labels, {}),
     },
     "names": {"id": (_id, NEEDED), "names": (_names, NEEDED)},
+    "names_read": {"container": (_name, NEEDED)},
     "again": {"id": (_id, NEEDED), "count": (_count, NEEDED)},
     "verdict": {
         "id": (_id, ""),

@@ -107,6 +107,8 @@ class Remote:
         """What it ended with, where it has said so."""
         self.watching: dict[str, Record] = {}
         """What it told of the containers that it watches, by the names that they have here."""
+        self.behind: set[str] = set()
+        """Those of which it has not read all names yet."""
         self._docket = docket
         self._say = say
         self._timeout = timeout
@@ -181,6 +183,7 @@ class Remote:
     def _end(self, container: str, now: Now, refused: Refused | None = None, told: bool = True) -> None:
         """It is watched no longer; of those only the last ones are remembered."""
         del self.watching[container]
+        self.behind.discard(container)
         self._docket.stop(container, now, refused, told=told)
         self._ended[container] = None
         for oldest in list(self._ended)[: max(0, len(self._ended) - ENDED)]:
@@ -195,6 +198,8 @@ class Remote:
             self._docket.lost(container, event.count, "table")
             self._say("skip " + remote_id)
             return
+        if record["behind"]:
+            self.behind.add(container)
         new = self._new_tries(container, event, event.count)
         request = self._docket.stands_for(container, event, now)
         place = self._places.setdefault((container, event.dest), Place())
@@ -241,6 +246,11 @@ class Remote:
         if held is not None and record["names"]:
             self._places[held.container, held.event.dest].names = record["names"]
             self._docket.learn(held.container, held.event.dest, now)
+
+    def _take_names_read(self, record: Record, now: Now) -> None:
+        container = self._local(record)
+        self.behind.discard(container)
+        self._docket.names_known(container, now)
 
     def _take_closed(self, record: Record, now: Now) -> None:
         held = self._open.get(record["id"])

@@ -37,6 +37,7 @@ SAMPLES = [
     {"type": "lost", "container": None, "count": 2, "where": "kernel"},
     {"type": "error", "message": "no", "line": "allow r1"},
     {"type": "summary", "untold": 3, "exit": 5},
+    {"type": "names_read", "container": "c1"},
     {"type": "check", "container": None, "name": "python", "ok": True, "message": "3.11", "hint": None},
 ]
 

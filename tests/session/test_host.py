@@ -99,6 +99,20 @@ def test_what_is_handed_over_lies_in_no_file_there(script, web, lab):
     it.ends(0)
 
 
+def test_what_is_handed_over_is_not_open_in_what_is_run_there(script, web, host, lab):
+    shield = os.path.join(host.bin, "lists-its-own")
+    with open(shield, "w") as file:
+        file.write("#!/bin/sh\nls -l /proc/$$/fd >%s/open\n" % host.folder)
+    os.chmod(shield, 0o755)
+    it = over(script, "--host", "web/c5", "--shield", shield)
+    lab_blocks(it, lab, "198.51.100.1")
+    it.say("deny r1\n")
+    assert it.until("verdict")["result"] == "applied"
+    it.ends(0)
+    with open(os.path.join(host.folder, "open")) as file:
+        assert "memfd" not in file.read()
+
+
 def test_any_python_there_will_do(script, web, host, lab, every_python):
     os.unlink(os.path.join(host.bin, "python3"))
     os.symlink(every_python.path, os.path.join(host.bin, "python3"))

@@ -30,13 +30,18 @@ TS = "2026-01-31T17:32:05.123Z"
 class Pair:
     """A host's session and ours.  Each way has what is under way; `settle` lets all of it arrive."""
 
-    def __init__(self, containers=("c1",), version=18, policy_here=b"", policy_there=b""):
+    def __init__(self, containers=("c1",), version=18, policy_here=b"", policy_there=b"", answer=""):
         self.mono = 1000.0
+        self.reading = False  # whether the host still reads names
         self.names_there = {}
-        self.host = Docket(report_again=True, names=lambda c, d: self.names_there.get((c, d), ()))
+        self.host = Docket(
+            report_again=True,
+            names=lambda c, d: self.names_there.get((c, d), ()),
+            behind=lambda c: self.reading,
+        )
         self.errors = []  # the host's, of answers that fit nothing
         self.answers = protocol.Answers(self.host, self._error)
-        self.here = Docket(report_again=True, names=self._names)
+        self.here = Docket(report_again=True, names=self._names, behind=self._behind, answer=answer)
         self.remote = Remote("web", self.here, self._say, 30.0)
         self.out, self.back = [], []  # lines to the host, lines from it
         self.said, self.records, self.bad = [], [], []
@@ -60,6 +65,9 @@ class Pair:
 
     def _names(self, container, dest):
         return self.remote.names(container, dest)
+
+    def _behind(self, container):
+        return container in self.remote.behind
 
     # The way
 
@@ -366,6 +374,19 @@ def test_a_section_here_is_about_the_name_with_the_machines_before_it():
         pair.blocked(last)
     assert pair.said == ["allow r1", "skip r2"] and len(pair.open) == 1
     assert pair.of("verdict")[0]["rule"] == "[web/c?] allow 198.51.100.1"
+
+
+def test_nothing_is_decided_by_itself_here_while_names_are_read_there():
+    pair = Pair(policy_here=b"allow *.example.com\n", answer="deny")
+    pair.reading = True
+    pair.blocked()
+    assert (pair.said, len(pair.open)) == ([], 1)
+    pair.reading = False
+    pair.names_there["c1", "198.51.100.1"] = (Name("www.example.com", "", ""),)
+    pair.host.learn("c1", "198.51.100.1", pair.now)
+    pair.host.names_known("c1", pair.now)
+    pair.settle()
+    assert pair.ran == [("allow", "www.example.com")]
 
 
 def test_a_rule_there_decides_before_us():
