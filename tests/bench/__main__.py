@@ -203,6 +203,10 @@ def measured(python: str, folder: str) -> list[Row]:
             *(Figure("%s MB", one.each, most, 1) for one, most in zip(many, MOST_EACH)),
         ),
         Row(
+            numbers + "a packet to its line while each of the others tries ten new addresses a second",
+            *(Figure("%s ms", one.busy, 12, 5) for one in many),
+        ),
+        Row(
             numbers + "wake-ups of all when idle, in %g s" % bench_many.IDLE,
             *(Figure("%s", one.woken, 0, 0) for one in many),
         ),

@@ -10,18 +10,21 @@ Each container is a network namespace with the shield's rules.  For each number 
               beside that, which is its reader and its part of the forkserver
     files     descriptors that a container takes in the session
     idle      times that all of them together woke up in 4 s
+    question  ms from a packet in the first one to the line that asks about it, the median; and while each of
+              the others tries ten new destinations a second
 """
 
 from __future__ import annotations
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from contextlib import ExitStack, contextmanager
-from typing import Iterator, NamedTuple
+from typing import BinaryIO, Iterator, NamedTuple
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir))
 import measure
@@ -32,6 +35,28 @@ from support import eventually
 
 NUMBERS = (1, 10, 50, 100)
 IDLE = 4.0
+QUESTIONS = 20
+
+TRIES = """
+import socket, sys, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for number in range(1 << 16):
+    time.sleep(0.1)
+    try: s.sendto(b"?", ("198.18.%d.%d" % (number >> 8, number & 255), 443))
+    except OSError: pass
+"""
+"""Ten new destinations a second."""
+
+ASKS = """
+import socket, sys, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for number, line in enumerate(sys.stdin):
+    began = time.monotonic()
+    try: s.sendto(b"?", ("198.19.%s.%d" % (sys.argv[1], number), 443))
+    except OSError: pass
+    print(began, flush=True)
+"""
+"""For each line of stdin a packet to another destination in 198.19.N.0/24, and when it was sent."""
 
 
 class Namespace:
@@ -44,8 +69,10 @@ class Namespace:
         )
         self.pid = self._sleeper.pid
         eventually(self._is_there, what="the namespace is there")
-        enter = ["nsenter", "-t", str(self.pid), *(["-n"] if self.user == 0 else ["-U", "-n"]), "--"]
-        subprocess.run([*enter, "nft", "-f", "-"], input=ruleset(self.rules).encode(), check=True)
+        self.enter = ["nsenter", "-t", str(self.pid), *(["-n"] if self.user == 0 else ["-U", "-n"]), "--"]
+        subprocess.run([*self.enter, "nft", "-f", "-"], input=ruleset(self.rules).encode(), check=True)
+        ip = "link set lo up\nroute add local 198.18.0.0/15 dev lo\n"
+        subprocess.run([*self.enter, "ip", "-batch", "-"], input=ip.encode(), check=True)
 
     def _is_there(self) -> bool:
         with open("/proc/%d/comm" % self.pid) as file:
@@ -66,6 +93,8 @@ class Figures(NamedTuple):
     each: float
     files: float
     woken: int
+    question: float
+    busy: float
 
     @property
     def cpu(self) -> float:
@@ -75,7 +104,8 @@ class Figures(NamedTuple):
     def __str__(self) -> str:
         return (
             "%4d   start %.2f s, CPU %.2f s (%.2f + %.2f + %.2f)   memory %.1f MB + %.2f MB each   "
-            "files %.1f   idle %d" % (self.number, self.wall, self.cpu, *self[2:8], self.woken)
+            "files %.1f   idle %d   question %.1f ms, %.1f ms while all are busy"
+            % (self.number, self.wall, self.cpu, *self[2:])
         )
 
 
@@ -112,9 +142,47 @@ def measured(python: str, archive: str, host: Host, names: list[str]) -> Figures
         own = measure.shared_out(session.pid)
         others = sum(map(measure.shared_out, everyone)) - own
         woken = measure.wake_ups(everyone, IDLE)
+        labs = [host.containers[name].lab for name in names]
+        quiet = question(session.stdout, labs[0], 1)
+        with busy(labs[1:]):
+            asked = question(session.stdout, labs[0], 2)
         session.stdin.close()
+        session.stdout.read()
         session.wait()
-    return Figures(len(names), wall, *cpu.values(), own, others / len(names), files / len(names), sum(woken))
+    each = (others / len(names), files / len(names))
+    return Figures(len(names), wall, *cpu.values(), own, *each, sum(woken), quiet, asked)
+
+
+def question(records: BinaryIO, lab: Namespace, network: int) -> float:
+    """Milliseconds from a packet in that container to the line that asks about it."""
+    pipe, took = subprocess.PIPE, []
+    argv = [*lab.enter, sys.executable, "-I", "-S", "-c", ASKS, str(network)]
+    with subprocess.Popen(argv, stdin=pipe, stdout=pipe) as asker:
+        assert asker.stdin is not None and asker.stdout is not None
+        for _ in range(QUESTIONS):
+            asker.stdin.write(b"\n")
+            asker.stdin.flush()
+            while b'"dest":"198.19.' not in records.readline():
+                pass
+            came = time.monotonic()
+            took.append((came - float(asker.stdout.readline())) * 1000)
+            time.sleep(0.05)
+        asker.stdin.close()
+    return statistics.median(took)
+
+
+@contextmanager
+def busy(labs: list[Namespace]) -> Iterator[None]:
+    """Each of these tries new destinations, from a process that sleeps in between."""
+    argv = [sys.executable, "-I", "-S", "-c", TRIES]
+    triers = [subprocess.Popen([*lab.enter, *argv], stdin=subprocess.DEVNULL) for lab in labs]
+    try:
+        time.sleep(2.0 if labs else 0.0)
+        yield
+    finally:
+        for trier in triers:
+            trier.kill()
+            trier.wait()
 
 
 def grown(python: str, archive: str, folder: str, numbers: tuple[int, ...] = NUMBERS) -> list[Figures]:
