@@ -9,13 +9,12 @@ its last line; and a log holds one session after the other, whose ids start agai
 
 from __future__ import annotations
 
-import re
-
 from ..base import addresses, jsonlines, timestamps
 from ..base.happenings import KINDS, Event, Learnt, Lost, Name
 from ..base.jsonlines import BadLine
 from ..base.text import bounded_labels
 from . import readerline
+from .sessionline import NAME, NAME_LIMIT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,8 +37,6 @@ KNOWN = (
 )
 REQUEST = ("dest", "port", "proto", "class", "uid", "reader_id")
 """The fields of a `pending` record that tell what a later one with its id is about."""
-
-_CONTAINER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}")
 
 
 class Recorded:
@@ -158,7 +155,7 @@ class Recording:
         return False
 
     def _choose(self, name: str) -> None:
-        if not _CONTAINER.fullmatch(name):
+        if not NAME.fullmatch(name) or len(name) > NAME_LIMIT:
             raise BadLine("container is not a name")
         self.container = self._also = name
 

@@ -38,7 +38,10 @@ STATES = ("up", "down", "disengaged", "quarantine")
 RESULTS = ("applied", "failed", "unknown", "dry-run")
 WHY = ("applied", "covered", "skipped", "muted", "floor", "dry-run", "stopped")
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*){0,3}")
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*){0,3}")
+NAME_LIMIT = 255
+"""A container's name, with its machine's before it where it is of another one."""
+
 _ID = re.compile(r"[!-~]{1,64}")
 _WORD = re.compile(r"[a-z-]{1,32}")
 
@@ -184,7 +187,7 @@ NEEDED = object()
 """Stands where a field can't be missing."""
 
 _id = _match(_ID, 64, "an id")
-_name = _match(_NAME, 255, "a container's name")
+_name = _match(NAME, NAME_LIMIT, "a container's name")
 _word = _match(_WORD, 32, "a word")
 _port = _number(0, 0xFFFF)
 _proto = _number(0, 0xFF)

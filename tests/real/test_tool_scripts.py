@@ -13,9 +13,9 @@ from support import PATIENCE, eventually
 
 def test_a_script_decides_every_way_there_is(rig, desk, c):
     script = desk.script(c)
-    assert script.records[0]["containers"] == [
-        {"name": c, "id": rig.inspected(c)["Id"], "source": "nflog", "shield": 14 if old(rig) else 18}
-    ]
+    (told,) = script.records[0]["containers"]
+    assert (told["name"], told["id"], told["source"]) == (c, rig.inspected(c)["Id"], "nflog")
+    assert (told["shield"], told["dossier"]) == (14 if old(rig) else 18, {"task": "t-7", "project": "demo"})
 
     def asked(host, dest):
         rig.conn(c, host)

@@ -269,6 +269,19 @@ def test_a_session_elsewhere_that_ends_as_asked_is_not_started_again(script, els
     assert len(web.pids) == 1
 
 
+def test_a_log_of_another_machine_is_a_recording_too(script, elsewhere, tmp_path, host):
+    web, log = elsewhere("web"), str(tmp_path / "log")
+    it = join(script, web, words=("--json", "--log", log))
+    web.block("198.51.100.1")
+    it.ids(1)
+    it.say("skip r1\n")
+    it.until("closed")
+    it.ends(0)
+    again = script("--json", "--replay", log, names=(), reader=False)
+    told = again.until("pending")
+    assert (told["container"], told["dest"]) == ("web/c1", "198.51.100.1")
+
+
 # --- others that are no session of ours
 
 

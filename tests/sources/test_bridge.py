@@ -136,7 +136,9 @@ def test_what_is_blocked_is_asked_through_the_audit_log_and_an_answer_works(scri
     lab.listen(443)
     it = script()
     session = it.until("session")
-    assert session["containers"] == [{"name": "c1", "id": c1.id, "source": "audit-log", "shield": 18}]
+    (told,) = session["containers"]
+    assert (told["name"], told["id"], told["source"], told["shield"]) == ("c1", c1.id, "audit-log", 18)
+    assert (told["shield_state"], told["held_by"]) == ("up", head)
     assert lab.connect("203.0.113.10", 443) == "EHOSTUNREACH"
     pending = it.until("pending")
     assert (pending["dest"], pending["port"], pending["proto"], pending["uid"]) == (

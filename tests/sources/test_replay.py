@@ -610,7 +610,8 @@ def test_a_replay_needs_neither_podman_nor_terok_shield(tool, tmp_path):
     path = written(tmp_path / "log", SESSION, ours(1), ours(2))
     done = tool("--replay", path, "--json", "c1")
     records = outcome(done)
-    assert records[0]["containers"] == [{"name": "c1", "id": "ab" * 32, "source": "replay", "shield": 18}]
+    (told,) = records[0]["containers"]
+    assert told == {"name": "c1", "id": "ab" * 32, "source": "replay", "shield": 18, "dossier": {}}
     assert [record["dest"] for record in records if record["type"] == "pending"] == [
         "198.51.100.1",
         "198.51.100.2",
