@@ -288,10 +288,10 @@ class Session:
             self._read_policy_again(now)
             if self._patience is not None and self._patience <= now.mono:
                 self._patience = None
-                late = "recording has not begun" if self._options.replay else "reader does not listen"
+                late = "the recording has not begun" if self._options.replay else self._fleet.late
                 if self._links is not None:
                     late = self._links.late or late
-                terminal.diagnose("simple-clearance: the %s yet (Ctrl-C stops)" % late)
+                terminal.diagnose("simple-clearance: %s yet (Ctrl-C stops)" % late)
         self._patience = None
         if unnoticed or self._fleet.unnoticed:
             self._look_at = 0.0

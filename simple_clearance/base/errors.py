@@ -29,14 +29,16 @@ class Refused(Exception):
     """Something that the user can mend: what is wrong, and how to mend it.
 
     `code` is the exit code, `message` one line in lower case without a full stop, each of
-    `hints` a remedy, usually a command.  Only the command line prints it.
+    `hints` a remedy, usually a command.  `by` is the process at whose end it is mended, 0 where that
+    is no process's doing.  Only the command line prints it.
     """
 
-    def __init__(self, code: int, message: str, *hints: str) -> None:
+    def __init__(self, code: int, message: str, *hints: str, by: int = 0) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.hints = hints
+        self.by = by
 
     def __repr__(self) -> str:
         return "Refused(%d, %r, *%r)" % (self.code, self.message, self.hints)

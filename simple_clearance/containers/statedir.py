@@ -106,6 +106,7 @@ def claim(path: str, name: str) -> int:
         CANNOT_START,
         "another session answers for %s: %s" % (name, who),
         "answer there, or end it first%s" % (": kill -TERM %d" % pid if pid else ""),
+        by=pid,
     )
 
 

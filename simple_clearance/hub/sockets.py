@@ -48,7 +48,7 @@ class Active:
 
     def refused(self) -> Refused:
         """The error to end with."""
-        return Refused(HUB_ACTIVE, "the clearance hub is active: " + self.what, *self.hints)
+        return Refused(HUB_ACTIVE, "the clearance hub is active: " + self.what, *self.hints, by=self.pid)
 
 
 def probe(path: str, firsts: Iterable[int], fed: Fed | None) -> Finding | None:

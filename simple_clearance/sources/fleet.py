@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from ..docket.docket import Docket
     from ..hub.guard import Guard
     from ..hub.hub import Hub
-    from ..hub.sockets import Active
     from ..system.folders import Folders
     from ..system.loop import Loop
     from .replay import ReplayFile, ReplaySource
@@ -236,6 +235,13 @@ class Fleet:
         self._listened = self._listened or (complete and all(source.started for source in self.sources))
         return self._listened
 
+    @property
+    def late(self) -> str:
+        """What the start waits for, in words."""
+        if self._roster is not None and not self._roster.complete:
+            return "podman has not answered"
+        return "the reader does not listen"
+
     def claim(self) -> None:
         """Keeps other sessions away: two may well listen, where one of them has its events from elsewhere.
 
@@ -266,23 +272,22 @@ class Fleet:
             if (before.id, before.first) != (found.id, found.pid) and self._roster is not None:
                 self._roster.let_go(found.id)  # its turn comes when the one before has had its last words
             return
-        one, active = self._prepared(name, found), None
+        one = self._prepared(name, found)
         self.containers.pop(name, None)  # to be the last one again
         self.containers[name] = one
         try:
-            active = self._hub_of(one)
-            if active is not None:
-                raise active.refused()
+            self._look_for_a_hub(one)
             self._begin(one, now)
         except Refused as refused:
-            self._give_up(one, refused, active.pid if active is not None else 0)
+            self._give_up(one, refused)
 
-    def _hub_of(self, one: Watched) -> Active | None:
-        """The hub that is active for it; from now on one that appears is told."""
-        if one.hub is None or self._guard is None:
-            return None
-        self._guard.add(one.name, one.hub)
-        return self._guard.ask(one.name)
+    def _look_for_a_hub(self, one: Watched) -> None:
+        """Refused when one is active for it; from now on one that appears is told."""
+        if one.hub is not None and self._guard is not None:
+            self._guard.add(one.name, one.hub)
+            active = self._guard.ask(one.name)
+            if active is not None:
+                raise active.refused()
 
     def _begin(self, one: Watched, now: Now) -> None:
         """Opens its logs, starts its source."""
@@ -335,10 +340,10 @@ class Fleet:
             command = forgotten.remedy(one.name, one.id, self._options.shield_command)
             self._docket.warn(f"{one.name}: {forgotten.told(number)}", hint=command)
 
-    def _give_up(self, one: Watched, refused: Refused, by: int = 0) -> None:
-        """It can't be watched, and was not yet; the process `by` may be why."""
+    def _give_up(self, one: Watched, refused: Refused) -> None:
+        """It can't be watched, and was not yet."""
         assert self._roster is not None
-        self._roster.refuse(one.name, one.id, one.first, refused, by)
+        self._roster.refuse(one.name, one.id, one.first, refused)
         if self.containers.get(one.name) is one:
             del self.containers[one.name]
         self._let_go(one)
@@ -411,7 +416,7 @@ class Fleet:
     def stop(self, now: Now) -> None:
         """The session ends: what ends from now on was meant to; what ended before has its last words."""
         self._stopping = True
-        for one in self.containers.values():
+        for one in list(self.containers.values()):
             if watched.ended(one):
                 self._container_ended(one, now)
 
@@ -533,9 +538,10 @@ class Fleet:
             self._ended(READER_ENDED, f"{one.name}: {reason}", *("hint: " + hint for hint in hints))
             return
         self._docket.lost(one.name, 1, "reader")
-        if one.since is not None and now.mono - one.since >= STEADY:
-            self._roster.noticed(now)
         self.leave(one.name, Refused(READER_ENDED, reason, *hints), now)
+        self._had_all(one, now)
+        if one.since is not None and now.mono - one.since >= STEADY:
+            self._roster.noticed(now)  # else the next one would end as soon, again and again
 
     def _not_started(self, source: ReaderSource, now: Now) -> None:
         """Where the bridge reader holds the group: its audit log, or its end.  Refused otherwise."""
@@ -558,15 +564,13 @@ class Fleet:
             if one.since is not None and self._listened:
                 self._lose(one, refused.message, now, *refused.hints)
             else:
-                self._give_up(one, refused, source.holder)
+                self._give_up(one, refused)
 
     def _take_over(self, one: Watched, found: bridge.Bridge) -> None:
         """Ends the bridge reader, once more sure that neither a hub nor another session needs it."""
         try:
             self._claim(one)
-            active = self._hub_of(one)
-            if active is not None:
-                raise active.refused()
+            self._look_for_a_hub(one)
             found.end()
         finally:
             found.close()
@@ -587,10 +591,10 @@ class Fleet:
 
     # Ending
 
-    def leave(self, name: str, refused: Refused, now: Now, by: int = 0) -> None:
+    def leave(self, name: str, refused: Refused, now: Now) -> None:
         """That container is watched no longer, though it runs; where it is followed, it may be again."""
         one = self.containers[name]
-        one.refused, one.refused_for = refused, by
+        one.refused = refused
         self._container_ended(one, now)
 
     def _watch_end(self, one: Watched) -> None:
@@ -631,9 +635,10 @@ class Fleet:
         """It may start again, or may be watched again."""
         assert self._roster is not None
         if one.refused is not None:
-            self._roster.refuse(one.name, one.id, one.first, one.refused, one.refused_for, told=True)
+            self._roster.refuse(one.name, one.id, one.first, one.refused, told=True)
+        else:
+            self._roster.noticed(now)  # it may have started again by now
         self._expect(one.name, one.state_dir)
-        self._roster.noticed(now)  # it may have by now
         over = [other for other in self.containers.values() if other.over]
         for other in over[: max(0, len(over) - REMEMBERED)]:
             if self._docket.forget(other.name):

@@ -69,7 +69,7 @@ class Links:
         """Which of them have not begun, in words; "" while one may be asking on our terminal."""
         late = [name for name, link in self._links.items() if not link.settled]
         asks = any(link.asks for link in self._links.values())
-        return "session of %s has not begun" % ", ".join(late) if late and not asks else ""
+        return "the session of %s has not begun" % ", ".join(late) if late and not asks else ""
 
     @property
     def over(self) -> bool:

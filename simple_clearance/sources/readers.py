@@ -118,7 +118,7 @@ class ReaderSource:
         text = message[len("simple-clearance: ") :] or "the reader ended before it listened%s" % (
             ": " + said[-1] if said else f" (exit code {self.child.status})"
         )
-        return Refused(CANNOT_START, text, *hints)
+        return Refused(CANNOT_START, text, *hints, by=self.holder)
 
     def stop(self) -> None:
         """Tells it to end; a foreign one may need a signal for that."""

@@ -88,18 +88,16 @@ class Roster:
         """It is watched no longer."""
         self._known.pop(container_id, None)
 
-    def refuse(
-        self, name: str, container_id: str, first: int, refused: Refused, by: int = 0, told: bool = False
-    ) -> None:
-        """It can't be watched; the process `by`, if any, is why.  `told`: that has been told."""
+    def refuse(self, name: str, container_id: str, first: int, refused: Refused, told: bool = False) -> None:
+        """It can't be watched.  `told`: that has been told."""
         self.let_go(container_id)
         before = self._refused.get(container_id)
         self._refused[container_id] = (first, refused.message)
         if before != self._refused[container_id] and not told:
             text = refused.message if name in refused.message.split() else f"{name}: {refused.message}"
             self._warn("not watched: " + text, hint="; ".join(refused.hints))
-        if by:
-            self._await_end(by)
+        if refused.by:
+            self._await_end(refused.by)
 
     def tick(self, now: Now) -> None:
         """Asks when it is due; tells when podman takes too long."""

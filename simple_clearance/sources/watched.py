@@ -79,7 +79,6 @@ class Watched:
         self.ended = False  # its end has been seen; what was blocked before it may be still to come
         self.over = False  # and nothing more comes
         self.refused: Refused | None = None  # why it is watched no longer, though it runs
-        self.refused_for = 0  # the process that is why, or 0
 
     def __repr__(self) -> str:
         return f"Watched({self.name}, {self.id[:12]})"

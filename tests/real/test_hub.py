@@ -546,3 +546,22 @@ def test_it_ends_with_the_session(rig, desk):
 def test_where_the_bridge_reader_holds_the_group_it_ends_and_so_does_the_start(rig, desk, followed):
     first, hints = refused(desk, followed[0], *own_reader(rig), code=3)
     assert "the reader ended before it listened" in first and "--debug" in hints
+
+
+def test_of_all_containers_a_hub_ends_the_watch_of_its_own_until_it_has_ended(sandbox, hubdesk, c1):
+    sandbox.launched("c7")
+    it = hubdesk.script("--all")
+    assert {"c1", "c7"} <= {one["name"] for one in it.records[0]["containers"]}
+    hubdesk.rig.conn(c1, "198.51.100.201")
+    asked = it.until("pending", container=c1, dest="198.51.100.201")
+    hub = sandbox.hub(c1)
+    hub.online()
+    assert "the clearance hub is active" in it.until("container", container=c1, state="stopped")["reason"]
+    assert it.until("closed", id=asked["id"])["why"] == "stopped"
+    hubdesk.rig.conn("c7", "198.51.100.202")
+    it.until("pending", container="c7", dest="198.51.100.202")
+    hub.end()
+    assert it.until("container", container=c1, state="started")["source"] == "audit-log"
+    hubdesk.rig.conn(c1, "198.51.100.203")
+    it.until("pending", container=c1, dest="198.51.100.203")
+    assert it.finish()[0] == 5

@@ -11,6 +11,7 @@ import tempfile
 
 import pytest
 import scripting
+from endtoend import processes, role_of
 from lab import Lab
 from support import eventually
 
@@ -170,13 +171,11 @@ def test_one_that_another_session_answers_for_is_told_once_and_taken_up_when_it_
         it = watching(bare, "--all")
         assert it.session["containers"] == []
         assert "another session answers for c2" in it.until("error")["message"]
-        c3 = host.container("c3", second)
+        host.container("c3", second)
         started(it, "c3")
         assert len(it.of("error")) == 1
+        assert it.silent(2)  # nobody is asked any more who else has started
         other.stdin.close()
-        other.wait()
-        c3.stop()
-        stopped(it, "c3")
         started(it, "c2")
         assert len(it.of("error")) == 1
         it.signal(signal.SIGTERM)
@@ -198,6 +197,33 @@ def test_a_hub_ends_the_watch_of_its_container_alone(bare, host, lab):
         blocked(it, other, "c3", "198.51.100.7")
         hub.close()
         os.unlink(folder + "/hub.sock")
+        started(it, "c2")
+        it.signal(signal.SIGTERM)
+        it.ends(5)
+
+
+def readers(it):
+    """The processes of the session's readers."""
+    return [pid for pid, words in processes(it.pyz) if role_of(words) == "reader"]
+
+
+def test_a_reader_that_is_killed_ends_that_watch_and_is_not_started_again_and_again(bare, host, lab):
+    """One that had listened for long is; this one waits for a change."""
+    host.container("c2", lab)
+    with Lab() as other:
+        it = watching(bare, "--all")
+        c3 = host.container("c3", other)
+        started(it, "c3")
+        assert it.silent(2)  # nobody is asked any more who else has started
+        (first, *_) = readers(it)
+        os.kill(first, signal.SIGKILL)
+        assert "the reader ended unexpectedly" in stopped(it, "c2")["reason"]
+        assert [record["count"] for record in it.of("lost")] == [1]
+        before = len(host.calls("podman"))
+        assert it.silent(2) and len(host.calls("podman")) == before
+        blocked(it, other, "c3", "198.51.100.7")
+        c3.stop()
+        stopped(it, "c3")
         started(it, "c2")
         it.signal(signal.SIGTERM)
         it.ends(5)
