@@ -34,6 +34,7 @@ LINES = [
 ]
 RULES = (
     b"allow *.example.com port 443 tcp\nallow 203.0.113.0/24\ndeny 198.51.100.0/24 # no\nskip * port 25-26\n"
+    b"[c*]\nask 203.0.113.9\n"
 )
 SAID = b"Allowed blocked.example -> 198.51.100.1, 2001:db8:1::1 for c1\n"
 

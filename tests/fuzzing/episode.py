@@ -294,7 +294,8 @@ class Episode(World):
             over = min([then for then, one, _ in self.states if one == name and then > at], default=1e99)
             if name == container and state != "up" and at + SEEN + late < call.began < over:
                 return "its shield is %s" % state
-        editions = [] if self.policy is None else self.policy.in_force(call.began, late + 1.0)
+        in_force = [] if self.policy is None else self.policy.in_force(call.began, late + 1.0)
+        editions = [edition.of(container) for edition in in_force]
         blocked = [(it["dest"], it["port"], it["proto"]) for it in requests]
         dests = {dest for dest, _, _ in blocked}
         name = "" if target in dests else target

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import ipaddress
 import os
 import random
@@ -32,7 +33,9 @@ WRONG = [
     b"\xff\xfe\n",
     b"let 203.0.113.4\n",
     b"allow 0.0.0.0/0\n",
+    b"[c1 c2]\nskip *\n",
 ]
+SECTIONS = ["c1", "c2", "c?", "*", "*3", "nobody"]
 
 Request = Tuple[str, Optional[int], Optional[int]]  # address, port, protocol
 
@@ -42,15 +45,16 @@ def is_private(dest: str) -> bool:
 
 
 class Rule:
-    """One line of a file."""
+    """One line of a file; `section` is the pattern of the containers that it is for."""
 
     def __init__(self, action: str, target: str, port: int = 0, proto: str = "") -> None:
+        self.section = ""
         self.action, self.target, self.port, self.proto = action, target, port, proto
         self.text = "%s %s%s%s" % (action, target, " port %d" % port if port else "", proto and " " + proto)
         self.named = target != "*" and not set(target) <= set("0123456789abcdef.:/")
 
     def __repr__(self) -> str:
-        return self.text
+        return "[%s] %s" % (self.section, self.text) if self.section else self.text
 
     def is_about(self, dest: str) -> bool:
         """Whether it is a rule on addresses, and on this one."""
@@ -84,6 +88,11 @@ class Edition:
 
     def __init__(self, since: float, rules: list[Rule] | None) -> None:
         self.since, self.rules = since, rules
+
+    def of(self, container: str) -> Edition:
+        """What it said for one container."""
+        ours = [rule for rule in self.rules or () if fnmatch.fnmatchcase(container, rule.section or "*")]
+        return Edition(self.since, None if self.rules is None else ours)
 
     def allows(self, request: Request, name: str, names: set[str]) -> bool:
         """Whether a rule allows this blocked packet, by `name` unless that is "", and none before forbids it.
@@ -127,7 +136,13 @@ class PolicyFile:
         self.editions.append(Edition(0.0, rules))
 
     def _some(self) -> list[Rule]:
-        return [self._any() for _ in range(self._chance.randint(0, 6))]
+        rules = [self._any() for _ in range(self._chance.randint(0, 6))]
+        section = ""
+        for rule in rules:
+            if self._chance.random() < 0.2:
+                section = self._chance.choice(SECTIONS)
+            rule.section = section
+        return rules
 
     def _any(self) -> Rule:
         action = self._chance.choice(["allow", "allow", "deny", "skip", "ask"])
@@ -140,7 +155,13 @@ class PolicyFile:
         return Rule(action, self._chance.choice(targets), port, proto)
 
     def _text(self, rules: list[Rule]) -> bytes:
-        return "".join(rule.text + "\n" for rule in rules).encode()
+        lines, section = [], ""
+        for rule in rules:
+            if rule.section != section:
+                section = rule.section
+                lines.append("[%s]\n" % section)
+            lines.append(rule.text + "\n")
+        return "".join(lines).encode()
 
     def _write(self, data: bytes) -> None:
         with open(self.path, "wb") as file:
