@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import time
 
 import pytest
 import scripting
@@ -227,3 +229,35 @@ def test_a_reader_that_is_killed_ends_that_watch_and_is_not_started_again_and_ag
         started(it, "c2")
         it.signal(signal.SIGTERM)
         it.ends(5)
+
+
+def test_what_was_blocked_between_its_start_and_our_listening_is_told(bare, host, lab):
+    """By its audit log, which terok-shield's reader writes from its first moment on."""
+    c2 = host.container("c2")
+    c2.stop()
+    it = watching(bare, "--all")
+    soon = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(time.time() + 2))
+    for dest in ("198.51.100.1", "198.51.100.2"):
+        line = {"ts": soon, "container": "c2", "action": "blocked", "dest": dest, "port": 443, "proto": "tcp"}
+        c2.append("audit.jsonl", json.dumps(line) + "\n")
+    c2.start(lab)
+    assert started(it, "c2")["missed"] == 2
+    it.signal(signal.SIGTERM)
+    it.ends(0)
+
+
+def test_while_nothing_starts_nothing_wakes_up(bare, host, lab):
+    host.container("c2", lab)
+    it = watching(bare, "--all")
+    assert it.silent(2)  # the last questions to podman, too, have been answered
+    before = [switches(pid) for pid, _ in processes(it.pyz)]
+    assert it.silent(2) and [switches(pid) for pid, _ in processes(it.pyz)] == before
+    assert len(before) == 3, "the session, what forks its readers, and a reader"
+    it.signal(signal.SIGTERM)
+    it.ends(0)
+
+
+def switches(pid):
+    """How often it has gone to sleep."""
+    with open("/proc/%d/status" % pid) as status:
+        return next(line for line in status if line.startswith("voluntary"))
