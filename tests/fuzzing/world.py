@@ -156,7 +156,7 @@ class World:
 
     def ours(self) -> list[int]:
         """The processes of the session."""
-        return [pid for pid, argv in processes(self.pyz) if "-S" in argv]
+        return [pid for pid, argv in processes(self.pyz) if "-S" in argv or "--as-reader" in argv]
 
     @property
     def living(self) -> list[str]:
