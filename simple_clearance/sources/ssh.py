@@ -1,7 +1,8 @@
 """`--host`: a session on another machine, over ssh, with nothing installed there.
 
-The archive that this program runs from goes first over ssh's stdin, and the answers follow.  There a few
-lines read so many bytes into a file that is in memory alone (memfd_create(2)) and become the program in it.
+The archive that this program runs from goes first over ssh's stdin, packed, and the answers follow.  There
+a few lines read so many bytes, unpack them into a file that is in memory alone (memfd_create(2)), and become
+the program in it.
 The awkward fact: what that starts later has to find it, too.  So its path is the one below the session's own
 process, which others of the same user may open as long as that runs.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import zlib
 
 from ..base.errors import CANNOT_START, USAGE, Refused
 from ..system import archived
@@ -30,14 +32,15 @@ PLAIN = ("-T", "-e", "none", "-o", "ForwardX11=no", "-o", "ForwardAgent=no", "-o
 HINT = "ssh %s true has to work without a question: a key or an agent, and a known host key"
 
 BOOTSTRAP = """\
-import os,sys
+import os,sys,zlib
 v=sys.version_info[:2]
 if v<(3,8):sys.exit("simple-clearance: needs Python 3.8 or later, this is %d.%d"%v)
-n,f=int(sys.argv[1]),os.memfd_create("simple-clearance")
+n,f,z=int(sys.argv[1]),os.memfd_create("simple-clearance"),zlib.decompressobj()
 while n:
  d=os.read(0,min(n,1<<16))
  if not d:sys.exit("simple-clearance: the link ended before the program was there")
  n-=len(d)
+ d=z.decompress(d)
  while d:d=d[os.write(f,d):]
 os.set_inheritable(f,True)
 os.execv(sys.executable,[sys.executable,"-I","-S","/proc/%d/fd/%d"%(os.getpid(),f)]+sys.argv[2:])
@@ -60,7 +63,7 @@ def checks(options: Options, may_ask: bool) -> dict[str, Command]:
 
 def _commands(options: Options, words: Sequence[str], may_ask: bool) -> dict[str, Command]:
     machines = _machines(options)
-    archive = program() if machines else b""
+    archive = zlib.compress(program()) if machines else b""
     found = {}
     for name, (destination, containers) in machines.items():
         wanted = [*words, *(containers if containers != [""] else ["--all"])]
