@@ -68,6 +68,7 @@ SUBJECTS = {
     "prompt/notices": LINES,
     "prompt/sentences": ("prompt/test_sentences.py", *LINES),
     "prompt/keyboard": SCREEN,
+    "fronts/savedpolicy": ("fronts/test_savedpolicy.py",),
     "formats/addressbook": ("formats/test_addressbook.py", "formats/test_dnsmasq*"),
     "formats/dnsmasq": ("formats/test_dnsmasq*", "formats/test_mutants.py"),
     "containers/statedir": ("containers/test_statedir.py", "containers/test_podman.py"),
