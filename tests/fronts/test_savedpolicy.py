@@ -328,8 +328,17 @@ def test_a_section_that_was_added_or_taken_out_by_hand_counts(keeper, path):
     assert outline(path) == ["allow 203.0.113.4"]
 
 
-def test_a_section_that_comes_in_between_keeps_the_rule_a_comment(path):
-    """Somebody else adds one after the file was read: nobody can lock an editor out."""
+@pytest.mark.parametrize(
+    "was, becomes, kept",
+    [
+        pytest.param("ask 198.51.100.1", "[c2] # .51.100.1", False, id="a section before it, in its place"),
+        pytest.param("ask 198.51.100.1", "#sk 198.51.100.1", True, id="no section"),
+        pytest.param("#llow", "\\n#llow", False, id="it stands elsewhere"),
+        pytest.param("c1\\n", "c1\\n[c2]\\n", True, id="a section behind it"),
+    ],
+)
+def test_a_section_that_comes_in_between_keeps_the_rule_a_comment(path, was, becomes, kept):
+    """Somebody else writes after the file was read: nobody can lock an editor out."""
     path.write_text("ask 198.51.100.1\n")
     code = (
         "import os, sys; sys.path.insert(0, %r)\n"
@@ -342,7 +351,7 @@ def test_a_section_that_comes_in_between_keeps_the_rule_a_comment(path):
         "    elif event == 'open' and done == [1]:\n"
         "        done.append(2)\n"
         "        data = open(%r).read()\n"
-        "        open(%r, 'w').write(data.replace('ask 198.51.100.1', '[c2] # 51.100.1'))\n"
+        "        open(%r, 'w').write(data.replace('%s', '%s'))\n"
         "done = []; sys.addaudithook(other)\n"
         "verdict = {'type': 'verdict', 'result': 'applied', 'by': 'operator', 'action': 'allow',\n"
         "           'undo': False, 'target': '203.0.113.100', 'container': 'c1'}\n"
@@ -350,12 +359,14 @@ def test_a_section_that_comes_in_between_keeps_the_rule_a_comment(path):
         "print(len(told), bool(saved.failed))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code % (ROOT, str(path), str(path), str(path))],
+        [sys.executable, "-c", code % (ROOT, *3 * [str(path)], was, becomes)],
         stdout=subprocess.PIPE,
         check=True,
     )
-    assert done.stdout.decode() == "1 True\n"
-    assert outline(path) == ["[c2] # 51.100.1", "#llow 203.0.113.100"], "it did come in between"
+    assert done.stdout.decode() == ("0 False\n" if kept else "1 True\n")
+    assert becomes.replace("\\n", "\n").replace("#llow", "") in path.read_text(), "it did come in between"
+    assert ("allow 203.0.113.100" in outline(path)) is kept
+    assert ("#llow 203.0.113.100" in outline(path)) is not kept
 
 
 @pytest.mark.parametrize("several", [False, True])
