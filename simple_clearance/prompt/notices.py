@@ -67,7 +67,11 @@ class Gathered:
         self._same.setdefault(same, {})[container] = lines
 
     def _join(self, width: int) -> None:
-        """What is the same for many becomes one notice, and what many lost in the same way one loss."""
+        """What is the same for many becomes one notice, and what many lost in the same way one loss.
+
+        A container's start or end comes before what follows from it.
+        """
+        others, self._others = self._others, {}
         for (same, grave), told in self._same.items():
             if len(told) > many.FEW:
                 text = many.names_text(list(told)).join(same)
@@ -76,6 +80,9 @@ class Gathered:
                 for container, lines in told.items():
                     self.notice(container, lines)
         self._same = {}
+        for container, kept in others.items():
+            for lines in kept:
+                self.notice(container, lines)
         for where in {where for _, where in self._lost}:
             those = [key for key in self._lost if key[1] == where]
             if len(those) > many.FEW:
