@@ -277,6 +277,7 @@ class Fleet:
         self.containers[name] = one
         try:
             self._look_for_a_hub(one)
+            self._claim(one)  # before a reader is started, which would be in the way of the next one
             self._begin(one, now)
         except Refused as refused:
             self._give_up(one, refused)
@@ -318,12 +319,6 @@ class Fleet:
         """Its source listens: the docket knows it from now on."""
         if one.since is not None or one.source is None:
             return  # it has had another source before this one
-        if self._listened:
-            try:
-                self._claim(one)
-            except Refused as refused:
-                self._give_up(one, refused)
-                return
         one.since = now.mono
         self._expect(one.name)
         ipv6 = not kept.stops_ipv6(one.state_dir)

@@ -93,7 +93,7 @@ def test_arrows_and_alt_keys_decide_nothing_whole_or_byte_by_byte_over_a_slow_li
     a_fresh_key_decides(desk, 1.1)
 
 
-@pytest.mark.parametrize("speed", [0.03, 0.15, 0.25, 0.39])
+@pytest.mark.parametrize("speed", [0.03, 0.15, 0.25, 0.3])
 def test_a_text_meant_for_another_window_runs_no_verdict(desk, speed):
     """More of them, at every speed, on a simulated clock: tests/prompt/test_typed_elsewhere.py."""
     t = desk.sit()
