@@ -195,10 +195,13 @@ class Link:
             self._mind(str(error))
 
     def _mind(self, fault: str) -> None:
-        """A line that meant nothing: the first is told, those before its session are the shell's there."""
+        """A line that meant nothing: the first is told, those before its session are the shell's there.
+
+        A session that can't be read is no shell's, and no other one follows.
+        """
         if not self.up:
             self._noise += 1
-            if self._noise > NOISE:
+            if self._noise > NOISE or fault.startswith("session: "):
                 raise Refused(CANNOT_START, "%s: it does not speak the protocol: %s" % (self.name, fault))
             return
         self._bad += 1

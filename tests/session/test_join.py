@@ -245,6 +245,16 @@ def test_a_session_of_another_protocol_is_refused(script, elsewhere):
     )
 
 
+def test_a_session_that_can_not_be_read_is_refused_with_what_is_wrong(script, elsewhere):
+    wrong = """echo '{"type":"session","protocol":1,"containers":[{"name":"../x"}]}'; exec cat"""
+    it = script("--json", "--join", "web=sh -c " + shlex.quote(wrong), names=(), reader=False)
+    it.ends(
+        3,
+        "simple-clearance: web: it does not speak the protocol: "
+        "session: containers containers: name is not a container's name\n",
+    )
+
+
 def test_what_a_shell_says_before_the_session_is_passed_over(script, elsewhere):
     web = elsewhere("web")
     web.words[1] = web.words[1].replace("sh -c '", "sh -c 'echo Welcome; echo; ", 1)
