@@ -94,9 +94,9 @@ class Fleet:
         self._files: Folders | None = None
         self._places: Folders | None = None
         self._logs = Logs(loop, docket, self._logged)
-        # by name, the state directories of those that don't run at the start, and that may start again
-        self._absent: dict[str, str] = {}
-        self._expected: dict[str, str] = {}
+        self._absent: dict[str, str] = {}  # state directories of those that don't run at the start, by name
+        self._expected: dict[str, list[str]] = {}  # by name: where it would show that one may be watched
+        self._seen: dict[str, tuple[int, int] | None] = {}  # how those folders looked last
         self._leaving: list[ReaderSource] = []  # readers that are not needed any more and have not ended yet
         self._last: dict[Watched, float] = {}  # those that have ended: until when their last words are taken
         self._cut: dict[Watched, int] = {}  # and how many of those were only counted
@@ -221,8 +221,7 @@ class Fleet:
         for one in self.containers.values():
             self._begin(one, now)
         if self._roster is not None:
-            for folder in roster.places(self._environ, os.getuid()):
-                places.watch(folder)
+            self._expect("", *roster.places(self._environ, os.getuid()))
             for name, state_dir in self._absent.items():
                 self._expect(name, state_dir)
             if self._options.all:
@@ -339,6 +338,7 @@ class Fleet:
         """It can't be watched, and was not yet."""
         assert self._roster is not None
         self._roster.refuse(one.name, one.id, one.first, refused)
+        self._expect(one.name, *_folders(one, refused))
         if self.containers.get(one.name) is one:
             del self.containers[one.name]
         self._let_go(one)
@@ -391,8 +391,17 @@ class Fleet:
             self._roster.reap(now)
 
     def noticed(self, now: Now) -> None:
-        """Something has changed where a start would show."""
-        if self._roster is not None:
+        """Something has changed in one of the folders that are watched for whatever may appear.
+
+        podman itself makes and removes files beside those, at each question: only what changed where a
+        start shows is a reason to ask it.
+        """
+        if self._roster is None:
+            return
+        now_seen = {path: _stamp(path) for folders in self._expected.values() for path in folders}
+        changed = any(self._seen.get(path, stamp) != stamp for path, stamp in now_seen.items())
+        self._seen = now_seen
+        if changed:
             self._roster.noticed(now)
 
     def catch_up(self, now: Now) -> None:
@@ -633,22 +642,24 @@ class Fleet:
             self._roster.refuse(one.name, one.id, one.first, one.refused, told=True)
         else:
             self._roster.noticed(now)  # it may have started again by now
-        self._expect(one.name, one.state_dir)
+        self._expect(one.name, *_folders(one, one.refused))
         over = [other for other in self.containers.values() if other.over]
         for other in over[: max(0, len(over) - REMEMBERED)]:
             if self._docket.forget(other.name):
                 self._expect(other.name)
                 del self.containers[other.name]
 
-    def _expect(self, name: str, state_dir: str = "") -> None:
-        """Its start would show in that directory; "" when it is expected no longer."""
+    def _expect(self, name: str, *folders: str) -> None:
+        """That it may be watched would show in these; in none when it is, or is expected no longer."""
         assert self._places is not None
-        before = self._expected.pop(name, "")
-        if before:
-            self._places.unwatch(before)
-        if state_dir:
-            self._expected[name] = state_dir
-            self._places.watch(state_dir)
+        for path in self._expected.pop(name, ()):
+            self._places.unwatch(path)
+        if folders:
+            self._expected[name] = [path for path in folders if path]
+            self._places.watch_all(self._expected[name])
+            self._seen.update((path, _stamp(path)) for path in self._expected[name])
+        if len(self._expected) > 2 * REMEMBERED:
+            self._expect(next(each for each in self._expected if each))
 
     # Recordings
 
@@ -689,3 +700,18 @@ def _watching(one: Watched, source: Source) -> Watching:
         one.name, one.dossier, one.state, missed=one.blocked_before, held_by=source.held_by,
         taken_over=one.taken_over, recorded=source.kind == "replay", unseen=one.unseen,
     )  # fmt: skip
+
+
+def _folders(one: Watched, refused: Refused | None) -> list[str]:
+    """Where it shows that it has started again, or that its hub has gone."""
+    hub = one.hub.folders() if one.hub is not None and refused is not None else []
+    return [one.state_dir, *hub]
+
+
+def _stamp(path: str) -> tuple[int, int] | None:
+    """Which folder that is, and when something came into it or left it last; None where it is missing."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns

@@ -257,6 +257,30 @@ def test_while_nothing_starts_nothing_wakes_up(bare, host, lab):
     it.ends(0)
 
 
+def test_what_podman_itself_leaves_beside_those_folders_is_no_reason_to_ask_it_again(bare, host, lab):
+    """It makes and removes files in the runtime directory, watched where a folder in it is missing."""
+    path = host.bin + "/podman"
+    with open(path) as file:
+        first, rest = file.read().split("\n", 1)
+    with open(path, "w") as file:
+        file.write(first + '\ntouch "$XDG_RUNTIME_DIR/$$"; rm "$XDG_RUNTIME_DIR/$$"\n' + rest)
+    it = watching(bare, "--all")
+    c2 = host.container("c2", lab)
+    started(it, "c2")
+    c2.stop()
+    stopped(it, "c2")
+    eventually(lambda: calm(host), what="podman is not asked any more")
+    it.signal(signal.SIGTERM)
+    it.ends(0)
+
+
+def calm(host):
+    """Whether nobody has asked podman for a while."""
+    before = len(host.calls("podman"))
+    time.sleep(1.5)
+    return len(host.calls("podman")) == before
+
+
 def switches(pid):
     """How often it has gone to sleep."""
     with open("/proc/%d/status" % pid) as status:
