@@ -370,7 +370,7 @@ class Fleet:
                 one.source.read_rest(now)  # which may be the last of it, and told as that
                 if over:
                     self._had_all(one, now, False)
-            if over:
+            elif over:
                 self._had_all(one, now, self._logs.read_rest(one, now))
         for reader in [reader for reader in self._leaving if reader.child.status is not None]:
             self._leaving.remove(reader)

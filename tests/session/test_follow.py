@@ -246,6 +246,27 @@ def test_what_was_blocked_between_its_start_and_our_listening_is_told(bare, host
     it.ends(0)
 
 
+DEAF = """
+import signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print('{"type":"container_started","container":"c2"}', flush=True)
+time.sleep(6)
+"""
+
+
+def test_a_reader_that_does_not_end_with_its_container_is_one_loss_and_holds_nothing(bare, host, tmp_path):
+    c2 = host.container("c2")
+    (tmp_path / "deaf.py").write_text(DEAF)
+    reader = "%s -I -S %s" % (sys.executable, tmp_path / "deaf.py")
+    it = watching(bare, "--follow", "--reader", reader, "c2")
+    c2.stop()
+    stopped(it, "c2")
+    assert [record["count"] for record in it.of("lost")] == [1]
+    assert open_files(it.child.pid, c2.state_dir) == []
+    it.signal(signal.SIGTERM)
+    it.ends(5)
+
+
 def test_while_nothing_starts_nothing_wakes_up(bare, host, lab):
     host.container("c2", lab)
     it = watching(bare, "--all")
