@@ -180,15 +180,26 @@ def ssh_of(it):
         return int(file.read().split()[0])
 
 
-def test_what_ssh_asks_is_asked_before_anything_is_painted(web, host, lab, terminal, pyz):
+def asked_by_ssh(terminal, pyz, host):
+    """A session on a terminal, at the question about a host key that is not known."""
     ask_first(host)
     t = terminal([sys.executable, "-S", "-W", "error", pyz, "--host", "web/c5"], env=host.env())
     t.expect("Are you sure you want to continue connecting")
+    return t
+
+
+def deny_what_is_blocked(t, lab):
+    """Says yes to that, and denies the first question."""
     t.send("yes\n")
     t.expect("watching web/c5")
     lab.connect("198.51.100.1", 443)
     endtoend.wait_for_keys(t, t.expect(endtoend.KEYS))
     t.send("d")
+
+
+def test_what_ssh_asks_is_asked_before_anything_is_painted(web, host, lab, terminal, pyz):
+    t = asked_by_ssh(terminal, pyz, host)
+    deny_what_is_blocked(t, lab)
     t.expect("done in")
     t.send("q")
     assert t.wait() == 0
@@ -196,9 +207,7 @@ def test_what_ssh_asks_is_asked_before_anything_is_painted(web, host, lab, termi
 
 
 def test_ctrl_c_while_ssh_asks_ends_it(web, host, terminal, pyz):
-    ask_first(host)
-    t = terminal([sys.executable, "-S", "-W", "error", pyz, "--host", "web/c5"], env=host.env())
-    t.expect("Are you sure you want to continue connecting")
+    t = asked_by_ssh(terminal, pyz, host)
     t.send("\x03")
     assert t.wait() == 3
     assert t.termios() == endtoend.as_opened()
@@ -206,16 +215,10 @@ def test_ctrl_c_while_ssh_asks_ends_it(web, host, terminal, pyz):
 
 def test_ctrl_c_on_the_prompt_does_not_reach_ssh(web, host, lab, terminal, pyz):
     """A verdict under way is waited for, there too."""
-    ask_first(host)
     gate = host.gate()
     host.control("terok-shield", mode="silent", gate=gate)
-    t = terminal([sys.executable, "-S", "-W", "error", pyz, "--host", "web/c5"], env=host.env())
-    t.expect("Are you sure you want to continue connecting")
-    t.send("yes\n")
-    t.expect("watching web/c5")
-    lab.connect("198.51.100.1", 443)
-    endtoend.wait_for_keys(t, t.expect(endtoend.KEYS))
-    t.send("d")
+    t = asked_by_ssh(terminal, pyz, host)
+    deny_what_is_blocked(t, lab)
     eventually(host.verdicts, what="it runs")
     t.send("\x03")
     t.expect("waits for")
