@@ -260,13 +260,15 @@ while True:
         pass
 """
 BIND_AGAIN = """
-import os, select, sys
+import os, select, sys, time
 sys.path.insert(0, sys.argv[1])
 from simple_clearance.reader import packetlog
-packetlog.RECEIVE_BUFFER = 1  # the least that there is: it overruns before the acknowledgement is in it
-overrun = 0
-for _ in range(int(sys.argv[2])):
+packetlog.RECEIVE_BUFFER = 1  # the least that there is: it may overrun before the acknowledgement is in it
+binds = overrun = 0
+until = time.monotonic() + float(sys.argv[3])
+while binds < int(sys.argv[2]) or not overrun and time.monotonic() < until:
     log = packetlog.PacketLog()
+    binds += 1
     overrun += log.lossy
     log.close()
 print(overrun)
@@ -277,7 +279,7 @@ def test_a_buffer_that_overruns_while_it_binds_is_a_loss_and_no_failure(lab):
     """Without the root of the host, whose buffers are as large as it likes."""
     flood = subprocess.Popen([*lab.enter(), sys.executable, "-I", "-S", "-c", FLOOD])
     try:
-        argv = [*lab.enter(), sys.executable, "-I", "-c", BIND_AGAIN, ROOT, "3000"]
+        argv = [*lab.enter(), sys.executable, "-I", "-c", BIND_AGAIN, ROOT, "3000", str(PATIENCE)]
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
     finally:
         flood.kill()
