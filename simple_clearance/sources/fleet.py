@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from ..hub.hub import Hub
     from ..system.folders import Folders
     from ..system.loop import Loop
-    from .replay import ReplayFile, ReplaySource
+    from .replay import ReplaySource
     from .watched import Source, Watched
 
     Row = Tuple[str, str, str, Union[int, None]]
@@ -665,34 +665,12 @@ class Fleet:
 
     def start_replay(self) -> None:
         """Plays a recording instead.  Refused when it can't be read."""
-        from .replay import ReplayFile, ReplaySource
+        from .playback import Playback
 
         name = "".join(self._options.containers)
-        file = ReplayFile(self._options.replay or "", name)
-        one = self.containers[name] = watched.Watched(name)
-        self._replay = ReplaySource(
-            one, file, self._loop, self._replay_known, self._replayed, self._replay_over
-        )
-        one.source = self._replay
-
-    def _replay_known(self, file: ReplayFile) -> None:
-        """Which container it is about, and what is recorded of that."""
-        (one,), recording = self.containers.values(), file.recording
-        one.name, one.id, one.version = recording.container, recording.id, recording.version
-        one.dossier = recording.dossier
-        self._docket.add_container(one.name, one.version, one.dossier)
-
-    def _replayed(self, source: ReplaySource, message: object, now: Now) -> None:
-        dest = getattr(message, "dest", "")
-        if isinstance(message, (Event, Lost)):
-            self._take(source.watched, message, now)
-        elif dest:  # `recording.Learnt`: more is known of an address
-            self._docket.learn(source.watched.name, dest, now)
-        self._drain(now)
-
-    def _replay_over(self, source: ReplaySource, _now: Now) -> None:
-        for remark in source.file.remarks():
-            self._docket.warn(remark)
+        playback = Playback(self._options.replay or "", name, self._loop, self._docket, self._drain)
+        self._replay = playback.watched.source = playback.source
+        self.containers[name] = playback.watched
 
 
 def _watching(one: Watched, source: Source) -> Watching:
