@@ -79,6 +79,8 @@ def read(path):
 def mounts(user, uid, subids, home, needed):
     run("mount", "--make-rshared", "/")  # podman wants to see it so
     run("mount", "-t", "tmpfs", "-o", "mode=755", "none", "/run")
+    # podman counts its locks there by uid: a world that ends would leave those of its containers taken
+    run("mount", "-t", "tmpfs", "-o", "mode=1777", "none", "/dev/shm")
     runtime = "/run/user/%d" % uid
     os.makedirs(runtime)
     os.chown(runtime, uid, uid)
