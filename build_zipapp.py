@@ -78,7 +78,7 @@ def package(root):  # type: (str) -> dict[str, bytes]
     found = {}
     for folder, _, names in os.walk(os.path.join(root, PACKAGE)):
         for name in names:
-            if name.endswith((".py", ".jsonl")):
+            if name.endswith((".py", ".jsonl", ".txt")):
                 path = os.path.join(folder, name)
                 with open(path, "rb") as f:
                     found[os.path.relpath(path, root)] = f.read()

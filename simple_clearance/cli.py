@@ -28,12 +28,15 @@ if TYPE_CHECKING:
 
 NAME = "simple-clearance"
 
+TOPICS = ("keys", "policy", "json", "recipes")
+"""What `--help` tells more of: a text for each in the folder `manual`."""
+
 EXAMPLES = """\
 examples:
   simple-clearance.pyz c1                           prompt for what is blocked
   simple-clearance.pyz --check c1                   say what is missing here
   simple-clearance.pyz --host web --host db/c1      the same for other machines
-  simple-clearance.pyz --json c1                    for a script: README.md
+  simple-clearance.pyz --json c1                    for a script: --help json
   simple-clearance.pyz --answer skip --log FILE c1  nobody attends
   simple-clearance.pyz --replay FILE --policy FILE  what rules would decide
 
@@ -311,6 +314,12 @@ def _check(options: Options) -> None:
         raise Refused(USAGE, "--answer allow needs a bound", "--for SECONDS or --count N")
 
 
+def _manual(topic: str) -> str:
+    import pkgutil
+
+    return (pkgutil.get_data(__package__, f"manual/{topic}.txt") or b"").decode("ascii")
+
+
 def _container_hints() -> list[str]:
     from .containers.podman import shielded
 
@@ -328,11 +337,17 @@ def _parser() -> argparse.ArgumentParser:
         def error(self, message: str) -> None:  # type: ignore[override]
             raise Refused(USAGE, message, f"{NAME} --help")
 
-    class Text(argparse.Action):
-        """Something to say instead of everything else: --help, --version."""
+    class Version(argparse.Action):
+        def __call__(self, *_: object) -> None:
+            raise Instead(f"{NAME} {__version__}\n")
 
-        def __call__(self, parser: argparse.ArgumentParser, *_more: object) -> None:
-            raise Instead(self.const or parser.format_help())
+    class Help(argparse.Action):
+        def __call__(self, parser: argparse.ArgumentParser, _n: object, topic: object, *_: object) -> None:
+            raise Instead(_manual(str(topic)) if topic in TOPICS else parser.format_help())
+
+    def topic(text: str) -> str:
+        """Whatever else stands behind --help gets the options."""
+        return text if text in TOPICS else "options"
 
     def words(text: str) -> list[str]:
         import shlex
@@ -480,6 +495,15 @@ def _parser() -> argparse.ArgumentParser:
         choices=["bash", "zsh", "fish", "containers"],
         help="print what completes a command line in bash, zsh or fish",
     )
-    add("--version", action=Text, nargs=0, const=f"{NAME} {__version__}\n", help="show the version")
-    add("-h", "--help", action=Text, nargs=0, help="show this")
+    add("--version", action=Version, nargs=0, help="show the version")
+    add(
+        "--help",
+        metavar="TOPIC",
+        action=Help,
+        nargs="?",
+        type=topic,
+        choices=["options", *TOPICS],
+        help="show this, or more of: " + ", ".join(TOPICS),
+    )
+    parser.add_argument("-h", action=Help, nargs=0, help=argparse.SUPPRESS)
     return parser

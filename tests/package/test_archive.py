@@ -17,6 +17,8 @@ from typing import Any, Callable
 import pytest
 from support import PYTHONS, ROOT, Python, is_running
 
+from simple_clearance import cli
+
 BUILD = os.path.join(ROOT, "build_zipapp.py")
 PACKAGE = Path(ROOT, "simple_clearance")
 NAMES = sorted(str(path.relative_to(PACKAGE).with_suffix("")) for path in PACKAGE.rglob("*.py"))
@@ -109,19 +111,21 @@ def test_it_holds_the_package_as_it_is_and_a_folder_for_each_version(
     every_python: Python, archive: str
 ) -> None:
     modules = {"simple_clearance/%s.py" % name for name in NAMES}
-    data = "simple_clearance/demo/demo.jsonl"
+    data = ["simple_clearance/demo/demo.jsonl"]
+    data += ["simple_clearance/manual/%s.txt" % topic for topic in cli.TOPICS]
     with zipfile.ZipFile(archive) as z:
         found = {name for name in z.namelist() if name.startswith(folder(every_python))}
-        assert found == {folder(every_python) + name for name in [data, *(it + "c" for it in modules)]}
+        assert found == {folder(every_python) + name for name in [*data, *(it + "c" for it in modules)]}
         others = {name for name in z.namelist() if not name.startswith("cp")}
-        assert others == {"__main__.py", "__main__.pyc", data, *modules}
-        assert all(z.read(name) == Path(ROOT, name).read_bytes() for name in [data, *modules])
+        assert others == {"__main__.py", "__main__.pyc", *data, *modules}
+        assert all(z.read(name) == Path(ROOT, name).read_bytes() for name in [*data, *modules])
         assert {item.date_time[0] for item in z.infolist()} == {1980}
 
 
-def test_for_five_versions_it_is_under_2_mb(archive: str) -> None:
-    """As many as Debian, Ubuntu and RHEL have between them; of more, each has its share."""
-    assert os.path.getsize(archive) * min(1, 5 / len(PYTHONS)) < 2_000_000
+def test_it_is_under_2_mb_and_each_further_version_adds_less_than_half_of_one(pyz: str, broad: str) -> None:
+    versions = {python.version[:2] for python in PYTHONS}
+    assert os.path.getsize(pyz) < 2_000_000
+    assert os.path.getsize(broad) < 2_000_000 + 500_000 * (len(versions) - 1)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The README's "From scripts": its recipes, run as they stand, and its tables, held against the program.
+"""The recipes of the README and the manual, run as they stand; and what both list, held against the program.
 
 On PATH are the archive, as `simple-clearance.pyz`, and stand-ins for podman and terok-shield.
 """
@@ -22,14 +22,21 @@ import scripting
 from needs import need
 from support import PATIENCE, ROOT, eventually
 
+from simple_clearance import cli
 from simple_clearance.docket import policy
+from simple_clearance.prompt import details
 
-with open(os.path.join(ROOT, "README.md")) as _file:
-    README = _file.read()
-SECTION = README.partition("\n## From scripts\n")[2].partition("\n## ")[0]
-RECIPES = dict(
-    re.findall(r"^<!-- recipe: ([^>]*) -->\n```[a-z]*\n(.*?)^```$", SECTION, re.MULTILINE | re.DOTALL)
-)
+
+def read(*path):
+    with open(os.path.join(ROOT, *path)) as file:
+        return file.read()
+
+
+README = read("README.md")
+MANUAL = {topic: read("simple_clearance", "manual", topic + ".txt") for topic in cli.TOPICS}
+CUT = dict(re.findall(r"^--8<-- (.*)\n((?s:.*?))^-->8--$", "\n".join(MANUAL.values()), re.MULTILINE))
+RECIPES = dict(re.findall(r"^<!-- recipe: ([^>]*) -->\n```[a-z]*\n((?s:.*?))^```$", README, re.MULTILINE))
+RECIPES.update((name, text) for name, text in CUT.items() if name != "an example")
 
 script = scripting.script
 
@@ -118,7 +125,7 @@ def test_every_recipe_is_run_here():
         *("a systemd unit of the host", "a tmux pane", "another machine", "answer once and keep it"),
         *("several machines", "watching the log"),
     ]
-    assert SECTION.count("<!-- recipe: ") == len(RECIPES)
+    assert README.count("<!-- recipe: ") + len(CUT) - 1 == len(RECIPES)
 
 
 # --- a session in a script
@@ -560,36 +567,56 @@ def test_watching_the_log(place):
     assert lines[-1].rstrip("\n").split("\t")[1:] == ["c1", "2001:db8::1", "53", ""]
 
 
-# --- the tables
+# --- what is listed
 
 
-def rows(head):
-    """The first table below a line that begins so: its cells, without the head."""
-    table = SECTION.partition("\n" + head)[2].partition("\n\n")[0].splitlines()[2:]
-    return [
-        [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in table
-    ]
+def helped(pyz, *words):
+    argv = [sys.executable, pyz, "--help", *words]
+    return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=True).stdout.decode()
 
 
-def words(text):
-    return re.findall(r"`([^`]+)`", text)
+OF_OTHERS = {"--for", "--everything", "--now", "--unbuffered", "--user", "--userns", "--network", "--pid"}
+OF_OTHERS |= {"--python"}
 
 
-def test_the_options_are_those_of_help(pyz):
-    done = subprocess.run(
-        [sys.executable, pyz, "--help"], stdin=subprocess.DEVNULL, capture_output=True, check=True
-    )
-    helped = re.findall(r"^  (--[a-z-]+)(?: ([A-Z=]+|\{[a-z,]+\}))?", done.stdout.decode(), re.MULTILINE)
-    helped = {name: value.strip("{}").replace(",", "|") for name, value in helped}
-    listed = dict((word.split(" ") + [""])[:2] for row in rows("| option ") for word in words(row[0]))
-    elsewhere = ("--check", "--demo", "--version", "--completion", "--help")
-    assert listed == {name: value for name, value in helped.items() if name not in elsewhere}
-    assert all(name in README for name in elsewhere[:2])
+def test_the_options_that_are_named_are_those_of_help(pyz):
+    options = set(re.findall(r"^  (--[a-z-]+)", helped(pyz), re.MULTILINE))
+    for text in (README, *MANUAL.values()):
+        named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", text))
+        assert named <= options | OF_OTHERS, named - options
+    for line in README.splitlines():
+        for name in re.findall(r"simple-clearance\.pyz[^|`]*? (--[a-z-]+)", line):
+            assert name in options or "build_zipapp" in line, line
+
+
+def test_help_has_each_text_of_the_manual_and_each_fits_a_terminal(pyz):
+    folder = os.path.join(ROOT, "simple_clearance", "manual")
+    assert sorted(os.listdir(folder)) == sorted(topic + ".txt" for topic in MANUAL)
+    for topic, text in MANUAL.items():
+        assert helped(pyz, topic) == text
+        prose = re.sub(r"^--8<-- .*\n(?s:.*?)^-->8--$", "", text, flags=re.MULTILINE)
+        assert text.isascii() and max(map(len, prose.splitlines())) < 80
+        assert "--help %s" % topic in README
+    assert helped(pyz, "c1") == helped(pyz) == helped(pyz, "options")
+
+
+def test_the_manual_has_the_keys_that_the_prompt_has():
+    table = MANUAL["keys"].partition("\nWHEN A KEY")[0]
+    told = set(re.findall(r"^  (\S) {2,}", table, re.MULTILINE))
+    assert told == {key for keys, _ in details.HELP for key in keys.split()}
+    listed = MANUAL["keys"].partition("\nTHE LIST\n")[2].partition("\n\n")[0]
+    told = set(re.findall(r"^  (\S+(?: {2}m)?) {2,}", listed, re.MULTILINE))
+    assert {" ".join(keys.split()) for keys in told} == {keys for keys, _ in details.LIST_HELP}
 
 
 def test_the_events_have_the_fields_that_are_listed(script, host):
     """Seen at work; what can't be provoked here is held against the others' tests."""
-    listed = {words(row[0])[0]: [w for w in words(row[1]) if " " not in w] for row in rows("| `type` ")}
+    listed = {
+        kind: set(fields.replace(",", " ").split())
+        for kind, fields in re.findall(
+            r"^(\w+): (.*(?:\n {5,}.*)*)", MANUAL["json"].partition("\nEVENTS\n")[2], re.MULTILINE
+        )
+    }
     it = script()
     it.block("198.51.100.1", "198.51.100.2", "198.51.100.3")
     it.until("pending", 3)
@@ -614,17 +641,20 @@ def test_the_events_have_the_fields_that_are_listed(script, host):
         fields |= set(record) - {"type", "ts"}
     for kind, fields in listed.items():
         if kind in seen:
-            assert set(fields) - {"pending", "allow", "undoes"} <= seen[kind], kind
-    assert set(listed) - set(seen) == {"still_blocked", "unmuted", "batch", "container", "check"}
-    assert set(listed["summary"]) == seen["summary"] and set(listed["again"]) == seen["again"]
+            assert fields <= seen[kind], kind
+    told_elsewhere = {"still_blocked", "unmuted", "batch", "container", "check", "deciding"}
+    assert set(listed) - set(seen) == told_elsewhere
+    assert listed["summary"] == seen["summary"] and listed["again"] == seen["again"]
+    assert set().union(*seen.values()) <= set(re.findall(r"\w+", MANUAL["json"]))
 
 
 def test_the_policy_that_is_shown_is_one():
-    (text,) = re.findall(r"^<!-- the policy example -->\n```\n(.*?)^```$", SECTION, re.MULTILINE | re.DOTALL)
-    assert [rule.action for rule in policy.parse(text.encode(), "README.md").rules] == [
-        *("allow", "allow", "deny", "skip", "ask", "allow"),
-    ]
-    assert "`%s`" % policy.SYNTAX in SECTION.replace("\n", " ")
+    (text,) = re.findall(r"^<!-- the policy example -->\n```\n((?s:.*?))^```$", README, re.MULTILINE)
+    rules = policy.parse(text.encode(), "README.md").rules
+    assert [rule.action for rule in rules] == ["allow", "allow", "deny", "skip", "ask", "allow"]
+    same = policy.parse(CUT["an example"].encode(), "manual").rules
+    assert list(map(str, rules)) == list(map(str, same))
+    assert policy.SYNTAX in MANUAL["policy"]
 
 
 def test_no_recipe_needs_more_than_it_says():
