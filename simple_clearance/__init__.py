@@ -10,6 +10,7 @@ operating system (`system`), and values that all know (`base`).
 from __future__ import annotations
 
 __version__ = "1.0.0"
+NAME = "simple-clearance"
 __all__ = ["ClearanceSession", "Refused", "run_simple_clearance"]
 
 TYPE_CHECKING = False

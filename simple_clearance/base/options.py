@@ -1,4 +1,4 @@
-"""What a session was asked to do, as values; `cli` makes it from the command line."""
+"""What a session was asked to do, as values; `arguments` makes it from the command line."""
 
 from __future__ import annotations
 

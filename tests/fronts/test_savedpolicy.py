@@ -11,7 +11,7 @@ import pytest
 from stage import Bench
 from support import ROOT
 
-from simple_clearance import cli
+from simple_clearance import arguments
 from simple_clearance.base.errors import Refused
 from simple_clearance.docket.policy import last_section, parse
 from simple_clearance.fronts.savedpolicy import SavedPolicy
@@ -211,7 +211,7 @@ def test_an_editor_may_replace_the_file_or_write_it_anew(keeper, path):
     ],
 )
 def test_only_a_session_about_one_container_alone_needs_no_section(words, several):
-    assert cli.parse(["--json", "--save-policy", "rules", *words]).several is several
+    assert arguments.parse(["--json", "--save-policy", "rules", *words]).several is several
 
 
 @pytest.fixture

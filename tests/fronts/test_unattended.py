@@ -14,7 +14,7 @@ import pytest
 import scripting
 from support import PATIENCE, eventually
 
-from simple_clearance import cli
+from simple_clearance import arguments
 from simple_clearance.base.errors import Refused
 
 desk = endtoend.desk
@@ -75,7 +75,7 @@ def test_a_yes_in_a_pipe_is_no_terminal(desk):
 )
 def test_to_allow_everything_there_has_to_be_a_bound(more):
     with pytest.raises(Refused) as caught:
-        cli.parse(["--answer", "allow", *more, "c1"])
+        arguments.parse(["--answer", "allow", *more, "c1"])
     assert caught.value.code == 2
     assert caught.value.message == "--answer allow needs a bound"
     assert caught.value.hints == ("--for SECONDS or --count N",)
@@ -101,7 +101,7 @@ def test_to_allow_everything_there_has_to_be_a_bound(more):
 )
 def test_a_bound_that_is_none_is_a_mistake(words, message):
     with pytest.raises(Refused) as caught:
-        cli.parse([*words, "c1"])
+        arguments.parse([*words, "c1"])
     assert caught.value.code == 2 and message in caught.value.message and caught.value.hints
 
 
@@ -166,8 +166,8 @@ def test_the_count_is_a_limit_for_all_containers_together(host, pyz):
     # one reader for each container, by its state directory: `--reader` itself goes with one
     code = (
         "import sys; sys.path.insert(0, sys.argv.pop(1))\n"
-        "from simple_clearance import cli, session\n"
-        "options = cli.parse(['--json', '--answer', 'allow', '--count', '4', 'c1', 'c2', 'c3'])\n"
+        "from simple_clearance import arguments, session\n"
+        "options = arguments.parse(['--json', '--answer', 'allow', '--count', '4', 'c1', 'c2', 'c3'])\n"
         "options.reader = [%r]\n"
         "import os; sys.exit(session.Session(options, os.environ).run())" % reader
     )

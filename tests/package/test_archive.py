@@ -17,7 +17,7 @@ from typing import Any, Callable
 import pytest
 from support import PYTHONS, ROOT, Python, is_running
 
-from simple_clearance import cli
+from simple_clearance import arguments
 
 BUILD = os.path.join(ROOT, "build_zipapp.py")
 PACKAGE = Path(ROOT, "simple_clearance")
@@ -112,7 +112,7 @@ def test_it_holds_the_package_as_it_is_and_a_folder_for_each_version(
 ) -> None:
     modules = {"simple_clearance/%s.py" % name for name in NAMES}
     data = ["simple_clearance/demo/demo.jsonl"]
-    data += ["simple_clearance/manual/%s.txt" % topic for topic in cli.TOPICS]
+    data += ["simple_clearance/manual/%s.txt" % topic for topic in arguments.TOPICS]
     with zipfile.ZipFile(archive) as z:
         found = {name for name in z.namelist() if name.startswith(folder(every_python))}
         assert found == {folder(every_python) + name for name in [*data, *(it + "c" for it in modules)]}
@@ -336,6 +336,7 @@ def test_one_whose_bytes_have_changed_says_so_in_a_line(
 
 WHILE_IT_STARTS = {
     "cli": None,  # a role's module, before it does anything
+    "arguments": None,
     "check": {"run"},
     "demo/demo": None,
     "reader/reader": None,
@@ -374,7 +375,7 @@ def test_a_stdout_that_takes_nothing_is_told(
 
 
 def test_names_alone_need_no_parser_and_mean_the_same() -> None:
-    cli = importlib.import_module("simple_clearance.cli")
-    assert repr(cli.parse(["c1", "c2"])) == repr(cli.parse(["--", "c1", "c2"]))
-    code = "import sys; from simple_clearance import cli; cli.parse(['c1']); print('argparse' in sys.modules)"
+    assert repr(arguments.parse(["c1", "c2"])) == repr(arguments.parse(["--", "c1", "c2"]))
+    code = "import sys; from simple_clearance.arguments import parse; parse(['c1'])"
+    code += "; print('argparse' in sys.modules)"
     assert run(sys.executable, "-c", code, cwd=ROOT) == (0, "False\n", "")

@@ -22,7 +22,7 @@ import scripting
 from needs import need
 from support import PATIENCE, ROOT, eventually
 
-from simple_clearance import cli
+from simple_clearance import arguments
 from simple_clearance.docket import policy
 from simple_clearance.prompt import details
 
@@ -33,7 +33,7 @@ def read(*path):
 
 
 README = read("README.md")
-MANUAL = {topic: read("simple_clearance", "manual", topic + ".txt") for topic in cli.TOPICS}
+MANUAL = {topic: read("simple_clearance", "manual", topic + ".txt") for topic in arguments.TOPICS}
 CUT = dict(re.findall(r"^--8<-- (.*)\n((?s:.*?))^-->8--$", "\n".join(MANUAL.values()), re.MULTILINE))
 RECIPES = dict(re.findall(r"^<!-- recipe: ([^>]*) -->\n```[a-z]*\n((?s:.*?))^```$", README, re.MULTILINE))
 RECIPES.update((name, text) for name, text in CUT.items() if name != "an example")

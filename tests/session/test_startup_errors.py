@@ -14,7 +14,7 @@ from lab import as_user, reachable_python
 from needs import need
 from support import PATIENCE, PYTHONS, eventually
 
-from simple_clearance import cli
+from simple_clearance import arguments
 from simple_clearance.base.errors import Refused
 
 desk = endtoend.desk
@@ -401,7 +401,7 @@ def test_keys_are_not_read_from_a_pipe(desk):
 )
 def test_a_command_line_that_can_not_be_understood(words, message):
     with pytest.raises(Refused) as caught:
-        cli.parse(words)
+        arguments.parse(words)
     assert caught.value.code == 2 and message in caught.value.message and caught.value.hints
 
 
