@@ -688,12 +688,15 @@ class Docket:
             self._proof.denied(container, event, now)
 
     def _skip(self, requests: list[Request], by: str, rule: Rule | None, now: Now) -> None:
+        of: dict[str, list[Request]] = {}
         for request in requests:
+            of.setdefault(request.container, []).append(request)
             self._set_aside(request, "skipped", by, rule, now)
-        first = requests[0]
-        self._answers.add(
-            Answer(first.container, "skip", first.dest, keys_of(requests), "", now.wall, by=by, rule=rule)
-        )
+        for container, those in of.items():
+            keys = keys_of(those)
+            self._answers.add(
+                Answer(container, "skip", those[0].dest, keys, "", now.wall, by=by, rule=rule)
+            )
 
     def _set_aside(
         self, request: Request, cause: str, by: str, rule: Rule | None, now: Now, **fields: Any

@@ -56,3 +56,14 @@ def test_packets_that_its_reader_tells_late_prove_a_verdict_and_ask_nothing(benc
     bench.blocked("203.0.113.12")
     assert [record["type"] for record in bench.take()] == ["passed"]
     assert bench.docket.summary()["untold"] == 2
+
+
+def test_what_was_skipped_with_one_of_another_container_is_asked_again_without_it(bench):
+    bench.blocked()
+    bench.blocked("203.0.113.11", container="c2")
+    bench.answer("skip", "r1", "r2")
+    mine, others = bench.docket.history
+    stop(bench)
+    assert bench.docket.ask_again(others, bench.now).container == "c2"
+    assert bench.docket.ask_again(mine, bench.now) is None
+    assert [request.container for request in bench.docket.waiting()] == ["c2"]
