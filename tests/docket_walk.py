@@ -4,7 +4,8 @@
   of an id before its `pending` or after its `closed`
 - requests wait in the order in which they came; one that waits again goes behind
 - at most one verdict runs for a container, and none is begun for one that has stopped
-- a request is `deciding` exactly while a verdict for it waits or runs
+- a request is `deciding` exactly while a verdict for it, or on its address, waits or runs
+- a container that has ended has nothing that waits; one of its name that starts again begins without requests
 - nothing runs by itself under a shield that is not up; while names may be missing, no rule by name is passed
   over and no `--answer` is given
 - nothing waits at an address that is muted, unless it is painted, or was asked for; its tries are counted
@@ -218,20 +219,36 @@ class Walk:
 
     def do_undo(self):
         answer = self.docket.last_verdict()
-        if answer is not None and self.rng.random() < 0.5:
+        chance = self.rng.random()
+        if chance < 0.05:
+            self.docket.undo(
+                [one for one in self.docket.history if self.docket.tally.stands(one)],
+                "script",
+                self.bench.now,
+            )
+        elif answer is not None and chance < 0.5:
             self.docket.undo(self.docket.given_with(answer), "operator", self.bench.now)
 
     def do_ask_again(self):
         answer = self.one_of(self.docket.history[-20:])
-        if answer is not None:
+        request = self.docket.closed(self.one_of(self.ledger.closed) or "")
+        if request is not None and self.rng.random() < 0.3:
+            self.docket.ask_closed(request, self.bench.now)
+        elif answer is not None:
             self.docket.ask_again(answer, self.bench.now)
 
     def do_lost(self):
         self.docket.lost("c1", self.rng.randrange(1, 100), self.rng.choice(["kernel", "reader"]))
 
     def do_stop(self):
-        if self.rng.random() < 0.01:
-            self.docket.stop(self.rng.choice(CONTAINERS[1:]), self.bench.now)
+        container = self.rng.choice(CONTAINERS)
+        if self.docket.has_ended(container):
+            state = self.rng.choice(["", "up", "down", "quarantine"])
+            self.docket.add_container(container, self.rng.choice([18, 14, None]), {}, state=state)
+            assert not self.docket.waiting(container)
+            self.allowed = {key for key in self.allowed if key[0] != container}
+        elif self.rng.random() < 0.3:
+            self.docket.stop(container, self.bench.now)
 
     def do_call_off(self):
         for batch in list(self.docket.batches.values()):
@@ -287,9 +304,13 @@ class Walk:
         assert {request.id for request in at} == open_now and len(at) == len(open_now)
         jobs = docket.jobs()
         promised = {one for job in jobs if job.state != "late" for one in job.ids}
+        aimed = {(job.container, job.target) for job in jobs if job.state != "late"}
+        assert {job.batch.id for job in jobs if job.batch is not None} >= set(docket.batches), "one ends"
         for request in docket._register.open.values():
             assert request.state in (OPEN, DECIDING)
-            assert (request.state == DECIDING) == (request.id in promised), (request, jobs)
+            on_its_way = request.id in promised or (request.container, request.dest) in aimed
+            assert (request.state == DECIDING) == on_its_way, (request, jobs)
+            assert request.state == DECIDING or not docket.has_ended(request.container), request
             told = ledger.pending[request.id]
             proto = REST if "ports" in told else told["proto"]
             assert (told["container"], told["dest"], proto, told["port"]) == request.key

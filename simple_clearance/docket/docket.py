@@ -555,7 +555,7 @@ class Docket:
 
     def _release(self, request: Request, now: Now) -> None:
         """A verdict did not help: it waits again, unless another one is on its way."""
-        if request.state == DECIDING and not self._jobs.promised(request):
+        if request.state == DECIDING and not self._jobs.join(request):
             self._move(request, "released", now)
         if request.state == OPEN and request.container in self._stopped:
             self._abandon([request], now)
@@ -649,13 +649,11 @@ class Docket:
         if "behind" in facts:
             self._told_behind.add(request.container)
         self._tell("pending", **facts)
-        job = self._jobs.aimed_at(request.container, request.dest)
         if request.floor:
             known = [name.name for name in self.names(request)]
             self._move(request, "floor", now)
             self.rules.floored(request, known)
-        elif job is not None:
-            job.ids[request.id] = None
+        elif self._jobs.join(request):
             self._move(request, "promised", now)
         else:
             self.consider(request, now)
@@ -694,9 +692,7 @@ class Docket:
             self._set_aside(request, "skipped", by, rule, now)
         for container, those in of.items():
             keys = keys_of(those)
-            self._answers.add(
-                Answer(container, "skip", those[0].dest, keys, "", now.wall, by=by, rule=rule)
-            )
+            self._answers.add(Answer(container, "skip", those[0].dest, keys, "", now.wall, by=by, rule=rule))
 
     def _set_aside(
         self, request: Request, cause: str, by: str, rule: Rule | None, now: Now, **fields: Any

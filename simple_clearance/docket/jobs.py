@@ -184,14 +184,15 @@ class Jobs:
         if job.named:
             self._named[job.container].remove(job)
 
-    def aimed_at(self, container: str, target: str) -> Job | None:
-        """The first verdict on this very address or name whose outcome is still to come."""
-        return next((job for job in self._aimed.get((container, target), ()) if job.state != LATE), None)
+    def join(self, request: Request) -> bool:
+        """Has an open request wait for a verdict that is on its way; whether there is one that may answer it.
 
-    def promised(self, request: Request) -> bool:
-        """Whether a verdict is on its way that was asked for this request."""
-        about = (
-            *self._named.get(request.container, ()),
-            *self._aimed.get((request.container, request.dest), ()),
-        )
-        return any(request.id in job.ids for job in about if job.state != LATE)
+        One on its address may, whatever it was asked for, and one on a name that was asked for this request.
+        """
+        aimed = self._aimed.get((request.container, request.dest), ())
+        for job in aimed:
+            if job.state != LATE:
+                job.ids[request.id] = None
+                return True
+        named = self._named.get(request.container, ())
+        return any(request.id in job.ids and job.state != LATE for job in named)

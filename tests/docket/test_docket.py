@@ -344,6 +344,24 @@ def test_what_joined_a_verdict_that_fails_waits_again(bench):
     assert bench.ids() == ["r1", "r2"]
 
 
+def test_what_a_verdict_did_not_help_waits_for_the_next_one_on_its_address(bench):
+    bench.blocked()
+    bench.answer("deny", "r1")
+    bench.run()
+    (denied,) = bench.docket.history
+    bench.mono += 61
+    bench.blocked()
+    bench.answer("allow", "r2")
+    bench.docket.undo([denied], "operator", bench.now)
+    bench.blocked(port=80)  # while both of them wait
+    (job,) = bench.start()
+    bench.finish(job, "failed", reason="exit")
+    assert bench.ids() == []
+    (undo,) = bench.start()
+    bench.finish(undo, "failed", reason="exit")
+    assert bench.ids() == ["r2", "r3"]
+
+
 def test_an_answer_to_what_is_decided_closed_or_unknown_changes_nothing(bench):
     bench.blocked("203.0.113.1")
     bench.blocked("203.0.113.2")
