@@ -56,13 +56,14 @@ class Session:
         from simple_clearance.fronts.logfile import Log
         from simple_clearance.prompt.painter import Painter
         from simple_clearance.prompt.prompt import Prompt
+        from simple_clearance.system.clocks import LocalClock
 
         self._moment = Now
         self.mono = 1000.0
         self.books = {name: DnsLog(share=1 / len(CONTAINERS)) for name in CONTAINERS}
         self.docket = Docket(report_again=True, names=lambda name, dest: tuple(self.books[name].names(dest)))
         self.docket.set_policy(parse(b"deny 192.0.0.0/8", "rules"), self.now)
-        self.prompt = Prompt(self.docket, Painter(80, 24, dumb=False, colour=True), lambda wall: "17:32:05")
+        self.prompt = Prompt(self.docket, Painter(80, 24, dumb=False, colour=True), LocalClock())
         self.log = Log(log, lambda *words, **more: None)
         for name in CONTAINERS:
             self.docket.add_container(name, 18, LABELS)
