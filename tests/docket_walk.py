@@ -9,6 +9,7 @@
 - nothing runs by itself under a shield that is not up; while names may be missing, no rule by name is passed
   over and no `--answer` is given
 - nothing waits at an address that is muted, unless it is painted, or was asked for; its tries are counted
+- nothing waits that the floor refuses, unless it is painted
 - no rule decides what is painted, and nothing denies by itself what an `allow` rule in force has matched
 - the last word on each target is the verdict applied last, unless its opposite was tried in vain since;
   what `u` would undo is not undone yet, and an effect is that of the last verdict on its address
@@ -126,7 +127,7 @@ class Walk:
             self.rng.choice(CONTAINERS),
             count,
             self.some_names(),
-            private=private,
+            private=private and self.rng.random() < 0.8,  # a quarantine does not tell
             uid=self.rng.choice([None, 0, 1000]),
         )
 
@@ -352,6 +353,7 @@ class Walk:
         for request in docket.waiting():
             quiet = (request.container, request.dest) in muted
             assert not quiet or request.id in docket.painted or request.by_hand, "what is muted is not asked"
+            assert not request.floor or request.id in docket.painted, "nor what the floor refuses"
         undoable = docket.last_verdict()
         if undoable is not None:
             assert undoable.result == "applied" and not undoable.undone

@@ -576,6 +576,8 @@ class Docket:
         """A packet was blocked: a new request, a try of a known one, or the aftermath of a verdict."""
         self.shields.blocked(container, event, now)
         request = self._known(container, event, now)
+        if event.private:
+            self._is_private(container, event.dest, request, now)
         before = self._proof.effect(container, event.dest)
         sure = self.shields.blocks_it(container, event, now)
         if self._proof.blocked(container, event, sure, now) is not None:
@@ -599,6 +601,17 @@ class Docket:
             request.see_port(event)
             self._open(request, "tried again", now)
         self._mutes.count(request, event)
+
+    def _is_private(self, container: str, dest: str, known: Request | None, now: Now) -> None:
+        """The shield refuses that as private: which a quarantine, that refuses all, does not tell."""
+        there = [*self._register.at(container, dest), *([known] if known is not None else ())]
+        there = [request for request in there if not request.private]
+        for request in there:
+            request.private, request.floor = True, bool(self.shields.floor(container))
+        if there:
+            self.renamed(container, dest)
+        for request in there:
+            self.consider(request, now)
 
     def _known(self, container: str, event: Event, now: Now) -> Request | None:
         """The request that a packet is a try of; once an address has one for the rest of its ports, that."""
@@ -649,11 +662,7 @@ class Docket:
         if "behind" in facts:
             self._told_behind.add(request.container)
         self._tell("pending", **facts)
-        if request.floor:
-            known = [name.name for name in self.names(request)]
-            self._move(request, "floor", now)
-            self.rules.floored(request, known)
-        elif self._jobs.join(request):
+        if not request.floor and self._jobs.join(request):
             self._move(request, "promised", now)
         else:
             self.consider(request, now)
@@ -731,7 +740,14 @@ class Docket:
         ]
 
     def _keep_quiet(self, request: Request, now: Now) -> bool:
-        """Closes a request that waits, if it is muted; not one that the operator wants to be asked."""
+        """Closes a request that waits and need not: the shield's floor refuses it anyway, or it is muted.
+
+        Not a muted one that the operator wants to be asked.
+        """
+        if request.floor:
+            self._move(request, "floor", now)
+            self.rules.floored(request, [name.name for name in self.names(request)])
+            return True
         mute = None if request.by_hand else self._mutes.of(request)
         if mute is not None:
             self._set_aside(request, "muted", mute.by, None, now, target=mute.target)

@@ -436,6 +436,37 @@ def test_a_floor_stands_for_what_the_shield_logged_not_for_the_range(bench):
     assert not bench.take()[0]["floor"], "an override given at the launch opens one"
 
 
+def test_what_was_asked_in_a_quarantine_is_closed_once_the_floor_refuses_it(bench):
+    """A quarantine refuses everything alike, so what it has blocked says nothing of the floor."""
+    bench.docket.shields.state("c1", "quarantine", bench.now)
+    for port in (443, 80, 22):
+        bench.blocked("10.1.2.3", port, names=["db.example.com"])
+    bench.docket.set_painted(["r2"], bench.now)
+    bench.docket.shields.state("c1", "up", bench.now)
+    bench.mono += 1
+    bench.take()
+    bench.blocked("10.1.2.3", private=True)
+    assert [(record["id"], record["why"]) for record in bench.take("closed")] == [
+        ("r1", "floor"),
+        ("r3", "floor"),
+    ]
+    assert bench.ids() == ["r2"], "it is being looked at"
+    bench.docket.set_painted([], bench.now)
+    assert bench.ids() == []
+
+
+def test_what_a_quarantine_has_blocked_wants_a_second_thought_once_the_shield_calls_it_private():
+    bench = Bench(answer="allow")
+    bench.docket.add_container("old", 14, {}, state="quarantine")
+    bench.blocked("10.1.2.3", names=["db.example.com"], container="old")
+    bench.docket.shields.state("old", "up", bench.now)
+    bench.mono += 61
+    bench.blocked("10.1.2.3", private=True, container="old")
+    (request,) = bench.docket.waiting()
+    assert request.guarded and bench.docket.label(request) == "10.1.2.3"
+    assert bench.docket.jobs() == [], "--answer allows nothing that is private"
+
+
 def test_multicast_is_never_asked_whatever_the_reader_calls_it(bench):
     for dest in ("224.0.0.251", "ff02::1", "255.255.255.255"):
         bench.blocked(dest)
