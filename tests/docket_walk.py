@@ -364,7 +364,7 @@ class Walk:
                 afresh = self.first_rule(request, None)
                 assert decided.rule is afresh.rule, "a changed file starts from its first rule"
             known = docket._names.fingerprint(request.container, request.dest)
-            if request.undecided == known and request.undecided_by is docket.rules.policy:
+            if request.undecided == known and request.undecided_by == docket.rules.generation:
                 assert not decided or decided.action == "ask" or request.by_hand, (request, decided)
 
     def first_rule(self, request, after):
@@ -375,7 +375,7 @@ class Walk:
         names = [one.name for one in self.docket.names(request)]
         ours = policy.of(request.container)
         found = ours.matching(request.dest, request.port, request.proto, request.private, names, after)
-        allowed = request.allowed_in is policy
+        allowed = request.allowed_in == self.docket.rules.generation
         return next((one for one in found if one.action != "deny" or not allowed), None)
 
     def account(self):

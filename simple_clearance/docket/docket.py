@@ -498,14 +498,14 @@ class Docket:
         if request.in_doubt or not self.shields.up(request.container):
             return
         names = self._names.fingerprint(request.container, request.dest)
-        if request.undecided == names and request.undecided_by is self.rules.policy:
+        if request.undecided == names and request.undecided_by == self.rules.generation:
             return  # the same rules, and no name is new
         known = [name.name for name in self.names(request)]
         choice = self.rules.decide(request, known, not self.behind(request.container))
         if choice.action == "skip":
             self._skip([request], choice.by, choice.rule, now)
         elif not choice.action:
-            request.undecided, request.undecided_by = names, self.rules.policy
+            request.undecided, request.undecided_by = names, self.rules.generation
         elif choice.action != "wait" and self.rules.has_room(
             choice.job(request), self._jobs.of_rules(request.container)
         ):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..base.happenings import Event
     from ..base.moment import Now
     from .batch import Batch
-    from .policy import Policy, Rule
+    from .policy import Rule
 
     Key = Tuple[str, str, Optional[int], Optional[int]]
 
@@ -35,10 +35,12 @@ class Request:
     - `failure`: what the last verdict on it came to, when it did not help
     - `rests_until`: when rules have their next turn, after such a failure
     - `after_rule`: the rule whose verdict did not lead to it, so that those after it have their turn
-    - `allowed_in`: the policy of which an `allow` rule has matched it: nothing denies it by itself then
+    - `allowed_in`: the generation of the policy of which an `allow` rule has matched it, 0 for none: nothing
+      denies it by itself then
     - `in_doubt`: it was blocked last while its shield was not up, so nobody knows what the shield does else
     - `by_hand`: the operator wants to be asked, whatever the rules say
-    - `undecided_by`: the policy that left it open, knowing the names that `undecided` stands for
+    - `undecided_by`: the generation of the policy that left it open, knowing the names that `undecided`
+      stands for
     - `ports`: of one that stands for the rest of its address's ports, how many
     - `told`, `told_at`: the count that was told last, and when
     """
@@ -70,10 +72,10 @@ class Request:
         self.failure = ""
         self.rests_until = 0.0
         self.after_rule: Rule | None = None
-        self.allowed_in: Policy | None = None
+        self.allowed_in = 0
         self.by_hand = False
         self.undecided: int | None = None
-        self.undecided_by: Policy | None = None
+        self.undecided_by = 0
         self.told = 0  # the count that was last reported
         self.told_at = now.mono
 

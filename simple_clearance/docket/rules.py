@@ -46,16 +46,21 @@ LATER = Choice("wait")
 
 
 class Rules:
-    """The `policy`, if there is one, and the `answer` to all that it leaves open, "" or `none` for none."""
+    """The `policy`, if there is one, and the `answer` to all that it leaves open, "" or `none` for none.
+
+    `generation` is the policy's number, 0 while there is none: whatever remembers which one it was keeps
+    that, since a file may have tens of thousands of rules and change after each answer.
+    """
 
     def __init__(self, answer: str, tell: Callable[..., None], budget: Budget) -> None:
         self._budget = budget
         self.policy: Policy | None = None
+        self.generation = 0
         self.answer = "" if answer == "none" else answer
         self._tell = tell
         self._full: dict[str, bool] = {}
         self._warned: dict[str, dict[str, None]] = {}  # by container: about what
-        self._counts: dict[Rule | None, int] = {}
+        self._counts: dict[Rule | None, int] = {}  # None: by no rule, or by one that is in force no longer
 
     @property
     def active(self) -> bool:
@@ -75,7 +80,9 @@ class Rules:
     def replace(self, policy: Policy) -> None:
         """The file has changed."""
         self.policy = policy
+        self.generation += 1
         self._warned.clear()
+        self._counts = {None: sum(self._counts.values())}
 
     def decide(self, request: Request, names: Sequence[str], all_known: bool = True) -> Choice:
         """What becomes of a request; `names` are its address's, the one looked up last first.
@@ -111,8 +118,8 @@ class Rules:
             request.dest, request.port, request.proto, request.private, names, request.after_rule
         ):
             if found.action == "allow":
-                request.allowed_in = self.policy
-            if found.action != "deny" or request.allowed_in is not self.policy:
+                request.allowed_in = self.generation
+            if found.action != "deny" or request.allowed_in != self.generation:
                 return None if found.action == "ask" else found
         return None
 
@@ -127,7 +134,7 @@ class Rules:
         if policy is None:
             return False
         ours = policy.of(request.container)
-        return request.allowed_in is policy or ours.allows(request.dest, request.private, names)
+        return request.allowed_in == self.generation or ours.allows(request.dest, request.private, names)
 
     def has_room(self, job: Job, jobs: Sequence[Job]) -> bool:
         """Whether one more may wait beside `jobs`, those of its container's rules; told once when not."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import tracemalloc
 
@@ -9,7 +10,7 @@ import pytest
 from stage import Bench
 
 from simple_clearance.docket.budget import LIMITS, SHARED_BY, TOLD, Budget, Kept
-from simple_clearance.docket.policy import parse
+from simple_clearance.docket.policy import Policy, parse
 from simple_clearance.docket.requests import KEYS
 
 
@@ -158,3 +159,22 @@ def test_an_answer_remembers_a_few_of_its_requests_to_ask_one_of_them_again():
         bench.blocked("203.0.113.1", port)
     bench.answer("skip", *bench.ids())
     assert len(bench.docket.history[-1].keys) == KEYS < 100
+
+
+def test_no_policy_is_kept_once_another_one_is_in_force():
+    """A file may have tens of thousands of rules, and change after each answer; what was closed stays."""
+
+    def policies():
+        gc.collect()
+        return sum(isinstance(one, Policy) for one in gc.get_objects())
+
+    bench, before = Bench(), policies()
+    for number in range(1, 9):
+        bench.docket.set_policy(parse(b"ask *\nallow 198.18.0.0/16", "rules"), bench.now)
+        bench.blocked("203.0.113.%d" % number)  # decided by no rule
+        bench.answer("skip", *bench.ids())
+        bench.docket.set_policy(parse(b"allow 198.18.0.0/16\nskip 203.0.113.0/24", "rules"), bench.now)
+        bench.blocked(address(number))
+        bench.run()
+    assert policies() == before + 1
+    assert bench.docket.rules.decided() == [("allow 198.18.0.0/16", 1), ("skip 203.0.113.0/24", 0), ("", 15)]
