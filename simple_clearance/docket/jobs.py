@@ -11,7 +11,7 @@ from .states import LATE, QUEUED, VERDICT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterable
+    from typing import Any, Iterable
 
     from .batch import Batch
     from .policy import Rule
@@ -90,6 +90,9 @@ class Queue:
     def all(self) -> list[Job]:
         return [*([self.current] if self.current else ()), *self.own, *self.many, *self.automatic]
 
+    def __bool__(self) -> bool:
+        return bool(self.current or self.own or self.many or self.automatic)
+
     def next(self) -> Job | None:
         """Which one may begin now."""
         return None if self.current else next(iter(self.own or self.many or self.automatic), None)
@@ -106,7 +109,7 @@ class Queue:
 
 
 class Jobs:
-    """All of a session, in the order in which they run."""
+    """All of a session, in the order in which they run; of a container without any nothing is kept."""
 
     def __init__(self) -> None:
         self._queues: dict[str, Queue] = {}
@@ -127,8 +130,7 @@ class Jobs:
         return queue is not None and queue.current is not None
 
     def none_left(self, container: str) -> bool:
-        queue = self._queues.get(container)
-        return queue is None or not queue.all()
+        return container not in self._queues
 
     def add(self, job: Job) -> Job:
         """Queues a verdict; the one that serves for it, which may wait or run already.
@@ -175,14 +177,14 @@ class Jobs:
 
     def end(self, job: Job) -> None:
         """Its command has ended, or was not started."""
-        self._queues[job.container].remove(job)
+        queue = self._queues[job.container]
+        queue.remove(job)
+        if not queue:
+            del self._queues[job.container]
         job.move("ends")
-        aimed = self._aimed[job.container, job.target]
-        aimed.remove(job)
-        if not aimed:
-            del self._aimed[job.container, job.target]
+        _take_out(self._aimed, (job.container, job.target), job)
         if job.named:
-            self._named[job.container].remove(job)
+            _take_out(self._named, job.container, job)
 
     def join(self, request: Request) -> bool:
         """Has an open request wait for a verdict that is on its way; whether there is one that may answer it.
@@ -196,3 +198,9 @@ class Jobs:
                 return True
         named = self._named.get(request.container, ())
         return any(request.id in job.ids and job.state != LATE for job in named)
+
+
+def _take_out(table: dict[Any, list[Job]], key: object, job: Job) -> None:
+    table[key].remove(job)
+    if not table[key]:
+        del table[key]

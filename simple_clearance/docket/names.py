@@ -69,17 +69,20 @@ class Names:
         """What was heard of it before, and now."""
         before = self._heard.get((container, dest))
         heard = self._heard[container, dest] = Heard(self.lookup(container, dest))
-        if before is not None and before.text:
-            self._shown_as[container].remove(before.text, dest)
+        self._show_no_longer(container, dest, before)
         if heard.text:
             self._shown_as.setdefault(container, Index()).add(heard.text, dest)
         return before, heard
 
     def forget(self, container: str, dest: str) -> None:
         """Nothing waits for it any more."""
-        heard = self._heard.pop((container, dest), None)
+        self._show_no_longer(container, dest, self._heard.pop((container, dest), None))
+
+    def _show_no_longer(self, container: str, dest: str, heard: Heard | None) -> None:
         if heard is not None and heard.text:
             self._shown_as[container].remove(heard.text, dest)
+            if not self._shown_as[container]:
+                del self._shown_as[container]
 
 
 def shown(names: Sequence[Name]) -> Name | None:

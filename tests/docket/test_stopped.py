@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from stage import Bench
+from stage import Bench, tables
+
+from simple_clearance.docket.policy import parse
 
 
 @pytest.fixture
@@ -67,3 +69,39 @@ def test_what_was_skipped_with_one_of_another_container_is_asked_again_without_i
     assert bench.docket.ask_again(others, bench.now).container == "c2"
     assert bench.docket.ask_again(mine, bench.now) is None
     assert [request.container for request in bench.docket.waiting()] == ["c2"]
+
+
+def test_nothing_is_left_of_a_container_that_is_forgotten(bench):
+    docket = bench.docket
+    docket.report_again = True
+    docket.set_policy(parse(b"allow 10.0.0.0/8\nallow *.example.com\nskip 203.0.113.99", "rules"), bench.now)
+    docket.add_container("c3", 18, {"task": "tests"}, ipv6=False, in_pod=True)
+    bench.blocked("10.0.0.1", private=True, container="c3")
+    for last in range(1, 9):
+        bench.blocked("203.0.113.%d" % last, names=["www%d.example.net" % last], container="c3")
+    bench.blocked("203.0.113.9", names=["www.example.com"], container="c3")
+    bench.blocked("203.0.113.99", container="c3")
+    bench.run("failed")
+    bench.answer("mute", "r2")
+    bench.answer("skip", "r3")
+    bench.answer("allow", "r4", "r5")
+    bench.run()
+    bench.answer("deny", "r6")
+    bench.run("unknown")
+    docket.undo([docket.last_verdict()], "operator", bench.now)
+    bench.run()
+    for kind in ("allowed", "denied", "multicast", "bypass"):
+        bench.event(kind, "203.0.113.4", container="c3")
+    docket.shields.state("c3", "up", bench.now)
+    bench.blocked("203.0.113.7", container="c3")
+    bench.learn("203.0.113.7", "other.example.net", container="c3")
+    docket.stop("c3", bench.now)
+    bench.take()
+    assert docket.forget("c3")
+    docket.set_policy(parse(b"", "rules"), bench.now)  # one remembers what holds for whom, so many at most
+    gone = [one for one in tables(docket) if any(part == "c3" for key in one for part in parts(key))]
+    assert gone == []
+
+
+def parts(key):
+    return key if isinstance(key, tuple) else (key,)
