@@ -3,6 +3,7 @@
 Whoever is inside chooses how many destinations, names and, where rules decide, verdicts there are.
 So whatever grows with them has its bound here, for one container; several share it, so that a
 session with many needs no more memory than one with one.  What goes over is told, once a container.
+What one has too much of since others came goes as soon as it gets more.
 """
 
 from __future__ import annotations
@@ -70,18 +71,16 @@ class Kept:
     def get(self, container: str, key: str) -> Any:
         return self._kept.get(container, {}).get(key)
 
-    def put(self, container: str, key: str, value: Any) -> Any:
-        """Keeps it as the latest; what had to go for it, if anything."""
+    def put(self, container: str, key: str, value: Any) -> list[Any]:
+        """Keeps it as the latest; what had to go: for it, or since others share the bound by now."""
         kept = self._kept.setdefault(container, {})
         kept.pop(key, None)
         kept[key] = value
         limit = self._budget.limit(self._kind)
-        if len(kept) <= limit:
-            return None
-        if not self._over.get(container):
+        if len(kept) > limit and not self._over.get(container):
             self._over[container] = True
             self._tell("error", message=container + ": " + TOLD[self._kind] % limit)
-        return kept.pop(next(iter(kept)))
+        return [kept.pop(next(iter(kept))) for _ in range(len(kept) - limit)]
 
     def drop(self, container: str) -> dict[str, Any]:
         """Forgets all that is kept for a container; what that was."""

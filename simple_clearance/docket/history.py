@@ -45,9 +45,9 @@ class Answers:
             self._overfull.add(container)
             self._tell("error", message=container + ": " + TOLD["answers"] % limit)
         # half of them at once, since each time takes a while
-        self._number[kind] = limit // 2
         those = [one for one in self.all if (one.container, one.by in AUTOMATIC) == kind]
-        forgotten = set(map(id, those[: limit + 1 - limit // 2]))
+        forgotten = set(map(id, those[: len(those) - limit // 2]))
+        self._number[kind] = limit // 2
         self.all = [one for one in self.all if id(one) not in forgotten]
 
     def forget(self, container: str) -> None:
@@ -93,8 +93,7 @@ class Tally:
         if wanted_otherwise and outcome.reason != NOT_STARTED:  # it may be so
             self._last_word.pop(job.container, job.target)
         for place in places:
-            forgotten = self._bad.put(*place, outcome.result)
-            if forgotten:
+            for forgotten in self._bad.put(*place, outcome.result):
                 self._forgotten[forgotten] += 1
 
     def made_good(self, places: Iterable[Place]) -> None:

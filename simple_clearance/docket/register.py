@@ -62,10 +62,10 @@ class Register:
 
     def add(self, request: Request) -> bool:
         """Remembers a new request; False when there is no room and every other is open."""
-        container = request.container
-        full = self._number.get(container, 0) >= self._budget.limit("requests")
-        if full and not self._forget(container):
-            return False
+        container, limit = request.container, self._budget.limit("requests")
+        while self._number.get(container, 0) >= limit:
+            if not self._forget(container):
+                return False
         self._requests[request.key] = request
         self._number[container] = self._number.get(container, 0) + 1
         return True

@@ -38,11 +38,9 @@ def test_containers_share_a_bound_up_to_so_many():
 
 def test_the_oldest_goes_and_what_is_put_again_is_the_latest():
     kept = Kept("targets", Budget({"targets": 2}), lambda *_, **__: None)
-    assert (
-        kept.put("c1", "a", 1) is None and kept.put("c1", "b", 2) is None and kept.put("c2", "a", 9) is None
-    )
-    assert kept.put("c1", "a", 3) is None
-    assert kept.put("c1", "c", 4) == 2
+    assert kept.put("c1", "a", 1) == kept.put("c1", "b", 2) == kept.put("c2", "a", 9) == []
+    assert kept.put("c1", "a", 3) == []
+    assert kept.put("c1", "c", 4) == [2]
     assert kept.items() == [("c1", "a", 3), ("c1", "c", 4), ("c2", "a", 9)]
     assert kept.pop("c1", "b") is None and kept.pop("c1", "a") == 3 and kept.get("c1", "c") == 4
 
@@ -178,3 +176,28 @@ def test_no_policy_is_kept_once_another_one_is_in_force():
         bench.run()
     assert policies() == before + 1
     assert bench.docket.rules.decided() == [("allow 198.18.0.0/16", 1), ("skip 203.0.113.0/24", 0), ("", 15)]
+
+
+def test_what_one_container_has_too_much_of_goes_once_others_share_the_bounds():
+    kinds = ("requests", "answers", "muted", "addresses", "targets", "failures")
+    bench = Bench(budget=Budget(dict.fromkeys(kinds, 40)))
+
+    def decided(numbers):
+        for number in numbers:
+            decide(
+                bench,
+                number,
+                ("mute", "deny", "allow", "allow")[number % 4],
+                "applied" if number % 2 else "failed",
+            )
+            bench.answer("skip", *bench.ids())
+
+    decided(range(40))
+    for number in range(2, 5):
+        bench.docket.add_container("c%d" % number, 18, {})
+    decided(range(40, 44))
+    docket = bench.docket
+    kept = docket._mutes._kept, docket._proof._effects, docket.tally._last_word, docket.tally._bad
+    assert max(len(list(one.items())) for one in kept) <= 10
+    assert len(list(docket.all_requests())) <= 10 and len(docket.history) <= 10
+    assert docket.summary()["failed"] == 11, "those that are kept no longer still count"
