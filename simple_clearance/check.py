@@ -93,7 +93,8 @@ def _worst(one: ContainerSteps) -> Line:
     """All of it in one line by the container's name: what is worst, or that it can be watched."""
     told = min(one.lines, key=_rank)
     if _rank(told) == FINE:
-        return Line(one.name, next(line.message for line in one.lines if line.name == "packet log"))
+        best = [line.message for line in one.lines if line.name in ("container", "packet log")]
+        return Line(one.name, best[-1])
     hints, more = told.hints, sum(line.wrong for line in one.lines) - 1
     if more > 0:
         hints += ("--check %s tells %d more" % (one.name, more),)

@@ -72,7 +72,7 @@ class Steps:
     def __init__(self, options: Options, environ: Mapping[str, str]) -> None:
         self._options = options
         self._environ = environ
-        self.needs_podman = options.netns is None and not (options.reader and options.state_dir)
+        self.needs_podman = watched.needs_podman(options)
         self.lines: list[Line] = []
 
     @property
@@ -222,6 +222,9 @@ class ContainerSteps(Steps):
                 self._step("container", self._container, "podman")
                 self._step("shielded", self._shielded, "container")
                 self._rootless()
+            if self._is_waited_for:  # its start makes all else
+                self._step("hub", self._hub, "hub")
+                return
             self._step("state dir", self._state_dir, *(["shielded"] if self.needs_podman else []))
             self._verdicts()
             self._step("namespace", self._namespace, *(["container"] if self.needs_podman else []))
@@ -229,11 +232,18 @@ class ContainerSteps(Steps):
             self._logs()
             self._step("hub", self._hub, "hub")
 
+    @property
+    def _is_waited_for(self) -> bool:
+        """Whether a session would not begin with it, as it does not run yet."""
+        return self._options.follow and self._found is not None and not self._found.running
+
     def _container(self) -> str:
         assert self._known is not None
         if isinstance(self._known, Refused):
             raise self._known
         self._found = self._known
+        if self._is_waited_for:
+            return f"{self.name} does not run: a session waits for its start"
         podman.check_running(self._found)
         how = podman.PAUSED % self.name if self._found.paused else "runs"
         return f"{self.name} {how}, id {self._found.short_id}"

@@ -121,6 +121,12 @@ class Watched:
             self.namespace = -1
 
 
+def needs_podman(options: Options) -> bool:
+    """Whether all that it would tell has not been given; nothing else tells of a start."""
+    given = options.netns is not None or (options.reader and options.state_dir)
+    return options.follow or not given
+
+
 def prepare(
     name: str,
     options: Options,
@@ -153,7 +159,6 @@ def prepare(
 
 
 def _fill(watched: Watched, options: Options, uid: int, known: Container | Refused | None) -> None:
-    needs_podman = options.netns is None and not (options.reader and options.state_dir)
     if options.state_dir is not None:
         watched.state_dir = os.path.abspath(options.state_dir)
     try:
@@ -174,7 +179,7 @@ def _fill(watched: Watched, options: Options, uid: int, known: Container | Refus
         watched.state_dir = podman.state_directory(found, watched.state_dir or None, uid)
         watched.pidfd, watched.namespace = network.open_namespace(found)
     except Refused:
-        if needs_podman:
+        if needs_podman(options):
             raise
         # its end will not be noticed then, which is what was chosen with --netns
     if options.state_dir is not None:  # whatever podman could not tell

@@ -323,6 +323,37 @@ def test_the_container_is_stopped(desk, broken):
     broken("container", "c1 is not running", "podman start c1", without=NEED_CONTAINER)
 
 
+@pytest.mark.parametrize("status", ["exited", "stopping"])
+def test_a_stopped_container_that_is_followed_is_waited_for_and_no_fault(desk, check, status):
+    desk.c1.stop()
+    desk.c1.inspected["State"]["Status"] = status
+    desk.c1.save()
+    told = check("--follow")
+    assert not told.wrong() and not told.untried() and told.code == 0
+    assert told.lines["container"] == ("ok", "c1 does not run: a session waits for its start", [])
+    assert list(told.lines) == [
+        name for name in LINES if name not in ("state dir", "namespace", "packet log")
+    ]
+
+
+def test_what_keeps_a_stopped_container_from_being_watched_is_wrong_before_it_starts(desk, runtime, check):
+    desk.c1.stop()
+    del desk.c1.annotations["terok.shield.state_dir"]
+    desk.c1.save()
+    with listening(runtime + "/terok-clearance.sock"):
+        told = check("--follow")
+    assert told.wrong() == ["shielded", "hub"] and not told.untried() and told.code == 1
+
+
+def test_of_several_that_are_followed_one_that_does_not_run_is_in_order(desk):
+    desk.host.container("c2").stop()
+    done = desk.run("--check", "--follow", "c1", "c2")
+    told = Told(done.returncode, done.stdout.decode())
+    assert told.lines["c1"] == ("ok", "the namespace can be entered, NFLOG group 100 is free", [])
+    assert told.lines["c2"] == ("ok", "c2 does not run: a session waits for its start", [])
+    assert told.code == 0
+
+
 def test_the_container_is_not_shielded(desk, broken):
     del desk.c1.annotations["terok.shield.state_dir"]
     desk.c1.save()
@@ -683,6 +714,15 @@ def test_another_reader_needs_no_namespace(desk, check):
     told = check("--reader", path, "--state-dir", desk.c1.state_dir)
     assert told.code == 0 and told.lines["packet log"][1] == "the given reader listens"
     assert told.lines["namespace"][1] == "not needed: another reader is given"
+
+
+def test_another_reader_tells_of_no_start_so_who_follows_needs_podman(desk, check):
+    desk.host.remove("podman")
+    without_this_machines_own(desk)
+    words = ["--follow", "--state-dir", desk.c1.state_dir, "--reader", "/bin/cat"]
+    told = check(*words)
+    assert told.wrong() == ["podman"] and told.untried() == ["container", *NEED_CONTAINER]
+    assert told.code == desk.run("--json", *words, "c1").returncode == 3
 
 
 def test_another_reader_that_never_listens(desk, broken):
