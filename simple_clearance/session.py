@@ -36,6 +36,7 @@ from .prompt.sentences import by_rule, repeat_commands
 from .runner import Runner
 from .sources import watched
 from .sources.fleet import Fleet
+from .sources.links import Links
 from .system import archived, children, clocks, terminal
 from .system.folders import LOOK_EVERY, NO_NOTICES, Folders
 from .system.limits import ManyFiles
@@ -53,9 +54,7 @@ if TYPE_CHECKING:
     from .fronts.interactive import Front
     from .fronts.logfile import Log, Profile
     from .fronts.savedpolicy import SavedPolicy
-    from .sources.links import Links
     from .sources.policyfile import PolicyFile
-    from .sources.remote import Remote
 
 SIGNALS = (
     signal.SIGCHLD, signal.SIGIO, signal.SIGURG, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT,
@@ -118,6 +117,7 @@ class Session:
         self._fleet = Fleet(
             self._loop, self._docket, options, environ, self._trace, self._nothing_left, self._drain
         )
+        self._links = Links(self._loop, self._docket, options.verdict_timeout, self._trace)
         self._runner = Runner(self._loop, self._docket, options.shield, options.verdict_timeout, self._trace)
         common = Common(environ, os.getuid(), self._trace)
         self._guard = Guard(self._loop, common, self._hub_appeared, self._fleet.feeds_a_hub)
@@ -125,7 +125,6 @@ class Session:
         self._came: set[int] = set()
         self._term: terminal.Terminal | None = None
         self._front: Front | None = None
-        self._links: Links | None = None  # sessions elsewhere that are joined
         self._policy: PolicyFile | None = None
         self._log: Log | None = None
         self._profile: Profile | None = None
@@ -279,8 +278,7 @@ class Session:
         if self._policy is not None and unnoticed:
             self._docket.warn(NO_NOTICES % printable(self._policy.path, 200))
         self._patience = clocks.now().mono + PATIENCE
-        if self._links is not None:
-            self._links.start(clocks.now())
+        self._links.start(clocks.now())
         while not self._listening() and self._ending is None:
             now = self._loop.wait()
             self._fleet.tick(now)
@@ -289,9 +287,7 @@ class Session:
             if self._patience is not None and self._patience <= now.mono:
                 self._patience = None
                 late = "the recording has not begun" if self._options.replay else self._fleet.late
-                if self._links is not None:
-                    late = self._links.late or late
-                terminal.diagnose("simple-clearance: %s yet (Ctrl-C stops)" % late)
+                terminal.diagnose("simple-clearance: %s yet (Ctrl-C stops)" % (self._links.late or late))
         self._patience = None
         if unnoticed or self._fleet.unnoticed:
             self._look_at = 0.0
@@ -301,18 +297,16 @@ class Session:
     def _join(self, may_ask: bool) -> None:
         from .sources import ssh
         from .sources.link import Command
-        from .sources.links import Links
 
         commands = ssh.sessions(self._options, may_ask)
         for name, argv in self._options.joined:
             if name in commands:
                 raise Refused(USAGE, f"--join {name}: another one has this name", "give it another one")
             commands[name] = Command(argv)
-        timeout = self._options.verdict_timeout
-        self._links = Links(commands, self._loop, self._docket, timeout, self._trace)
+        self._links.join(commands)
 
     def _listening(self) -> bool:
-        return self._fleet.listening() and (self._links is None or self._links.listening(clocks.now()))
+        return self._fleet.listening() and self._links.listening(clocks.now())
 
     def _piped_front(self) -> Front:
         from .fronts import piped
@@ -338,10 +332,8 @@ class Session:
                 term, self._loop, self._docket, self._environ, shield=options.shield_name, bell=options.bell
             )
         assert self._front is not None
-        joined = self._links
-        rows, watching = self._fleet.rows(), self._fleet.watching()
-        if joined is not None:
-            rows, watching = [*rows, *joined.rows()], [*watching, *joined.watching()]
+        rows = [*self._fleet.rows(), *self._links.rows()]
+        watching = [*self._fleet.watching(), *self._links.watching()]
         self._show(protocol.session(__version__, rows, watching), clocks.now())
         if self._listening():
             self._front.greet(watching, self._fleet.awaited())
@@ -367,10 +359,9 @@ class Session:
         self._runner.tick(now)
         self._docket.tick(now)
         self._fleet.tick(now)
-        if self._links is not None:
-            self._links.tick(now)
-            if self._links.over and not self._fleet.watches:
-                self._end(OK)
+        self._links.tick(now)
+        if self._links.over and not self._fleet.watches:
+            self._end(OK)
         if self._look_at is not None and self._look_at <= now.mono:
             self._look_at = now.mono + LOOK_EVERY
             self._files_changed(now)
@@ -415,18 +406,14 @@ class Session:
         """Whether somebody else's verdict is under way for that container."""
         if self._options.dry_run or self._ending is not None:
             return False
-        remote = self._remote(job)
+        remote = self._links.of(job.container)
         if remote is not None:
             return remote.must_wait(job)
         return self._runner.must_wait(job, self._fleet.spellings(job.container), now)
 
-    def _remote(self, job: Job) -> Remote | None:
-        """The session elsewhere that it is to be run by."""
-        return self._links.of(job.container) if self._links is not None else None
-
     @property
     def _running(self) -> list[Job]:
-        return [*self._runner.running, *(self._links.running if self._links is not None else ())]
+        return [*self._runner.running, *self._links.running]
 
     def _may_run(self) -> bool:
         """`--count` is a limit: what runs may come to an applied verdict, too."""
@@ -442,15 +429,14 @@ class Session:
             self._saved.record(record, now)
         if self._front is not None:
             self._front.record(record, now)
-        if self._links is not None:
-            self._links.told(record, now)
+        self._links.told(record, now)
 
     def _run(self, job: Job, now: Now) -> None:
         """Starts a verdict, unless it is too late for that or a hub is active."""
         if self._ending is not None:
             self._docket.call_off([job], now)
             return
-        remote = self._remote(job)
+        remote = self._links.of(job.container)
         guarded_here = remote is None and not self._options.dry_run
         refused = self._guard.objection(job.container) if guarded_here else None
         self._docket.begin(job, now)
@@ -469,7 +455,7 @@ class Session:
         if refused.code != HUB_ACTIVE:
             self._docket.warn(refused.message + ": no verdict is run until it can be")
             return
-        if self._fleet.several or self._links is not None:
+        if self._fleet.several or self._links:
             self._fleet.leave(container, refused, clocks.now())
             return
         if self._ending != HUB_ACTIVE:
@@ -482,8 +468,7 @@ class Session:
         if signal.SIGCHLD in numbers:
             self._runner.reap(now)
             self._fleet.reap(now)
-            if self._links is not None:
-                self._links.reap(now)
+            self._links.reap(now)
         if signal.SIGINT in numbers:
             self._hurry = self._hurry or self._ending is not None
             self._end(OK)
@@ -557,19 +542,17 @@ class Session:
         ranks = (OK, READER_ENDED, HUB_ACTIVE)
         self._last_words += words
         self._fleet.stop(clocks.now())
-        if self._links is not None:
-            self._links.stop(clocks.now())
+        self._links.stop(clocks.now())
         if self._ending is None or ranks.index(code) > ranks.index(self._ending):
             self._ending = code
 
     def _nothing_left(self, code: int, *words: str) -> None:
         """No container of this machine is watched any more."""
-        if code == READER_ENDED or self._links is None or self._links.over:
+        if code == READER_ENDED or self._links.over:
             self._end(code, *words)
 
     def _over(self) -> bool:
-        last_words = self._fleet.has_last_words or (self._links is not None and self._links.has_last_words)
-        waits = self._waited_for() or last_words
+        waits = self._waited_for() or self._fleet.has_last_words or self._links.has_last_words
         return self._ending is not None and (self._hurry or not waits)
 
     def _waited_for(self) -> list[Job]:
@@ -585,8 +568,7 @@ class Session:
         self._tell_the_end()
         self._docket.call_off(self._docket.jobs(), now)
         left = self._runner.abandon(now)
-        if self._links is not None:
-            self._links.abandon(now)
+        self._links.abandon(now)
         front = self._front
         assert front is not None
         self._fleet.finish()
@@ -623,8 +605,7 @@ class Session:
         if self._options.sandbox or not self._docket.tally.applied:
             return []
         words = self._docket.tally.last_words()
-        there = self._links.command_of if self._links is not None else None
-        return repeat_commands(words, self._options.shield_command, there)
+        return repeat_commands(words, self._options.shield_command, self._links.command_of)
 
     def _exit_code(self) -> int:
         if self._ending:
@@ -637,18 +618,16 @@ class Session:
     def _close(self) -> None:
         self._fleet.close()
         self._guard.close()
-        if self._links is not None:
-            self._links.close()
+        self._links.close()
         for record in (self._log, self._profile):
             if record is not None:
                 record.close()
 
     def _names(self, container: str, dest: str) -> Sequence[Name]:
-        remote = self._links.of(container) if self._links is not None else None
-        return (self._fleet if remote is None else remote).names(container, dest)
+        return (self._links.of(container) or self._fleet).names(container, dest)
 
     def _behind(self, container: str) -> bool:
-        remote = self._links.of(container) if self._links is not None else None
+        remote = self._links.of(container)
         return self._fleet.behind(container) if remote is None else container in remote.behind
 
     def _recorded(self, container: str, dest: str) -> Recorded | None:

@@ -1,42 +1,48 @@
-"""All sessions that were joined: whose container is whose, and what the session asks of all of them."""
+"""All sessions that were joined: whose container is whose, and what the session asks of all of them.
+
+As a rule there are none; so what speaks to one is imported with the first.
+"""
 
 from __future__ import annotations
 
-from .link import Link
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Mapping, Sequence
+    from typing import Callable, Mapping
 
-    from ..base.happenings import Name, Watching
+    from ..base.happenings import Watching
     from ..base.moment import Now
     from ..docket.docket import Docket, Record
     from ..docket.jobs import Job
     from ..system.loop import Loop
-    from .link import Command
+    from .link import Command, Link
     from .remote import Remote
 
 
 class Links:
-    """All sessions that were joined, by their names."""
+    """All sessions that were joined, by their names: none before `join`.  False where there is none."""
 
-    def __init__(
-        self,
-        commands: Mapping[str, Command],
-        loop: Loop,
-        docket: Docket,
-        timeout: float,
-        trace: Callable[[str], None],
-    ) -> None:
-        self._links = {
-            name: Link(name, command, loop, docket, timeout, trace) for name, command in commands.items()
-        }
-        self._commands = commands
+    def __init__(self, loop: Loop, docket: Docket, timeout: float, trace: Callable[[str], None]) -> None:
+        self._loop = loop
+        self._docket = docket
+        self._timeout = timeout
+        self._trace = trace
+        self._links: dict[str, Link] = {}
+        self._commands: Mapping[str, Command] = {}
         self._began = False
-        loop.deadlines.append(self._deadline)
 
     def __bool__(self) -> bool:
         return bool(self._links)
+
+    def join(self, commands: Mapping[str, Command]) -> None:
+        """Those that these commands will start, by their names."""
+        from .link import Link
+
+        self._commands = commands
+        self._links = {
+            name: Link(name, command, self._loop, self._docket, self._timeout, self._trace)
+            for name, command in commands.items()
+        }
+        self._loop.deadlines.append(self._deadline)
 
     def of(self, container: str) -> Remote | None:
         """The session that watches a container; None for one of ours."""
@@ -91,10 +97,6 @@ class Links:
 
     def watching(self) -> list[Watching]:
         return [link.remote.row(name) for link in self._links.values() for name in link.remote.watching]
-
-    def names(self, container: str, dest: str) -> Sequence[Name]:
-        remote = self.of(container)
-        return remote.names(container, dest) if remote is not None else ()
 
     @property
     def running(self) -> list[Job]:
