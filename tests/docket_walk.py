@@ -384,7 +384,7 @@ class Walk:
         untold = self.docket.counts["untold"] - self.unheard
         assert self.docket.counts["lost"] == self.ledger.sums["lost"], "loss is told"
         standing = sum(answer.tries for answer in self.docket.muted)
-        pushed_out = bool(self.docket._mutes._kept._over)
+        pushed_out = bool(self.docket._aside._mutes._over)
         tries = self.docket.summary()["muted_tries"] - self.ledger.sums["unmuted"]
         assert standing == tries or (pushed_out and standing < tries), "each is one mute's"
         kept = sum(request.count for request in self.requests.values())

@@ -7,22 +7,22 @@ all live on the same records.  Nothing here waits, reads a clock or runs anythin
 Here are the requests, and what becomes of them; how they and the verdicts go on is a table in `states`,
 where requests are kept is in `register`.  What a verdict goes through is in `verdicts`: those that wait in
 `jobs`, what they came to in `history`, whether they worked in `proof`.  What is decided without asking is
-in `rules`, what is not asked in `mutes`, the shields' states in `shields`, names in `names`.
+in `rules`, what is skipped or muted in `aside`, the shields' states in `shields`, names in `names`.
 """
 
 from __future__ import annotations
 
 from ..base import addresses
+from .aside import Aside
 from .budget import Budget
 from .history import OPPOSITE
 from .jobs import AUTOMATIC, Job
 from .later import Later
-from .mutes import Mutes
 from .names import Names, names_told
 from .ports import REST
 from .proof import ASK_AGAIN
 from .register import Register
-from .requests import Answer, Request, keys_of
+from .requests import Answer, Request
 from .rules import Rules
 from .shields import Shields
 from .states import ANSWERED, DECIDING, MUTED, OPEN, REQUEST, SKIPPED, STILL_OPEN
@@ -61,31 +61,35 @@ class Docket:
         """
         self.report_again = report_again
         self.painted: dict[str, None] = {}  # the ids of the requests that the operator is looking at
-        self.counts = dict.fromkeys(("skipped", "muted", "lost", "untold"), 0)
+        self.counts = {"lost": 0, "untold": 0}
         self.moved: Callable[[Request], None] = lambda request: None
         """Is told of each request that begins or ceases to wait."""
         self.renamed: Callable[[str, str], None] = lambda container, dest: None
         """Is told of each address whose requests are shown under another name."""
-        self._budget = budget = budget or Budget()
-        self.rules = Rules(answer, self._tell, budget)
-        self.shields = Shields(self._tell, self._shield_changed)
-        self._mutes = Mutes(self.label, budget, self._tell)
-        self._register = Register(budget)
-        self._verdicts = Verdicts(self._register, self.shields, budget, self._tell, self._move, self._release)
-        self.batches, self.tally = self._verdicts.batches, self._verdicts.tally
-        self._jobs, self._answers = self._verdicts.jobs, self._verdicts.answers
-        self._proof = self._verdicts.proof
-        self._names = Names(names)
         self.behind = behind
         self.recorded = recorded
         self.pods: set[str] = set()  # containers that share their network with others
-        self._later = Later(self._tell, self._names, self._register)
-        self._dossiers: dict[str, dict[str, str]] = {}
-        self._stopped: set[str] = set()  # containers that have ended
-        self._told_behind: set[str] = set()  # of which it was told that there are names to be read
+        self._dossiers: dict[str, dict[str, str]] = {}  # of each container that is remembered
+        self._stopped: set[str] = set()  # those that have ended
+        self._told_behind: set[str] = set()  # those of which it was told that there are names to be read
         self._left = 0  # requests closed unanswered
         self._records: list[Record] = []
         self._no_room: dict[str, int] = {}  # packets for which the table had none, not told yet
+
+        self._budget = budget = budget or Budget()
+        self.rules = Rules(answer, self._tell, budget)
+        self.shields = Shields(self._tell, self._shield_changed)
+        self._register = Register(budget)
+        self._names = Names(names)
+        self._later = Later(self._tell, self._names, self._register)
+        self._verdicts = Verdicts(self._register, self.shields, budget, self._tell, self._move, self._release)
+        self.batches, self.tally = self._verdicts.batches, self._verdicts.tally
+        self._jobs, self._proof = self._verdicts.jobs, self._verdicts.proof
+        self._answers = self._verdicts.answers
+        self._aside = Aside(
+            self._register, self._names, self._answers, budget, self._tell,
+            self._move, self.label, self._is_free,
+        )  # fmt: skip
 
     # What comes out
 
@@ -170,7 +174,7 @@ class Docket:
     @property
     def set_aside(self) -> int:
         """How many requests were answered without a verdict."""
-        return self.counts["skipped"] + self.counts["muted"]
+        return sum(self._aside.counts.values())
 
     @property
     def several(self) -> bool:
@@ -188,7 +192,7 @@ class Docket:
 
         Their `tries` are the packets that were not asked about; `ask_again` takes one of them back.
         """
-        return self._mutes.all()
+        return self._aside.muted()
 
     def deadline(self) -> float | None:
         """When `tick` wants to be called next (monotonic), or None."""
@@ -204,7 +208,8 @@ class Docket:
     def summary(self) -> Record:
         """The fields of the `summary` record, but for `exit`."""
         open_now = self.open_count() + self._left
-        return {**self.counts, "muted_tries": self._mutes.tries, **self.tally.summary(), "open": open_now}
+        aside = {**self._aside.counts, "muted_tries": self._aside.tries}
+        return {**aside, **self.counts, **self.tally.summary(), "open": open_now}
 
     # What goes in
 
@@ -250,7 +255,7 @@ class Docket:
         self._stopped.discard(name)
         for part in (self._register, self._proof):
             part.drop(name)
-        for other in (self.shields, self._mutes, self._answers, self.tally, self.rules):
+        for other in (self.shields, self._aside, self._answers, self.tally, self.rules):
             other.forget(name)
         self.pods.discard(name)
         self._told_behind.discard(name)
@@ -285,16 +290,8 @@ class Docket:
         tried = before.in_vain(now) if before is not None else None
         if request is None:
             return self._new(container, event, now, tried, True)
-        request.tried_again(event, now)
-        request.in_doubt = False
-        if request.state in STILL_OPEN:
-            request.see_port(event)
-            self._tell_tried(request, now)
-        elif "tried again" in REQUEST[request.state] and self._mutes.of(request) is None:
-            request.after_rule, request.by_hand = tried, False
-            request.see_port(event)
-            self._open(request, "tried again", now)
-        self._mutes.count(request, event)
+        anew = "tried again" in REQUEST[request.state] and self._aside.mute_of(request) is None
+        self._tried(request, event, now, after=tried, anew=anew)
         return request
 
     def stands_for(self, container: str, event: Event, now: Now) -> Request | None:
@@ -303,10 +300,7 @@ class Docket:
 
     def tried_there(self, request: Request, event: Event, now: Now) -> None:
         """What is open there was tried again."""
-        request.tried_again(event, now)
-        if request.state in STILL_OPEN:
-            self._tell_tried(request, now)
-        self._mutes.count(request, event)
+        self._tried(request, event, now)
 
     def closed_there(self, request: Request, why: str, now: Now) -> None:
         """What is open here was closed there, by none of our verdicts."""
@@ -316,7 +310,7 @@ class Docket:
         if cause == "stopped":
             self._abandon([request], now)
         elif cause == "skipped":
-            self._set_aside(request, cause, "", None, now)
+            self._aside.set_aside(request, cause, "", None, now)
         else:
             self.tally.made_good([(request.container, request.dest)])
             self._move(request, cause, now)
@@ -384,9 +378,9 @@ class Docket:
         if not requests or len(requests) != len(ids):
             return False
         if action == "mute":
-            self._mute(requests, by, name, now)
+            self._aside.mute(requests, by, name, now)
         elif action == "skip":
-            self._skip(requests, by, None, now)
+            self._aside.skip(requests, by, None, now)
         elif name:
             self._verdicts.queue(Job(requests[0].container, action, name, ids, by, named=True), now)
         else:
@@ -447,7 +441,7 @@ class Docket:
         if answer.container in self._stopped:
             return None
         if answer.action == "mute":
-            self._mutes.take_back(answer)
+            self._aside.take_back(answer)
         requests = [request for request in map(self._register.get, answer.keys) if request is not None]
         for request in requests:
             self._ask(request, now)
@@ -457,9 +451,9 @@ class Docket:
         """Opens a closed request once more, under a new id, and mutes it no longer; False if it can't be."""
         if request.container in self._stopped:
             return False
-        mute = self._mutes.of(request)
+        mute = self._aside.mute_of(request)
         if mute is not None:
-            self._mutes.take_back(mute)
+            self._aside.take_back(mute)
         return self._ask(request, now)
 
     def _ask(self, request: Request, now: Now) -> bool:
@@ -483,15 +477,25 @@ class Docket:
         else:
             self._verdicts.withdraw(self._jobs.automatic(container), now)
 
+    def _is_free(self, request: Request) -> bool:
+        """Whether it waits and is not being looked at: then it may be closed without being asked."""
+        return request.state == OPEN and request.id not in self.painted
+
+    def _is_settled(self, request: Request, now: Now) -> bool:
+        """Closes a request that need not wait: the shield's floor refuses it anyway, or it is muted."""
+        if not request.floor:
+            return self._aside.keep_quiet(request, now)
+        self._move(request, "floor", now)
+        self.rules.floored(request, [name.name for name in self.names(request)])
+        return True
+
     def _consider_all(self, container: str, now: Now) -> None:
         for request in self.waiting(container) if self.rules.active else ():
             self.consider(request, now)
 
     def consider(self, request: Request, now: Now) -> None:
         """Lets the rules decide a request that waits and is not being looked at; it may be muted, too."""
-        if request.state != OPEN or request.id in self.painted or self._keep_quiet(request, now):
-            return
-        if not self.rules.active:
+        if not self._is_free(request) or self._is_settled(request, now) or not self.rules.active:
             return
         if now.mono < request.rests_until:
             return  # a rule whose verdict has failed gets another chance after a minute
@@ -503,7 +507,7 @@ class Docket:
         known = [name.name for name in self.names(request)]
         choice = self.rules.decide(request, known, not self.behind(request.container))
         if choice.action == "skip":
-            self._skip([request], choice.by, choice.rule, now)
+            self._aside.skip([request], choice.by, choice.rule, now)
         elif not choice.action:
             request.undecided, request.undecided_by = names, self.rules.generation
         elif choice.action != "wait" and self.rules.has_room(
@@ -559,8 +563,8 @@ class Docket:
             self._move(request, "released", now)
         if request.state == OPEN and request.container in self._stopped:
             self._abandon([request], now)
-        elif request.state == OPEN and request.id not in self.painted:
-            self._keep_quiet(request, now)
+        elif self._is_free(request):
+            self._is_settled(request, now)
 
     def _next_rule(self, job: Job, rule: Rule, now: Now) -> None:
         """A name rule did not open the blocked address: the request goes on to the next rule."""
@@ -590,17 +594,36 @@ class Docket:
         tried = before.in_vain(now) if before is not None and sure else None
         if request is None:
             self._new(container, event, now, tried, sure)
-            return
+        else:
+            anew = self._asks_anew(request, tried, now)
+            self._tried(request, event, now, sure=sure, after=tried, anew=anew)
+
+    def _tried(
+        self,
+        request: Request,
+        event: Event,
+        now: Now,
+        *,
+        sure: bool = True,
+        after: Rule | None = None,
+        anew: bool = False,
+    ) -> None:
+        """Packets of a known request.  One that is closed is asked `anew`, where that is to be.
+
+        The rules behind `after` have their turn then; `sure`: no quarantine has blocked it.
+        """
         request.tried_again(event, now)
         request.in_doubt = not sure
         if request.state in STILL_OPEN:
             request.see_port(event)
-            self._tell_tried(request, now)
-        elif self._asks_anew(request, tried, now):
-            request.after_rule, request.by_hand = tried, False
+            if self.report_again:
+                self._later.tried(request, now)
+            self.consider(request, now)
+        elif anew:
+            request.after_rule, request.by_hand = after, False
             request.see_port(event)
             self._open(request, "tried again", now)
-        self._mutes.count(request, event)
+        self._aside.count(request, event)
 
     def _is_private(self, container: str, dest: str, known: Request | None, now: Now) -> None:
         """The shield refuses that as private: which a quarantine, that refuses all, does not tell."""
@@ -631,7 +654,7 @@ class Docket:
     def _asks_anew(self, request: Request, tried: Rule | None, now: Now) -> bool:
         """Whether a closed request that is tried again is asked once more."""
         if request.state == MUTED:
-            return self._mutes.of(request) is None  # it was taken back, or it has another name by now
+            return self._aside.mute_of(request) is None  # it was taken back, or it has another name by now
         if request.state == ANSWERED and tried is not None:
             return True
         return request.state in (SKIPPED, ANSWERED) and now.mono - request.changed >= ASK_AGAIN
@@ -649,7 +672,7 @@ class Docket:
             self.counts["lost"] += event.count
             return None
         self._open(request, "blocked", now)
-        self._mutes.count(request, event)
+        self._aside.count(request, event)
         return request
 
     def _open(self, request: Request, cause: str, now: Now) -> None:
@@ -667,11 +690,6 @@ class Docket:
         else:
             self.consider(request, now)
 
-    def _tell_tried(self, request: Request, now: Now) -> None:
-        if self.report_again:
-            self._later.tried(request, now)
-        self.consider(request, now)
-
     def _tell_names(self, now: Now) -> None:
         for request in self._later.tell_renamed(now):
             self.consider(request, now)
@@ -679,8 +697,7 @@ class Docket:
     def _let_out_unasked(self, container: str, event: Event, now: Now) -> None:
         """Let out without a verdict of ours on that address: what waits for one has its answer."""
         for request in self.requests_at(container, event.dest):
-            waits = request.state == OPEN and request.id not in self.painted
-            if waits and now.mono - request.touched >= event.late:
+            if self._is_free(request) and now.mono - request.touched >= event.late:
                 self.tally.made_good([(container, request.dest)])
                 self._move(request, "covered", now)
 
@@ -693,65 +710,6 @@ class Docket:
         self.shields.count(container, event, now)
         if event.kind == "denied":
             self._proof.denied(container, event, now)
-
-    def _skip(self, requests: list[Request], by: str, rule: Rule | None, now: Now) -> None:
-        of: dict[str, list[Request]] = {}
-        for request in requests:
-            of.setdefault(request.container, []).append(request)
-            self._set_aside(request, "skipped", by, rule, now)
-        for container, those in of.items():
-            keys = keys_of(those)
-            self._answers.add(Answer(container, "skip", those[0].dest, keys, "", now.wall, by=by, rule=rule))
-
-    def _set_aside(
-        self, request: Request, cause: str, by: str, rule: Rule | None, now: Now, **fields: Any
-    ) -> None:
-        self.counts[cause] += 1
-        self._move(request, cause, now, by, rule, **fields)
-
-    # Muted
-
-    def _mute(self, requests: list[Request], by: str, name: str, now: Now) -> None:
-        """What these are asked under, a name or an address, is not asked in this session, on any port."""
-        under: dict[tuple[str, str], list[Request]] = {}
-        for request in requests:
-            under.setdefault((request.container, name or self.label(request)), []).append(request)
-        for (container, label), cited in under.items():
-            those = list(dict.fromkeys([*cited, *self._asked_under(container, label)]))
-            answer = Answer(
-                container, "mute", label, keys_of(those), "", now.wall, named=label != those[0].dest, by=by
-            )
-            self._mutes.add(answer)
-            self._answers.add(answer)
-            for request in those:
-                if request.state == OPEN:  # else it was under the one before, too
-                    self._set_aside(request, "muted", by, None, now, target=label)
-
-    def _asked_under(self, container: str, label: str) -> list[Request]:
-        """What waits under a name or an address, and is not being looked at."""
-        dests = dict.fromkeys([label, *self._names.shown_as(container, label)])
-        found = [request for dest in dests for request in self._register.at(container, dest)]
-        return [
-            request
-            for request in found
-            if request.state == OPEN
-            and request.id not in self.painted
-            and label in (request.dest, self.label(request))
-        ]
-
-    def _keep_quiet(self, request: Request, now: Now) -> bool:
-        """Closes a request that waits and need not: the shield's floor refuses it anyway, or it is muted.
-
-        Not a muted one that the operator wants to be asked.
-        """
-        if request.floor:
-            self._move(request, "floor", now)
-            self.rules.floored(request, [name.name for name in self.names(request)])
-            return True
-        mute = None if request.by_hand else self._mutes.of(request)
-        if mute is not None:
-            self._set_aside(request, "muted", mute.by, None, now, target=mute.target)
-        return mute is not None
 
     def _move(
         self,

@@ -197,7 +197,7 @@ def test_what_one_container_has_too_much_of_goes_once_others_share_the_bounds():
         bench.docket.add_container("c%d" % number, 18, {})
     decided(range(40, 44))
     docket = bench.docket
-    kept = docket._mutes._kept, docket._proof._effects, docket.tally._last_word, docket.tally._bad
+    kept = docket._aside._mutes, docket._proof._effects, docket.tally._last_word, docket.tally._bad
     assert max(len(list(one.items())) for one in kept) <= 10
     assert len(list(docket.all_requests())) <= 10 and len(docket.history) <= 10
     assert docket.summary()["failed"] == 11, "those that are kept no longer still count"
