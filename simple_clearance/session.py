@@ -241,7 +241,7 @@ class Session:
         from .sources.policyfile import PolicyFile
 
         self._policy = PolicyFile(path)
-        self._docket.rules.policy = self._policy.load()
+        self._docket.rules.replace(self._policy.load())
 
     def _policy_due(self) -> float | None:
         return None if self._policy is None else self._policy.due

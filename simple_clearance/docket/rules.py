@@ -54,13 +54,17 @@ class Rules:
 
     def __init__(self, answer: str, tell: Callable[..., None], budget: Budget) -> None:
         self._budget = budget
-        self.policy: Policy | None = None
         self.generation = 0
+        self._policy: Policy | None = None
         self.answer = "" if answer == "none" else answer
         self._tell = tell
         self._full: dict[str, bool] = {}
         self._warned: dict[str, dict[str, None]] = {}  # by container: about what
         self._counts: dict[Rule | None, int] = {}  # None: by no rule, or by one that is in force no longer
+
+    @property
+    def policy(self) -> Policy | None:
+        return self._policy
 
     @property
     def active(self) -> bool:
@@ -78,8 +82,8 @@ class Rules:
         return [*ours, ("", sum(self._counts.values()) - sum(number for _, number in ours))]
 
     def replace(self, policy: Policy) -> None:
-        """The file has changed."""
-        self.policy = policy
+        """The file was read, or has changed."""
+        self._policy = policy
         self.generation += 1
         self._warned.clear()
         self._counts = {None: sum(self._counts.values())}
