@@ -12,19 +12,22 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import termios
 import time
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
 
 import pytest
+from host import Host
+from lab import Lab, as_user, reachable_python
+from needs import need
 from support import PATIENCE, eventually
 from terminal_driver import state
 
 if TYPE_CHECKING:
-    from host import Host
-    from lab import Lab
     from terminal_driver import Found, Session
 
 KEYS = "i l ? q"  # how the line of keys of a question ends
@@ -192,6 +195,40 @@ def _desk(host: Host, lab: Lab, terminal: Callable[..., Session], pyz: str) -> D
 
 
 desk = pytest.fixture(_desk)
+
+
+@pytest.fixture
+def ordinary(terminal: Callable[..., Session], pyz: str) -> Iterator[Desk]:
+    """A desk where an ordinary user sits, at a namespace of that user's own."""
+    for what in ("userns", "nft"):
+        need(what)
+    uid = os.getuid() or 1000
+    python = reachable_python(uid)
+    folder = tempfile.mkdtemp(prefix="ordinary")
+    try:
+        with Host(folder + "/host") as host, Lab(user=uid) as lab:
+            archive = shutil.copy(pyz, folder)
+            desk = Desk(host, lab, terminal, archive)
+            desk.python, desk.prefix = python, as_user(uid)
+            hand_over(folder, uid, python)
+            yield desk
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def hand_over(folder: str, uid: int, python: str) -> None:
+    """Everything in `folder` becomes the user's, the stand-ins run with a Python that may be run."""
+    for tool in ("podman", "terok-shield"):
+        path = os.path.join(folder, "host/bin", tool)
+        with open(path) as f:
+            text = f.read()
+        with open(path, "w") as f:
+            f.write(text.replace(sys.executable, python))
+    if os.getuid() != 0:
+        return
+    for where, folders, files in os.walk(folder):
+        for name in [".", *folders, *files]:
+            os.chown(os.path.join(where, name), uid, uid)
 
 
 @pytest.fixture

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
-import sys
-import tempfile
 
 import endtoend
 import pytest
 from endtoend import Desk
-from host import Host
-from lab import Lab, as_user, reachable_python
+from lab import Lab, as_user
 from support import PYTHONS, eventually
 
 desk = endtoend.desk
+ordinary = endtoend.ordinary
 
 REFUSED = {"tcp": ("EHOSTUNREACH", "EACCES"), "udp": ("EPERM",)}
 THROUGH = {"tcp": "connected", "udp": "sent"}
@@ -62,40 +59,6 @@ def test_a_blocked_program_gets_through_after_one_key(desk):
 def test_it_works_with_the_oldest_and_the_newest_python(desk, python):
     desk.python = python.path
     do_the_job(desk, *EVERY_KIND[:2])
-
-
-@pytest.fixture
-def ordinary(terminal, pyz, need):
-    """A desk where an ordinary user sits, at a namespace of that user's own."""
-    need("userns")
-    need("nft")
-    uid = os.getuid() or 1000
-    python = reachable_python(uid)
-    folder = tempfile.mkdtemp(prefix="ordinary")
-    try:
-        with Host(folder + "/host") as host, Lab(user=uid) as lab:
-            archive = shutil.copy(pyz, folder)
-            desk = Desk(host, lab, terminal, archive)
-            desk.python, desk.prefix = python, as_user(uid)
-            hand_over(folder, uid, python)
-            yield desk
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def hand_over(folder, uid, python):
-    """Everything in `folder` becomes the user's, the stand-ins run with a Python that may be run."""
-    for tool in ("podman", "terok-shield"):
-        path = os.path.join(folder, "host/bin", tool)
-        with open(path) as f:
-            text = f.read()
-        with open(path, "w") as f:
-            f.write(text.replace(sys.executable, python))
-    if os.getuid() != 0:
-        return
-    for where, folders, files in os.walk(folder):
-        for name in [".", *folders, *files]:
-            os.chown(os.path.join(where, name), uid, uid)
 
 
 def test_an_ordinary_user_needs_no_privilege_for_a_container_of_his_own(ordinary):
