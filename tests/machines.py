@@ -48,14 +48,31 @@ def belongs_to_tty():
             os.close(fd)
 
 
+def servers(pid):
+    """What sshd started below this process, as long as it is sshd too."""
+    found = []
+    try:
+        for each in read("/proc/%d/task/%d/children" % (pid, pid)).split():
+            if read("/proc/%s/comm" % each).startswith("sshd"):
+                found += [int(each), *servers(int(each))]
+    except FileNotFoundError:
+        pass  # it has ended
+    return found
+
+
+def read(path):
+    with open(path) as file:
+        return file.read()
+
+
 class Machine:
     """An sshd of our own, with an account of ours.
 
-    `prefix` runs it elsewhere, in another network namespace say, where it has `address` and `port`; ssh goes
-    `through` another port, where something passes on what it says.
+    Elsewhere, in namespaces that `prefix` leads into, it is `user`'s account with `env`, and `port` is free
+    there; ssh goes `through` another port, where something passes on what it says.
     """
 
-    def __init__(self, host, folder, names, *, prefix=(), address="127.0.0.1", port=0, through=0):
+    def __init__(self, host, folder, names, *, port=0, through=0, prefix=(), user="", env=None):
         os.makedirs(folder)
         self.names = names
         for name in ("host_key", "user_key"):
@@ -63,9 +80,9 @@ class Machine:
             subprocess.run(command, check=True)
         self.port = port or free_port()
         self._config = os.path.join(host.folder, "ssh_config")
-        env = " ".join('"%s=%s"' % item for item in host.env().items() if item[0] != "TERM")
+        env = " ".join('"%s=%s"' % item for item in (env or host.env()).items() if item[0] != "TERM")
         server = {
-            "ListenAddress": address,
+            "ListenAddress": "127.0.0.1",
             "Port": self.port,
             "HostKey": folder + "/host_key",
             "PidFile": "none",
@@ -84,9 +101,9 @@ class Machine:
         with open(self._config, "a") as file:
             file.write("Host %s\n" % " ".join(names))
             for line in (
-                "HostName " + address,
+                "HostName 127.0.0.1",
                 "Port %d" % (through or self.port),
-                "User " + getpass.getuser(),
+                "User " + (user or getpass.getuser()),
                 "IdentityFile %s/user_key" % folder,
                 "IdentitiesOnly yes",
                 "UserKnownHostsFile /dev/null",
@@ -101,10 +118,11 @@ class Machine:
         with open(os.path.join(folder, "sshd_config"), "w") as file:
             file.writelines("%s %s\n" % line for line in server.items())
         self._argv = [which("sshd"), "-D", "-e", "-f", os.path.join(folder, "sshd_config")]
-        if os.getuid() == 0:  # with an empty /run and /var/log: nothing of ours stays in the machine's
+        if prefix:
+            self._argv = [*prefix, "sh", "-c", 'mkdir -p /run/sshd && exec "$@"', "sh", *self._argv]
+        elif os.getuid() == 0:  # with an empty /run and /var/log: nothing of ours stays in the machine's
             hide = 'mount -t tmpfs none /run && mkdir /run/sshd && mount -t tmpfs none /var/log && exec "$@"'
             self._argv = ["unshare", "-m", "sh", "-c", hide, "sh", *self._argv]
-        self._argv = [*prefix, *self._argv]
         self.log = os.path.join(folder, "sshd_log")
         self.start()
 
@@ -120,11 +138,12 @@ class Machine:
             return "Server listening" in file.read()
 
     def close(self):
-        """Ends the server, and whoever is logged in."""
-        try:
-            os.killpg(self.child.pid, signal.SIGTERM)
-        except ProcessLookupError:
-            pass
+        """Ends the server, and whoever is logged in: each has a server of its own, which would go on."""
+        for pid in (self.child.pid, *servers(self.child.pid)):
+            try:
+                os.kill(pid, signal.SIGTERM)
+            except ProcessLookupError:
+                pass
         self.child.wait()
 
     def __enter__(self):

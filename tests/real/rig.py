@@ -12,12 +12,14 @@ goes with the rig.  The workload sees this machine's own /usr, read only, so the
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
 import io
 import json
 import os
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 import tarfile
@@ -218,8 +220,8 @@ class Rig:
             self._versions[fact.program] = self.as_op([fact.program, "--version"], check=True).stdout
         return value(fact, self._versions[fact.program])
 
-    def argv(self, argv: list[str], **env: str) -> list[str]:
-        """`argv` as the operator runs it after a login; for a test that starts it itself."""
+    def env(self, **more: str) -> dict[str, str]:
+        """What the operator has after a login."""
         variables = {
             "HOME": self.home,
             "USER": USER,
@@ -229,11 +231,35 @@ class Rig:
             "LANG": "C.UTF-8",
             "TERM": os.environ.get("TERM", "dumb"),
         }
-        variables.update(env)
-        enter = ["nsenter", "--target", str(self._pid), "--mount", "--net", "--pid"]
+        variables.update(more)
+        return variables
+
+    def enter(self) -> list[str]:
+        """The beginning of an argv that runs the rest in there, as root."""
+        return ["nsenter", "--target", str(self._pid), "--mount", "--net", "--pid"]
+
+    def argv(self, argv: list[str], **env: str) -> list[str]:
+        """`argv` as the operator runs it after a login; for a test that starts it itself."""
         become = ["setpriv", "--reuid", USER, "--regid", USER, "--init-groups"]
         clean = ["env", "--ignore-environment", "--chdir", self.home]
-        return enter + become + clean + ["%s=%s" % item for item in variables.items()] + argv
+        return self.enter() + become + clean + ["%s=%s" % item for item in self.env(**env).items()] + argv
+
+    def reach(self, port: int) -> socket.socket:
+        """A connection to a port of that world's loopback; the thread that asks for it moves there."""
+        with open("/proc/%d/ns/net" % self._pid) as network:
+            if ctypes.CDLL(None).setns(network.fileno(), 0):
+                raise OSError("setns")
+        return socket.create_connection(("127.0.0.1", port))
+
+    def sets(self, name: str) -> dict[str, set[str]]:
+        """The addresses in each of the rule set's sets, as nft in the container's namespace tells them."""
+        enter = ["podman", "unshare", "nsenter", "-t", str(self.inspected(name)["State"]["Pid"]), "-n"]
+        told = self.as_op([*enter, "nft", "-j", "list", "table", "inet", "terok_shield"], check=True).stdout
+        found = {}
+        for each in [entry["set"] for entry in json.loads(told)["nftables"] if "set" in entry]:
+            elements = [one["elem"]["val"] if "elem" in one else one for one in each.get("elem", [])]
+            found[each["name"]] = {one for one in elements if isinstance(one, str)}
+        return found
 
     def as_op(
         self, argv: list[str], check: bool = False, timeout: float = PATIENCE, **env: str
@@ -393,8 +419,7 @@ class Rig:
             "while sys.stdin not in select.select([s, sys.stdin], [], [])[0]: s.recv(1 << 16)\n"
             "os.unlink('/run/systemd/journal/socket')\n"
         )
-        enter = ["nsenter", "--target", str(self._pid), "--mount", "--net", "--pid"]
-        argv = [*enter, self.venv + "/bin/python3", "-c", code]
+        argv = [*self.enter(), self.venv + "/bin/python3", "-c", code]
         process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         process.stdout.readline()  # type: ignore[union-attr]
         return process

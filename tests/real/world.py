@@ -19,7 +19,8 @@ import struct
 import subprocess
 import sys
 
-NETWORKS = ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "10.99.0.0/24", "192.168.77.0/24")
+NETWORKS = ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "198.18.0.0/15")
+NETWORKS += ("10.99.0.0/24", "192.168.77.0/24")
 NETWORKS_6 = ("2001:db8::/32",)
 OWN = "192.0.2.254"  # the host's: where a host has no address but loopback's, getent finds nothing
 OWN_6 = "2001:db8:254::254"
