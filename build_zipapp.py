@@ -5,8 +5,8 @@ A plain zipapp: the sources at its root, where any Python finds them, and in a f
 (`cp311/`, `cp313/`, ...) the package again, compiled: for the Python that builds it, and for each
 `--for PYTHON`.  `__main__.py` prefers that folder, since compiling takes most of a start.
 
-The same sources and the same versions give the same bytes, whatever the folder, the clock, the
-umask, the locale or the hash seed.
+The same sources and the same versions give the same bytes, whichever of them builds, and whatever the
+folder, the clock, the umask, the locale or the hash seed; where zlib is the same, that is.
 
 Any Python must be able to read this file, 2.7 too, to be told in one line that it is too old:
 hence types in comments.
@@ -117,8 +117,7 @@ def archive(root, pythons):  # type: (str, list[str]) -> bytes
     out = io.BytesIO(SHEBANG)
     out.seek(0, os.SEEK_END)
     with zipfile.ZipFile(out, "w") as z:
-        add(z, "__main__.py", files[entry])
-        add(z, "__main__.pyc", forms[0][1][entry + "c"])  # there is room for one
+        add(z, "__main__.py", files[entry])  # compiled it would be there for one version alone
         for path in sorted(files):
             add(z, path, files[path])
         # Unpacking is a tenth of a start; with several versions the file would be too large.

@@ -145,6 +145,10 @@ def measured(python: str, folder: str) -> list[Row]:
         log_start, log_question = bench_delay.by_log(desk, log, 24)
         say("the same session with and without a verdict in progress")
         verdict_question, verdict_key = bench_delay.by_verdict(desk, 12)
+    say("starts of sessions from the sources")
+    folder_of_sources = os.path.join(folder, "sources")
+    with bench_prompt.at_desk(python, measure.of_sources(archive), folder_of_sources) as desk:
+        uncompiled = bench_prompt.rounds(desk, 8)
     say("looks into that query log")
     look = bench_dnslog.figures(python, log)
     say("a byte of the worst query log")
@@ -189,9 +193,11 @@ def measured(python: str, folder: str) -> list[Row]:
             Figure("%sx", start["help"] / start["bare"], 4.5, 3),
         ),
         Row(
-            "CPU from start to listening, session, forkserver and reader, against a bare interpreter",
-            "two interpreters start, and both import `socket` and `signal`",
+            "CPU from start to listening, session, forkserver and reader, against a bare interpreter / by a "
+            "Python that the file was not built for",
+            "two interpreters start, and both import `socket` and `signal` / each compiles what it imports",
             Figure("%sx", sessions.start, 10, 6),
+            Figure("%sx", uncompiled.start, 40, 12),
         ),
         Row(
             "wake-ups when idle, session, forkserver and reader, in 8 s",

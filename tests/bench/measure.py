@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import time
+import zipfile
 from typing import Iterable
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -37,6 +38,16 @@ def built(python: str, folder: str) -> str:
     """The path of an archive in `folder` that this Python has built."""
     path = os.path.join(folder, "simple-clearance-%s.pyz" % version(python))
     subprocess.run([python, os.path.join(ROOT, "build_zipapp.py"), "-o", path], check=True)
+    return path
+
+
+def of_sources(archive: str) -> str:
+    """The path of the same archive as a version has it that it was not built for: without compiled forms."""
+    path = archive + ".sources"
+    with zipfile.ZipFile(archive) as whole, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as rest:
+        for name in whole.namelist():
+            if not name.startswith("cp"):
+                rest.writestr(name, whole.read(name))
     return path
 
 
