@@ -85,7 +85,7 @@ def drop_privileges() -> None:
     Import everything first: afterwards no module can be found.  What waits for descriptors has to be
     an epoll(7) made before: poll(2) refuses to watch more of them than the process may have, which is none.
     Single steps may be forbidden where the rest works (`setgroups` in a namespace made without
-    newgidmap), so each is taken on its own; only keeping the uid of a real root would be an error (OSError).
+    newgidmap), so each is taken on its own; where the ids can't be changed, it is an OSError.
     """
     import resource
 

@@ -1,7 +1,7 @@
 """The packet log of the network namespace that this process is in: the netlink socket.
 
 Owns the socket and the count of what the kernel could not deliver; what the bytes mean is in
-`nflog`.  The awkward fact: a second listener is refused with the errno of a missing
+`formats/nflog`.  The awkward fact: a second listener is refused with the errno of a missing
 capability, so only the kernel's own table tells the two apart.
 """
 

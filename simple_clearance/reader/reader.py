@@ -1,7 +1,7 @@
 """The reader's role: a process inside the container's network namespace that tells what is logged.
 
 Owns the netlink socket, its own stdout and the three descriptors whose hang-up ends it: stdin,
-the parent, the container.  What the bytes mean is in `nflog`, what is told of them in `tally`.
+the parent, the container.  What the bytes mean is in `formats/nflog`, what is told of them in `tally`.
 
 The awkward facts: the kernel keeps little for us and drops the rest, so this process waits for
 nobody: stdout is written without blocking, what doesn't fit waits in a bounded backlog, and
@@ -65,7 +65,6 @@ def tell(
     dossier: dict[str, str] | None = None,
 ) -> int:
     """Tell on stdout what is logged for `container` until it ends or nobody listens; the exit code.
-
 
     `netns_path` names its network namespace, `pidfd` is an open descriptor of its first process,
     if there is one, and `dossier` are labels that each line carries.

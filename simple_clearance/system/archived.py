@@ -38,7 +38,7 @@ def close_to_children() -> None:
 
 
 def packed() -> bytes:
-    """An archive of the sources of this checkout or package, such as a build makes it, but not compiled."""
+    """An archive of this checkout or package, with all that a build puts there but the compiled forms."""
     import io
     import zipfile
 
@@ -48,7 +48,7 @@ def packed() -> bytes:
         archive.write(os.path.join(home, "__main__.py"), "__main__.py")
         for folder, _, names in os.walk(home):
             for name in names:
-                if name.endswith((".py", ".jsonl")):
+                if name.endswith((".py", ".jsonl", ".txt")):
                     path = os.path.join(folder, name)
                     archive.write(path, os.path.relpath(path, os.path.dirname(home)))
     return out.getvalue()

@@ -30,8 +30,8 @@ class Loop:
     """Calls back for descriptors that are ready.
 
     A callback gets the poll(2) event mask and the moment, read once for a round; one that took its
-    time returns the moment at which the rest of the round happens.  `deadlines`
-    are asked in each round for the next moment (monotonic) at which the round should end.
+    time returns the moment at which the rest of the round happens.  `deadlines` are asked in each
+    round for the next moment (monotonic) at which somebody wants to be woken.
     `since` is when, at the earliest, the input of this round can have come: now, if we had to wait
     for it, else any time since the last round began, which may have taken long.
     """

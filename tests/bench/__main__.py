@@ -1,4 +1,4 @@
-"""The project's performance, measured, as a Markdown table: `python3 tests/bench [--python PYTHON ...]`.
+"""The project's performance, measured, as a Markdown table: `tests/bench [--python PYTHON ...]`.
 
 A column for each Python.  Each figure stands beside what it must not exceed and what is aimed at, and says
 so where it does; each row names what limits it.  Ends with 1 where a must is missed, with 2 where this

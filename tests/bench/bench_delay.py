@@ -1,6 +1,6 @@
 """What must make nobody wait: a long query log, and a verdict that is being carried out.
 
-    python3 tests/bench/bench_delay.py [PAIRS [MEGABYTES]]
+    .venv/bin/python tests/bench/bench_delay.py [PAIRS [MEGABYTES]]
 
 Each thing is measured with and without it, in turn, in ms on the clock; the delay is the difference
 of the medians.

@@ -69,7 +69,7 @@ class Session:
             self.docket.add_container(name, 18, LABELS)
 
     @property
-    def now(self):  # type: ignore[no-untyped-def]
+    def now(self):
         return self._moment(self.mono, 1e9 + self.mono)
 
     def blocked(self, container: str, dest: str, port: int = 443) -> None:
@@ -126,7 +126,7 @@ class Session:
             self.looks_up(container, lookup("m%d.example" % number, dest_of(number % 10)))
 
 
-def milliseconds(work) -> float:  # type: ignore[no-untyped-def]
+def milliseconds(work) -> float:
     before = time.process_time()
     work()
     return 1000 * (time.process_time() - before)

@@ -1,6 +1,6 @@
 """How long one look for a clearance hub takes, for which each verdict waits.
 
-    python3 tests/bench/bench_hub.py [LOOKS]
+    .venv/bin/python tests/bench/bench_hub.py [LOOKS]
 
 The quickest of so many looks, in ms, that find nobody: without a session bus, with one (where
 there is a dbus-daemon), and beside 500 sockets that others listen on, which must make no difference.

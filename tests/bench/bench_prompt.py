@@ -1,6 +1,6 @@
 """What an operator feels and a host pays: the archive on a pty, real packets in a namespace.
 
-    python3 tests/bench/bench_prompt.py [RUNS [PYTHON...]]
+    .venv/bin/python tests/bench/bench_prompt.py [RUNS [PYTHON...]]
 
 For each Python, with an archive that it built itself:
 

@@ -1,6 +1,6 @@
 """The reader against a small C reader with the same settings: delay, CPU per packet, loss, memory.
 
-    python tests/bench/bench_reader.py [RUNS]
+    .venv/bin/python tests/bench/bench_reader.py [RUNS]
 
 Each row is measured for both in the same namespace on the same flood, so their ratio is worth
 more than the figures.  CPU is user and system time of the reader alone, from its schedstat

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import io
 import marshal
 import os
 import shutil
@@ -18,6 +19,7 @@ import pytest
 from support import PYTHONS, ROOT, Python, is_running
 
 from simple_clearance import arguments
+from simple_clearance.system import archived
 
 BUILD = os.path.join(ROOT, "build_zipapp.py")
 PACKAGE = Path(ROOT, "simple_clearance")
@@ -133,6 +135,14 @@ def test_it_holds_the_package_as_it_is_and_a_folder_for_each_version(
         assert others == {"__main__.py", *data, *modules}
         assert all(z.read(name) == Path(ROOT, name).read_bytes() for name in [*data, *modules])
         assert {item.date_time[0] for item in z.infolist()} == {1980}
+
+
+def test_one_that_a_checkout_makes_of_itself_has_all_but_the_compiled_forms(pyz: str) -> None:
+    """Which goes to other machines."""
+    with zipfile.ZipFile(pyz) as built, zipfile.ZipFile(io.BytesIO(archived.packed())) as made:
+        names = {name for name in built.namelist() if not name.startswith("cp")}
+        assert set(made.namelist()) == names
+        assert all(made.read(name) == built.read(name) for name in names)
 
 
 def test_it_is_under_2_mb_and_each_further_version_adds_less_than_half_of_one(pyz: str, broad: str) -> None:
