@@ -281,6 +281,7 @@ class Session:
         self._links.start(clocks.now())
         while not self._listening() and self._ending is None:
             now = self._loop.wait()
+            self._docket.tick(now)
             self._fleet.tick(now)
             self._fleet.read_files(now)
             self._read_policy_again(now)

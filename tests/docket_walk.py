@@ -382,13 +382,16 @@ class Walk:
         for request in self.docket.all_requests():
             self.requests[id(request)] = request
         untold = self.docket.counts["untold"] - self.unheard
-        assert self.docket.counts["lost"] == self.ledger.sums["lost"], "loss is told"
+        waits = self.docket._losses._untold  # for its second
+        lost = self.ledger.sums["lost"] + sum(waits.values())
+        assert self.docket.counts["lost"] == lost, "loss is told"
         standing = sum(answer.tries for answer in self.docket.muted)
         pushed_out = bool(self.docket._aside._mutes._over)
         tries = self.docket.summary()["muted_tries"] - self.ledger.sums["unmuted"]
         assert standing == tries or (pushed_out and standing < tries), "each is one mute's"
         kept = sum(request.count for request in self.requests.values())
-        assert self.blocked == kept + untold + self.ledger.sums["table"]
+        no_room = self.ledger.sums["table"] + sum(n for (_, where), n in waits.items() if where == "table")
+        assert self.blocked == kept + untold + no_room
 
     def end(self):
         self.docket.call_off(self.docket.jobs(), self.bench.now)

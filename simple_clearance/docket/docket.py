@@ -18,6 +18,7 @@ from .budget import Budget
 from .history import OPPOSITE
 from .jobs import AUTOMATIC, Job
 from .later import Later
+from .losses import Losses
 from .names import Names, names_told
 from .ports import REST
 from .proof import ASK_AGAIN
@@ -74,7 +75,6 @@ class Docket:
         self._told_behind: set[str] = set()  # those of which it was told that there are names to be read
         self._left = 0  # requests closed unanswered
         self._records: list[Record] = []
-        self._no_room: dict[str, int] = {}  # packets for which the table had none, not told yet
 
         self._budget = budget = budget or Budget()
         self.rules = Rules(answer, self._tell, budget)
@@ -82,6 +82,7 @@ class Docket:
         self._register = Register(budget)
         self._names = Names(names)
         self._later = Later(self._tell, self._names, self._register)
+        self._losses = Losses(self._tell)
         self._verdicts = Verdicts(self._register, self.shields, budget, self._tell, self._move, self._release)
         self.batches, self.tally = self._verdicts.batches, self._verdicts.tally
         self._jobs, self._proof = self._verdicts.jobs, self._verdicts.proof
@@ -95,9 +96,7 @@ class Docket:
 
     def take(self) -> list[Record]:
         """The records since the last call, oldest first."""
-        for container, number in self._no_room.items():
-            self._tell("lost", container=container, count=number, where="table")
-        self._no_room.clear()
+        self._losses.tell_due()
         records, self._records = self._records, []
         return records
 
@@ -196,7 +195,8 @@ class Docket:
 
     def deadline(self) -> float | None:
         """When `tick` wants to be called next (monotonic), or None."""
-        return self._later.deadline()
+        due = [each for each in (self._later.deadline(), self._losses.deadline()) if each is not None]
+        return min(due, default=None)
 
     def has_ended(self, container: str) -> bool:
         """Whether a container has stopped: nothing is asked or run for it."""
@@ -245,7 +245,7 @@ class Docket:
     def started(self, watching: Watching, source: str, container_id: str) -> None:
         """Its watch has begun in a running session; `source` is where its events come from."""
         version = self.shields.versions.get(watching.name)
-        about = {"id": container_id or None, "source": source, "shield": version}
+        about = {"id": container_id or None, "source": source or None, "shield": version}
         self._tell("container", container=watching.name, state="started", **about, **watching.facts())
 
     def forget(self, name: str) -> bool:
@@ -310,7 +310,7 @@ class Docket:
         if cause == "stopped":
             self._abandon([request], now)
         elif cause == "skipped":
-            self._aside.set_aside(request, cause, "", None, now)
+            self._aside.set_aside(request, cause, None, None, now)
         else:
             self.tally.made_good([(request.container, request.dest)])
             self._move(request, cause, now)
@@ -331,9 +331,9 @@ class Docket:
             self._tell_names(now)
 
     def lost(self, container: str, count: int, where: str) -> None:
-        """The reader, the kernel or an output lost `count` events; of no container that is known: ""."""
+        """The reader, the kernel, the table or an output lost `count` events; of no known container: ""."""
         self.counts["lost"] += count
-        self._tell("lost", container=container or None, count=count, where=where)
+        self._losses.add(container, count, where)
 
     def warn(self, message: str, line: str = "", hint: str = "") -> None:
         """Something that whoever answers should know; `line` is an answer that was not understood.
@@ -345,6 +345,7 @@ class Docket:
 
     def tick(self, now: Now) -> None:
         """Tells the counts and the names that have waited for their moment."""
+        self._losses.tick(now)
         self._tell_names(now)
         self._later.tell_tried(now)
 
@@ -541,6 +542,7 @@ class Docket:
         `refused` is why, None when it has ended.  Not `told`: not by itself, since something else tells it.
         """
         self._stopped.add(container)
+        self._losses.tell_all(container)
         hint = "; ".join(refused.hints) if refused is not None else ""
         why = {"reason": refused.message if refused is not None else None, **({"hint": hint} if hint else {})}
         if told:
@@ -550,6 +552,7 @@ class Docket:
 
     def close_all(self, now: Now) -> None:
         """The end: what is still open is closed unanswered."""
+        self._losses.end()
         self._abandon(list(self._register.open.values()), now)
 
     def _abandon(self, requests: Iterable[Request], now: Now) -> None:
@@ -668,8 +671,7 @@ class Docket:
         request.after_rule = tried
         request.in_doubt = not sure
         if not self._register.add(request):
-            self._no_room[container] = self._no_room.get(container, 0) + event.count
-            self.counts["lost"] += event.count
+            self.lost(container, event.count, "table")
             return None
         self._open(request, "blocked", now)
         self._aside.count(request, event)
