@@ -55,7 +55,7 @@ class Aside:
         self._mutes = Kept("muted", budget, tell)  # the answers that do, by their targets
 
     def set_aside(
-        self, request: Request, cause: str, by: str, rule: Rule | None, now: Now, **fields: Any
+        self, request: Request, cause: str, by: str | None, rule: Rule | None, now: Now, **fields: Any
     ) -> None:
         """Closes a request that waits: `cause` is skipped or muted, the others are `move`'s."""
         self.counts[cause] += 1

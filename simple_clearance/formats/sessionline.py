@@ -56,11 +56,20 @@ def parse(line: bytes) -> Record | None:
     if not isinstance(kind, str):
         raise BadLine("no type")
     checks = FIELDS.get(kind)
-    return None if checks is None else _checked(kind, found, checks)
+    if checks is None:
+        return None
+    try:
+        record = {"type": kind, **_checked(found, checks)}
+    except ValueError as error:
+        raise BadLine(f"{kind}: {error}") from None
+    if kind == "pending":
+        record["event"] = _event(found, record["count"])
+    return record
 
 
-def _checked(kind: str, found: dict[str, Any], checks: Fields) -> Record:
-    record: Record = {"type": kind}
+def _checked(found: dict[str, Any], checks: Fields) -> Record:
+    """The fields that are checked.  Raises ValueError, in words that begin with the field's name."""
+    record: Record = {}
     for field, (check, otherwise) in checks.items():
         value = found.get(field)
         if value is None and otherwise is not NEEDED:
@@ -69,9 +78,7 @@ def _checked(kind: str, found: dict[str, Any], checks: Fields) -> Record:
         try:
             record[field] = check(value)
         except ValueError as error:
-            raise BadLine(f"{kind}: {field} {error}") from None
-    if kind == "pending":
-        record["event"] = _event(found, record["count"])
+            raise ValueError(f"{field} {error}") from None
     return record
 
 
@@ -176,8 +183,11 @@ def _target(value: Any) -> str:
 def _containers(value: Any) -> tuple[Record, ...]:
     def check(each: Any) -> Record:
         if not isinstance(each, dict):
-            raise ValueError("holds something else than objects")
-        return _checked("containers", each, {"name": (_name, NEEDED), **_ABOUT})
+            raise ValueError("hold something else than objects")
+        try:
+            return _checked(each, {"name": (_name, NEEDED), **_ABOUT})
+        except ValueError as error:
+            raise ValueError(f"hold one whose {error}") from None
 
     found: tuple[Record, ...] = _list(check, CONTAINERS)(value)
     return found

@@ -96,7 +96,13 @@ def session(
         "protocol": PROTOCOL,
         "version": version,
         "containers": [
-            {"name": name, "id": full_id or None, "source": source, "shield": shield, **facts.get(name, {})}
+            {
+                "name": name,
+                "id": full_id or None,
+                "source": source or None,
+                "shield": shield,
+                **facts.get(name, {}),
+            }
             for name, full_id, source, shield in containers
         ],
     }

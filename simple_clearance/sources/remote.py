@@ -482,6 +482,7 @@ class Remote:
         return Watching(
             container, about["dossier"], about["shield_state"], missed=about["missed"],
             held_by=about["held_by"], taken_over=about["taken_over"], unseen=about["unseen"],
+            recorded=about["source"] == "replay",
         )  # fmt: skip
 
 

@@ -13,6 +13,8 @@ import pytest
 import scripting
 from support import eventually
 
+from simple_clearance.base import timestamps
+
 script = scripting.script
 
 
@@ -251,7 +253,7 @@ def test_a_session_that_can_not_be_read_is_refused_with_what_is_wrong(script, el
     it.ends(
         3,
         "simple-clearance: web: it does not speak the protocol: "
-        "session: containers containers: name is not a container's name\n",
+        "session: containers hold one whose name is not a container's name\n",
     )
 
 
@@ -331,6 +333,37 @@ def test_one_that_never_stops_talking_does_not_hold_up_another(script, elsewhere
     it.hang_up()
     it.ends(5)
     assert len(web.verdicts()) == 5
+
+
+def test_what_it_does_not_tell_of_its_containers_is_null(script, tmp_path):
+    it = script("--json", *other(tmp_path, "sys.stdin.readline()"), names=(), reader=False)
+    assert it.until("session")["containers"] == [
+        {"name": "evil/c1", "id": None, "source": None, "shield": 18, "dossier": {}}
+    ]
+    it.ends(0)
+
+
+MANY = """
+for number in range(60000):
+    say(type="pending", id="x%d" % number, container="c1", dest="203.0.113.%d" % (number % 250),
+        port=number // 250 + 1, proto=6, count=1)
+say(type="pending", id="last", container="c1", dest="198.51.100.1", port=443, proto=6, count=1)
+for line in sys.stdin:
+    if "last" in line:
+        say(type="error", message="all was told")
+"""
+
+
+def test_a_loss_that_goes_on_is_told_once_a_second(script, tmp_path):
+    """No more than so many requests are held of one machine; it goes on all the same."""
+    it = script("--json", *other(tmp_path, MANY), names=(), reader=False)
+    it.until("error", message="evil: all was told")
+    it.hang_up()
+    it.ends(5)
+    lost = it.of("lost")
+    seconds = float(timestamps.seconds(it.records[-1]["ts"]) - timestamps.seconds(it.records[0]["ts"]))
+    assert sum(record["count"] for record in lost) == it.records[-1]["lost"] == 40_001
+    assert len(lost) <= seconds + 2
 
 
 DEAF = """

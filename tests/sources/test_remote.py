@@ -120,6 +120,7 @@ class Pair:
             if not records:
                 return
             for record in records:
+                assert record.get("by") in (None, "operator", "policy", "answer", "script"), record
                 self.records.append(record)
                 self.remote.told(record, self.now)
 
@@ -461,6 +462,68 @@ def test_proof_and_the_shields_state_are_passed_on():
     assert [(record["container"], record["seconds"]) for record in pair.of("passed")] == [("web/c1", 1.0)]
     assert not pair.here.shields.up("web/c1")
     assert (pair.of("lost")[0]["container"], pair.here.summary()["lost"]) == ("web/c1", 3)
+
+
+def as_there(record, ids):
+    """What we tell, in the words that the host would have for it: `ids` are its own, by ours."""
+    told = {key: value for key, value in record.items() if key not in OURS}
+    if "container" in told:
+        told["container"] = told["container"].replace("web/", "", 1)
+    for key in ("ids", "elsewhere"):
+        if key in told:
+            told[key] = [ids[each] for each in told[key]]
+    return {**told, **({"id": ids[record["id"]]} if "id" in record else {})}
+
+
+OURS = ("id", "by", "seconds")  # who answered is known here, and how long a verdict took
+
+
+def everything_happens(pair):
+    """Each type of record that is told of a request, a verdict, an address or a container."""
+    pair.names_there["c1", "198.51.100.1"] = (Name("www.example.com", "", ""),)
+    for number in range(1, 9):
+        pair.blocked(number, uid=1000, reader_id="c1:%d" % number)
+    pair.blocked(1, 443, 5)
+    pair.blocked(9, private=True)
+    pair.blocked(10, 8443, count=2)
+    pair.blocked(10, None)
+    pair.later(2)
+    pair.names_there["c1", "198.51.100.2"] = (Name("two.example.com", "", ""),)
+    pair.host.learn("c1", "198.51.100.2", pair.now)
+    pair.later(2)
+    pair.results = [Outcome(APPLIED, opened=("198.51.100.1",)), Outcome(FAILED, "exit", "no such thing")]
+    pair.answer("allow", "r1", name="www.example.com")
+    pair.answer("deny", "r2")
+    pair.answer("skip", "r3")
+    pair.answer("deny", "r5")
+    pair.answer("allow", "r6")
+    pair.host.handle("c1", Event("allowed", "198.51.100.6", 443, 6), pair.now)
+    pair.later(5)
+    pair.blocked(6)
+    pair.later(70)
+    pair.blocked(3)
+    pair.host.shields.state("c1", "down", pair.now)
+    pair.host.lost("c1", 3, "kernel")
+    pair.host.stop("c1", pair.now)
+    pair.settle()
+
+
+def test_what_is_passed_on_has_the_fields_and_values_that_its_own_session_tells():
+    pair = Pair()
+    there = []
+    tell_here, pair._tell_here = pair._tell_here, lambda record: (there.append(record), tell_here(record))
+    everything_happens(pair)
+    ids = dict(zip((one["id"] for one in pair.of("pending")), (one["id"] for one in there_of(there))))
+    kinds = {record["type"] for record in there}
+    assert kinds >= {"pending", "names", "again", "verdict", "closed", "passed", "still_blocked"}
+    assert kinds >= {"shield", "lost", "container"}
+    for kind in sorted(kinds):
+        own = [as_there(one, {each: each for each in ids.values()}) for one in there if one["type"] == kind]
+        assert [as_there(one, ids) for one in pair.of(kind)] == own, kind
+
+
+def there_of(records):
+    return [record for record in records if record["type"] == "pending"]
 
 
 def test_a_container_that_stops_there_stops_here_and_one_that_starts_is_watched():
