@@ -4,10 +4,8 @@ An event or an answer goes in; what should be told comes out as records, in the 
 the JSON interface, and what should be run as jobs.  The terminal, the JSON stream and the log
 all live on the same records.  Nothing here waits, reads a clock or runs anything.
 
-Here are the requests, and what becomes of them; how they and the verdicts go on is a table in `states`,
-where requests are kept is in `register`.  What a verdict goes through is in `verdicts`: those that wait in
-`jobs`, what they came to in `history`, whether they worked in `proof`.  What is decided without asking is
-in `rules`, what is skipped or muted in `aside`, the shields' states in `shields`, names in `names`.
+Here it is decided what becomes of the requests; what a verdict goes through is in `verdicts`.  The page of
+theory is the folder's `__init__`.
 """
 
 from __future__ import annotations
