@@ -19,10 +19,10 @@ How a request and a verdict go from state to state is a table: read `states` fir
     jobs      the verdicts that wait or run   batch     those of one answer, counted together
     verdict   the command's words             history   what was answered; the last words
     proof     the effects                     shields   each shield's version and state
-    policy    the file of rules               rules     which of them decides, and when none may
-    aside     what is skipped or muted        names     what is asked under which name
-    ports     how many one request stands for later     what is told, but not at once
-    budget    the bound of everything that a container can multiply
+    ruleset   the policy's rules              policy    the file that they are read from
+    rules     which of them decides           aside     what is skipped or muted
+    names     what is asked under which name  ports     how many one request stands for
+    later     what is told, but not at once   budget    the bound of all that a container can multiply
 
 Containers come and go.  When one ends (`stop`), what waits for it is closed unanswered, what has not begun is
 called off, and what runs has its outcome still.  When one of its name starts (`add_container`), what was
@@ -37,7 +37,7 @@ A section of the policy file is a part of its rules for some containers: `Policy
 that hold for one, in the file's order, and whoever decides anything asks that.
 
 A container may be of another session, on another machine perhaps, that asks and runs there what is decided
-here.  Its packets do not come here: that one tells which requests are open there (`asked_there`), tried again
+here.  Its packets are not seen here: it tells which requests are open there (`asked_there`), tried again
 (`tried_there`) and closed (`closed_there`), and holds its own verdicts against the packets.
 
 What the words mean:

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from .budget import Budget
     from .history import Answers
     from .names import Names
-    from .policy import Rule
     from .register import Register
     from .requests import Request
+    from .ruleset import Rule
 
 
 class Aside:

@@ -25,6 +25,10 @@ LIMITS = {
     "warnings": 64,  # rules and addresses told to be without effect
 }
 OF_ONE_ADDRESS = ("ports",)
+KEYS = 64
+"""Requests that one answer remembers, to ask one of them again: a name may have thousands."""
+IDS = 256
+"""Ids of requests by which one verdict can be undone; of an address hardly more than 64 are open at once."""
 SHARED_BY = 20
 """Containers that share a bound; more of them get as much each as if they were so many."""
 

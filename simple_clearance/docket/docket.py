@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ..base.errors import Refused
     from ..base.happenings import Event, Name, Recorded, Watching
     from ..base.moment import Now
-    from .policy import Policy, Rule
+    from .ruleset import Policy, Rule
 
     Record = Dict[str, Any]
 

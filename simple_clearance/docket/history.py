@@ -64,12 +64,16 @@ class Tally:
     """
 
     def __init__(self, budget: Budget, tell: Callable[..., None]) -> None:
-        self.applied = 0
         self.dry = 0  # verdicts of a dry run
         self.counts = {"allowed": 0, "denied": 0}
         self._last_word = Kept("targets", budget, tell)
         self._bad = Kept("failures", budget, tell)  # what came of each that was not made good
         self._forgotten = {"failed": 0, "unknown": 0}  # of those that are not kept any more
+
+    @property
+    def applied(self) -> int:
+        """How many verdicts were applied."""
+        return sum(self.counts.values())
 
     def last_word(self, container: str, target: str) -> str | None:
         """The action applied last to a target."""
@@ -82,7 +86,6 @@ class Tally:
 
     def was_applied(self, job: Job, good: Iterable[Place]) -> None:
         """`good` are the places where it makes up for what came to nothing before."""
-        self.applied += 1
         self.counts["allowed" if job.action == "allow" else "denied"] += 1
         self._last_word.put(job.container, job.target, job.action)
         self.made_good(good)

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from typing import Any, Iterable
 
     from .batch import Batch
-    from .policy import Rule
     from .requests import Answer, Request
+    from .ruleset import Rule
 
 AUTOMATIC = ("policy", "answer")
 """Who decides without being asked."""

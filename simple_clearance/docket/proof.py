@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..base.moment import Now
     from .budget import Budget
     from .jobs import Job
-    from .policy import Rule
+    from .ruleset import Rule
 
 ASK_AGAIN = 60.0
 """Seconds after which an answered request that is still blocked is asked again."""

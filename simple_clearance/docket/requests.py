@@ -7,6 +7,7 @@ it goes on from there.
 from __future__ import annotations
 
 from ..base import addresses
+from .budget import KEYS
 from .ports import REST, Ports
 from .states import NEW
 
@@ -17,16 +18,9 @@ if TYPE_CHECKING:
     from ..base.happenings import Event
     from ..base.moment import Now
     from .batch import Batch
-    from .policy import Rule
+    from .ruleset import Rule
 
     Key = Tuple[str, str, Optional[int], Optional[int]]
-
-
-KEYS = 64
-"""Requests that an answer remembers, to ask one of them again; an address may have thousands."""
-
-IDS = 256
-"""Ids of requests by which a verdict can be undone; of one address hardly more than 64 are open at once."""
 
 
 class Request:
@@ -58,7 +52,7 @@ class Request:
         self.port = None if rest else event.port
         self.proto = None if rest else event.proto
         self.ports = Ports() if rest else None
-        # one for every index
+        # What it is, as all who look for it know it; one tuple, since there are thousands.
         self.key: Key = (container, event.dest, REST if rest else event.proto, self.port)
         self.private = event.private
         self.uid = event.uid
@@ -76,7 +70,7 @@ class Request:
         self.by_hand = False
         self.undecided: int | None = None
         self.undecided_by = 0
-        self.told = 0  # the count that was last reported
+        self.told = 0
         self.told_at = now.mono
 
     def __repr__(self) -> str:

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from typing import Callable, Sequence
 
     from .budget import Budget
-    from .policy import Decision, Policy, Rule
     from .requests import Request
+    from .ruleset import Decision, Policy, Rule
 
 
 class Choice:

@@ -53,7 +53,7 @@ def is_command(words: Sequence[str], programs: Collection[str], names: Collectio
 class Outcome:
     """What came of one verdict.
 
-    `result` is one of the four above, `reason` a word of the interface or "", `error` the
+    `result` is applied, failed, unknown or dry-run, `reason` a word of the interface or "", `error` the
     command's own text (untrusted), `opened` the addresses that an allow says it opened,
     `seconds` how long it ran.
     """
@@ -82,7 +82,7 @@ class Outcome:
 
 def command(shield: Sequence[str], action: str, container: str, target: str) -> list[str]:
     """The argv of one verdict.  Raises ValueError for a target that is not exactly one thing."""
-    if action not in ("allow", "deny"):
+    if action not in ACTIONS:
         raise ValueError(f"no such action: {action!r}")
     if addresses.canonical(target) != target and not addresses.is_target_name(target):
         raise ValueError(f"neither a plain address nor a host name: {target!r}")

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from ..base import addresses
 from .batch import Batch
+from .budget import IDS
 from .history import Answers, Tally
 from .jobs import Jobs
 from .proof import ASK_AGAIN, Proof
-from .requests import IDS, Answer, keys_of
+from .requests import Answer, keys_of
 from .states import LATE, OPEN, QUEUED
 from .verdict import APPLIED, DRY_RUN, FAILED, NOT_STARTED, UNKNOWN, Outcome
 

@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Tuple
 
-    from ..docket.policy import Policy
+    from ..docket.ruleset import Policy
 
     Stamp = Tuple[int, int, int, int]
 

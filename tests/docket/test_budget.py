@@ -9,9 +9,9 @@ import tracemalloc
 import pytest
 from stage import Bench
 
-from simple_clearance.docket.budget import LIMITS, SHARED_BY, TOLD, Budget, Kept
-from simple_clearance.docket.policy import Policy, parse
-from simple_clearance.docket.requests import KEYS
+from simple_clearance.docket.budget import KEYS, LIMITS, SHARED_BY, TOLD, Budget, Kept
+from simple_clearance.docket.policy import parse
+from simple_clearance.docket.ruleset import Policy
 
 
 def address(number):

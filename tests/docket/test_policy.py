@@ -14,7 +14,7 @@ from stage import tables
 from support import lines_run
 
 from simple_clearance.base.addresses import is_target_name
-from simple_clearance.docket import policy
+from simple_clearance.docket import policy, ruleset
 from simple_clearance.docket.policy import PolicyError, parse
 
 TCP, UDP = 6, 17
@@ -203,7 +203,7 @@ def test_no_network_holds_an_address_of_the_other_kind(target, dest):
 
 def test_what_is_no_address_is_in_no_network():
     assert decided("deny 128.0.0.0/1\ndeny 0.0.0.0/1\ndeny ::/1", "nowhere") == ""
-    assert "203.0.113.9" not in policy.Network("203.0.113.0", 24)
+    assert "203.0.113.9" not in ruleset.Network("203.0.113.0", 24)
 
 
 @pytest.mark.parametrize("action", ["deny", "skip", "ask"])
@@ -519,14 +519,14 @@ def test_a_pattern_is_about_whole_names(pattern, names, others):
 @given(st.text("*?ab-./", max_size=12), st.text("ab-./*?", max_size=12))
 @example("*a*a*a*b", "aaaa")
 def test_a_pattern_means_what_a_shell_means_by_its_two_signs(pattern, name):
-    assert policy.is_match(pattern, name) == fnmatch.fnmatchcase(name, pattern)
+    assert ruleset.is_match(pattern, name) == fnmatch.fnmatchcase(name, pattern)
 
 
 def test_no_name_and_no_pattern_takes_long():
     """Whoever starts containers chooses their names."""
     for pattern in ("*a" * 100 + "b", "?*" * 100 + "b", "*" * 200 + "b"):
         for number in (50, 200):
-            steps = lines_run(lambda n=number, p=pattern: policy.is_match(p, "a" * n))
+            steps = lines_run(lambda n=number, p=pattern: ruleset.is_match(p, "a" * n))
             assert steps < 100 * len(pattern) + 10 * len(pattern) * number
 
 
@@ -782,10 +782,10 @@ def test_what_is_remembered_of_containers_is_bounded():
     """They come and go under ever new names."""
     found = rules("skip 203.0.113.1\n[c?]\nask *")
     sizes = []
-    for number in range(3 * policy.PARTS):
+    for number in range(3 * ruleset.PARTS):
         assert found.of("c%d" % number).number == (2 if number < 10 else 1)
         sizes.append(max(map(len, tables(found))))
-    assert max(sizes) <= policy.PARTS
+    assert max(sizes) <= ruleset.PARTS
     kept = found.of("c3")
     assert found.of("c4") is not kept and found.of("c3") is kept
 
