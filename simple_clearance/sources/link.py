@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ..system.loop import Loop
 
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
-"""Seconds until a link that was lost is tried again; twice as long each time it is lost at once."""
+"""Seconds until a link that was lost is tried again; twice as long where it did not stand for as long."""
 SLICE, SLICES = 1 << 14, 16
 """Bytes read at a time, and how often in one round, where there is time for so many."""
 LEFT = 1 << 20
@@ -109,7 +109,7 @@ class Link:
         self._stopping = False
         self._was_up = False
         self._known: set[str] = set()  # its containers, when it was lost
-        self._since = 0.0
+        self._up_since = 0.0
         self._wait = FIRST_WAIT
         self._due: float | None = None  # when it is tried again, or ended
 
@@ -145,7 +145,7 @@ class Link:
 
     def _start(self, argv: Sequence[str], now: Now, apart: bool = True) -> None:
         self._trace("link %s: start: %s" % (self.name, " ".join(argv)))
-        self._due, self._since = None, now.mono
+        self._due = None
         self._lines, self._noise, self._bad = Lines(sessionline.LINE_LIMIT), 0, 0
         self._unsent, self._said = bytearray(self._command.preamble), bytearray()
         try:
@@ -187,8 +187,10 @@ class Link:
             if record is not None and self._child is not None:
                 began = not self.up
                 self.remote.take(record, now)
-                if began and self._was_up:
-                    self._back()
+                if began:
+                    self._up_since = now.mono
+                    if self._was_up:
+                        self._back()
                 self._was_up, self.asks = True, False
         except BadLine as error:
             self._trace("link %s: %s: %s" % (self.name, error, printable(line, 200)))
@@ -284,7 +286,8 @@ class Link:
             self.over = True
             self._docket.warn("%s: its session has ended" % self.name)
         else:
-            self._wait = FIRST_WAIT if now.mono - self._since > LONGEST_WAIT else self._wait
+            if was_up and now.mono - self._up_since >= self._wait:
+                self._wait = FIRST_WAIT
             self._due = now.mono + self._wait
             self._wait = min(2 * self._wait, LONGEST_WAIT)
 
