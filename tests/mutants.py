@@ -64,9 +64,7 @@ def mutated(rng: random.Random, data: bytes) -> bytes:
         elif kind == 2:
             out[at:at] = out[at : at + rng.randrange(1, 33)]
         elif kind == 3:
-            out[at:at] = rng.choice(
-                (b"\0", b"\xff" * 4, b"\n", b'"', b"\\u0000", b"-1", b"9" * 30, b"{[", b"\x1b[A")
-            )
+            out[at:at] = rng.choice(TROUBLE)
         elif kind == 4 and out:
             out[at % len(out)] = rng.choice((0, 255, 127, 128, 10, 34))
         else:
@@ -109,21 +107,11 @@ _LOG = read("dnsmasq-0.9.log").splitlines(keepends=True)
 LOOKED_UP = [b"".join(_LOG[start : start + 8]) for start in range(0, 96, 8)]
 Parser = Callable[[bytes], object]
 PARSERS: list[tuple[str, Parser, tuple[type[Exception], ...], list[bytes]]] = [
-    (
-        "nflog",
-        nflog.parse,
-        (nflog.Malformed,),
-        datagrams("nflog-single.json") + datagrams("nflog-batched.json"),
-    ),
+    ("nflog", nflog.parse, (), PACKETS),
     ("readerline", readerline.parse, (BadLine,), LINES),
     ("audit", auditline.parse, (BadLine,), read("audit.jsonl").splitlines()),
     ("recording", _recorded, (BadLine,), LINES),
-    (
-        "dnslog",
-        _dns,
-        (),
-        [b"\n".join(read("dnsmasq-0.9.log").splitlines()[n : n + 8]) + b"\n" for n in range(0, 96, 8)],
-    ),
+    ("dnslog", _dns, (), LOOKED_UP),
     ("dbus", _bus, (dbus.ProtocolError,), [dbus.method_call(2, "NameHasOwner", "org.terok.Shield1")]),
     ("policy", _policy, (policy.PolicyError,), [RULES]),
     ("answers", protocol.parse_answer, (protocol.BadAnswer,), [b"allow r1 www.example.com", b"deny r22"]),

@@ -110,7 +110,7 @@ def unpacked(address: bytes) -> str:
 
 
 def _packed4(text: str) -> bytes | None:
-    octets = text.split(".")
+    octets = text.split(".", 4)  # whoever wrote it may have written any number
     if len(octets) != 4:
         return None
     numbers = []

@@ -56,15 +56,14 @@ def parse(line: bytes) -> Event | ShieldState | Recorded | None:
 
 
 def _recorded(fields: dict[str, Any], action: str) -> Recorded | None:
-    dest = addresses.canonical(_text(fields.get("dest")))
+    dest = addresses.canonical(fields.get("dest"))
     detail = str(fields.get("detail", ""))[:300]
     target = detail[len("target=") :] if detail.startswith("target=") else ""
     return Recorded(action, dest, target, _text(fields.get("ts"))) if dest else None
 
 
 def _blocked(fields: dict[str, Any]) -> Event:
-    dest = fields.get("dest")
-    plain = addresses.canonical(dest) if isinstance(dest, str) and len(dest) < 64 else None
+    plain = addresses.canonical(fields.get("dest"))
     if plain is None:
         raise BadLine("dest is not an address")
     port = fields.get("port")

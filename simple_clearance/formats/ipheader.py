@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from struct import Struct
 
-from ..base.addresses import WITH_PORTS
+from ..base.addresses import V4_MAPPED, WITH_PORTS
 
 # linux/socket.h
 AF_INET, AF_INET6 = 2, 10
@@ -30,7 +30,6 @@ MAX_EXTENSIONS = 8
 # Neighbour discovery 133-137 (RFC 4861) and multicast listener discovery 130-132, 143 (RFC 3810)
 ND_MLD = frozenset((130, 131, 132, 133, 134, 135, 136, 137, 143))
 BROADCAST = b"\xff" * 4
-V4_MAPPED = b"\0" * 10 + b"\xff\xff"  # ::ffff:0:0/96, RFC 4291 section 2.5.5.2
 
 _BE16 = Struct(">H")
 

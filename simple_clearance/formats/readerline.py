@@ -56,8 +56,8 @@ def message(fields: dict[str, Any]) -> Message | None:
 
 def _event(kind: str, fields: dict[str, Any], count: int) -> Event:
     dest = fields.get("dest")
-    plain = addresses.canonical(dest) if isinstance(dest, str) and len(dest) < 64 else None
-    if plain is None and isinstance(dest, str) and len(dest) < 64:
+    plain = addresses.canonical(dest)
+    if plain is None:
         kind, plain = "multicast", addresses.disguised(dest)  # nobody can decide about these either
     if plain is None:
         raise BadLine("dest is not an address")
