@@ -132,7 +132,7 @@ class Listing(View):
     def _header(self) -> str:
         """How many wait, and of which of them this is the page; less of it where there is no room."""
         waiting = [index for index in self._waiting if self._narrowing.holds(self._keys[index][0])]
-        new, where = self._new(), self._where
+        new, where = self._new(waiting), self._where
         number = len(waiting) + new
         others = self._others() if self._only else ""
         muted = sum(self._narrowing.holds(one.container) for one in self._muted)
@@ -169,10 +169,10 @@ class Listing(View):
             return " for " + printable(next(iter(containers)), 40)
         return f" for {len(containers)} containers" if containers else ""
 
-    def _new(self) -> int:
-        """How many wait of which there is no row yet."""
+    def _new(self, waiting: list[int]) -> int:
+        """How many wait of which there is no row yet, these being the rows that wait."""
         groups, only = self.prompt.groups, self._only
-        here = {self._keys[index] for index in self._waiting if self._narrowing.holds(self._keys[index][0])}
+        here = {self._keys[index] for index in waiting}
         return (groups.number(only) if only else len(groups)) - sum(key in groups for key in here)
 
     def _others(self) -> str:

@@ -63,7 +63,9 @@ class Heights:
 
     def of(self, key: Key, groups: Groups) -> int:
         container, label = key
-        named, start = addresses.is_name(label), "  x  1  " if self._width >= NARROW else "x1 "
+        # It is a name or an address: of twenty thousand a whole look at each would be felt.
+        named = ":" not in label and not label.rpartition(".")[2].isdigit()
+        start = "  x  1  " if self._width >= NARROW else "x1 "
         cut = named and len(start) + len(label) > self._width
         dest = groups.longest(key) if cut else 0
         shape = (container if self._several else "", named, len(label), dest)
