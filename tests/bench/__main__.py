@@ -268,8 +268,8 @@ def measured(python: str, folder: str) -> list[Row]:
         Row(
             "ten containers, every table full and changing: memory / CPU of a question / of a key / "
             "`--log` for each packet and look-up that says nothing new",
-            "the budget of 20,000 requests / its painting / the list, which looks at all 20,000 / a loss is told "
-            "once a second, as a sum",
+            "the budget of 20,000 requests / its painting / the list, which looks at all 20,000 / a loss is "
+            "told once a second, as a sum",
             Figure("+%s MB", full.memory, 48),
             Figure("%s ms", full.question, 20),
             Figure("%s ms", full.key, 50),
