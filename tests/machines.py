@@ -95,8 +95,6 @@ class Machine:
             "PrintMotd": "no",
             "PrintLastLog": "no",
             "SetEnv": env,
-            "ClientAliveInterval": 1,
-            "ClientAliveCountMax": 1,
         }
         with open(self._config, "a") as file:
             file.write("Host %s\n" % " ".join(names))

@@ -153,8 +153,8 @@ class Play:
     def goes_on(self, seconds):
         """Blocks, answers, cuts, restarts and floods."""
         ways = [
-            ("cuts", 4.0, lambda site: site.relay.cut()),
-            ("restarts", 11.0, lambda site: (site.machine.close(), site.machine.start())),
+            ("cuts", 6.0, lambda site: site.relay.cut()),
+            ("restarts", 15.0, lambda site: (site.machine.close(), site.machine.start())),
             ("floods", 9.0, lambda site: site.flood(self._network() + ".0")),
             ("attempts", 0.2, lambda site: site.connect("%s.%d" % (self._network(), self._number()))),
         ]

@@ -221,7 +221,8 @@ FIELDS: dict[str, Fields] = {
         "containers": (_containers, ()),
     },
     "container": {
-        "container": (_name, ""),  # it is a machine that was joined there, without one
+        "container": (_name, ""),
+        "host": (_name, ""),  # instead: a machine that was joined there
         "state": (_one_of("started", "stopped", "lost", "back"), NEEDED),
         "reason": (_text(300), ""),
         "hint": (_text(300), ""),

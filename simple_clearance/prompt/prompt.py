@@ -40,7 +40,8 @@ GRUMBLE_EVERY = 1.0
 """Seconds between two words about keys that did nothing."""
 RESIZE_REST = 0.2
 """Seconds for which a window's size has stood when what stands in it is painted anew."""
-ANSWERED, STOPPED = "answered meanwhile", "the container has stopped"
+ANSWERED = "answered meanwhile"
+GONE = {"stopped": "the container has stopped", "lost": "the link to its machine was lost"}
 
 
 class Prompt:
@@ -234,10 +235,11 @@ class Prompt:
     def record(self, record: dict[str, Any], now: Now) -> None:
         """One record of the docket."""
         kind, width = record["type"], self.painter.width - 1
-        if kind == "container" and record["state"] == "stopped" and self._view.vanished():
-            self._vanished = STOPPED
+        if kind == "container" and record["state"] in GONE and self._view.vanished():
+            self._vanished = GONE[record["state"]]
         if kind == "lost":
-            self._notices.lost(record)
+            if record["where"] != "link":  # that is told of the machine, with what it means
+                self._notices.lost(record)
         elif kind == "verdict":
             self._outcome(record, width)
         elif kind == "batch":

@@ -227,21 +227,23 @@ def _listed(dests: Sequence[str]) -> str:
     return ", ".join(dests[:4]) + (" and %d more" % (len(dests) - 4) if len(dests) > 4 else "")
 
 
+UNSEEN = ". A destination tried only then is not shown; it will be when it is tried again. Exit code: 5"
+
+
 def lost(record: Record, when: str = "") -> Sentence:
     """Loss is told in words, with what it means; `when`, where the reader has no clock of his own."""
     what, why = LOST.get(record["where"], ("event", printable(record["where"], 40)))
     number, at = record["count"], " at " + when if when else ""
     text = "%s %s lost%s (%s)" % (count(number, what), "was" if number == 1 else "were", at, why)
-    more = ". A destination tried only then is not shown; it will be when it is tried again. Exit code: 5"
-    return Sentence([record["container"]] if record.get("container") else (), text + more, grave=True)
+    return Sentence([record["container"]] if record.get("container") else (), text + UNSEEN, grave=True)
 
 
 def _machine(record: Record) -> Sentence:
     """Another machine's session, whose link was lost or is there again."""
     if record["state"] == "back":
         return Sentence((record["host"],), "the link is back")
-    text = "the link was lost: %s; it is tried again" % printable(record["reason"], 200)
-    return Sentence((record["host"],), text, grave=True)
+    text = "the link was lost and is tried again (%s)" % printable(record["reason"], 200).rstrip(".")
+    return Sentence((record["host"],), text + UNSEEN, grave=True)
 
 
 def _still_blocked(record: Record) -> Sentence:

@@ -161,8 +161,8 @@ class Remote:
 
     def _take_container(self, record: Record, now: Now) -> None:
         if not record["container"]:
-            return  # a machine that is joined there
-        if record["state"] == "started":
+            self._take_machine(record)
+        elif record["state"] == "started":
             container = f"{self.name}/{record['container']}"
             if container in self.watching:
                 return
@@ -173,6 +173,13 @@ class Remote:
             self._docket.started(self.row(container), record["source"], record["id"])
         elif record["state"] == "stopped":
             self._stop(self._local(record), now, record["reason"], record["hint"])
+
+    def _take_machine(self, record: Record) -> None:
+        """What is told of one that was joined there."""
+        if record["host"] and record["state"] in ("lost", "back") and self._may_remark():
+            reason = {"reason": record["reason"]} if record["state"] == "lost" else {}
+            host = f"{self.name}/{record['host']}"
+            self._docket.relay({"type": "container", "host": host, "state": record["state"], **reason})
 
     def _stop(self, container: str, now: Now, reason: str = "", hint: str = "") -> None:
         refused = Refused(CANNOT_START, reason, *([hint] if hint else [])) if reason else None
@@ -335,11 +342,15 @@ class Remote:
         self._docket.counts["untold"] += record["untold"]
 
     def _warn(self, text: str, hint: str = "") -> None:
-        self._warned += 1
-        if self._warned <= WARNINGS:
+        if self._may_remark():
             self._docket.warn(text, hint=hint)
-        elif self._warned == WARNINGS + 1:
+
+    def _may_remark(self) -> bool:
+        """Whether one more is told; that no more are, is."""
+        self._warned += 1
+        if self._warned == WARNINGS + 1:
             self._docket.warn("%s: more such lines are not told" % self.name)
+        return self._warned <= WARNINGS
 
     # What is decided here
 

@@ -331,6 +331,18 @@ def test_the_key_meant_for_a_question_whose_container_stops_decides_nothing(stag
     assert "the container has stopped" in stage.text
 
 
+def test_a_question_whose_link_is_lost_says_so(stage):
+    stage.blocked()
+    stage.docket.relay({"type": "container", "host": "web", "state": "lost", "reason": "Connection closed."})
+    stage.docket.lost("", 1, "link")
+    stage.docket.stop("c1", stage.now, told=False)
+    stage.refresh()
+    assert "the link to its machine was lost: no key needed" in stage.text
+    told = " ".join((stage.text + batch(stage)).split())
+    assert "! web: the link was lost and is tried again (Connection closed). A destination" in told
+    assert "1 event" not in told, "once"
+
+
 def test_a_container_that_stops_is_not_why_the_question_of_another_vanishes(stage):
     stage.docket.add_container("c2", 18, {})
     stage.blocked()

@@ -626,6 +626,22 @@ def test_containers_that_come_and_go_without_end_are_forgotten():
     assert list(pair.remote.watching) == ["web/c1"]
 
 
+def test_a_machine_that_is_joined_there_is_told_under_both_names():
+    pair = Pair()
+    lost = {"type": "container", "host": "db", "state": "lost", "reason": "Connection closed"}
+    pair._tell_here(lost)
+    pair._tell_here({"type": "container", "host": "db", "state": "back"})
+    pair.settle()
+    assert pair.of("container") == [
+        {**lost, "host": "web/db"},
+        {"type": "container", "host": "web/db", "state": "back"},
+    ]
+    for _ in range(100):
+        pair._tell_here(lost)
+    pair.settle()
+    assert len(pair.of("container")) == remote.WARNINGS
+
+
 def test_remarks_without_end_are_left_out():
     pair = fresh(*({"type": "error", "message": "no %d" % number} for number in range(200)))
     assert len(pair.of("error")) == remote.WARNINGS + 1
