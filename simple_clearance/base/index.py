@@ -31,6 +31,11 @@ class Index:
         found = self._things.get(key)
         return list(found) if isinstance(found, dict) else [] if found is None else [found]
 
+    def first(self, key: str) -> Any:
+        """The first thing under a key, None where there is none."""
+        found = self._things.get(key)
+        return next(iter(found)) if isinstance(found, dict) else found
+
     def number(self, key: str) -> int:
         """How many there are under a key."""
         found = self._things.get(key)

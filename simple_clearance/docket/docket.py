@@ -253,7 +253,7 @@ class Docket:
         self._stopped.discard(name)
         for part in (self._register, self._proof):
             part.drop(name)
-        for other in (self.shields, self._aside, self._answers, self.tally, self.rules):
+        for other in (self.shields, self._aside, self._answers, self.tally, self.rules, self._losses):
             other.forget(name)
         self.pods.discard(name)
         self._told_behind.discard(name)
@@ -286,6 +286,7 @@ class Docket:
         request = self._known(container, event, now)
         before = self._proof.effect(container, event.dest)
         tried = before.in_vain(now) if before is not None else None
+        self._agree(container, event.dest, event.private, request, now)
         if request is None:
             return self._new(container, event, now, tried, True)
         anew = "tried again" in REQUEST[request.state] and self._aside.mute_of(request) is None
@@ -581,8 +582,7 @@ class Docket:
         """A packet was blocked: a new request, a try of a known one, or the aftermath of a verdict."""
         self.shields.blocked(container, event, now)
         request = self._known(container, event, now)
-        if event.private:
-            self._is_private(container, event.dest, request, now)
+        self._agree(container, event.dest, event.private, request, now)
         before = self._proof.effect(container, event.dest)
         sure = self.shields.blocks_it(container, event, now)
         if self._proof.blocked(container, event, sure, now) is not None:
@@ -626,16 +626,21 @@ class Docket:
             self._open(request, "tried again", now)
         self._aside.count(request, event)
 
-    def _is_private(self, container: str, dest: str, known: Request | None, now: Now) -> None:
-        """The shield refuses that as private: which a quarantine, that refuses all, does not tell."""
-        there = [*self._register.at(container, dest), *([known] if known is not None else ())]
-        there = [request for request in there if not request.private]
-        for request in there:
-            request.private, request.floor = True, bool(self.shields.floor(container))
-        if there:
-            self.renamed(container, dest)
-        for request in there:
-            self.consider(request, now)
+    def _agree(self, container: str, dest: str, private: bool, request: Request | None, now: Now) -> None:
+        """What the shield has refused as private on one port is so on every other that is open.
+
+        A quarantine, which refuses everything alike, does not tell it; `request` is not open yet, if any.
+        """
+        first = self._register.first_at(container, dest)  # the others agree with it
+        known = [one.private for one in (first, request) if one is not None]
+        if all(known) or not (private or any(known)):
+            return
+        there = [*self._register.at(container, dest), *([request] if request is not None else ())]
+        for one in there:
+            one.private, one.floor = True, bool(self.shields.floor(container))
+        self.renamed(container, dest)
+        for one in there:
+            self.consider(one, now)
 
     def _known(self, container: str, event: Event, now: Now) -> Request | None:
         """The request that a packet is a try of; once an address has one for the rest of its ports, that."""
@@ -680,6 +685,7 @@ class Docket:
         request.told, request.told_at = request.count, now.mono
         request.undecided, request.failure, request.rests_until = None, "", 0.0
         self._names.listen(request.container, request.dest)
+        self._agree(request.container, request.dest, request.private, request, now)
         self._move(request, cause, now)
         facts = self.facts(request)
         if "behind" in facts:

@@ -39,6 +39,11 @@ class Losses:
         for key in [key for key in self._untold if key[0] == container]:
             self._tell_of(key)
 
+    def forget(self, container: str) -> None:
+        """Nothing more comes of that one."""
+        self.tell_all(container)
+        self._rests = {key: until for key, until in self._rests.items() if key[0] != container}
+
     def end(self) -> None:
         """From now on none has to wait."""
         self._ending = True

@@ -52,6 +52,11 @@ class Register:
         """All open requests of one address."""
         return self._at[container].get(dest) if container in self._at else []
 
+    def first_at(self, container: str, dest: str) -> Request | None:
+        """One of them, if there is any."""
+        found: Request | None = self._at[container].first(dest) if container in self._at else None
+        return found
+
     def any_at(self, container: str, dest: str) -> bool:
         """Whether any request of an address is open: there may be thousands, so without a list of them."""
         return dest in self._at.get(container, ())

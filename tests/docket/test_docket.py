@@ -467,6 +467,15 @@ def test_what_a_quarantine_has_blocked_wants_a_second_thought_once_the_shield_ca
     assert bench.docket.jobs() == [], "--answer allows nothing that is private"
 
 
+def test_an_address_that_is_private_on_one_port_is_on_every_other(bench):
+    bench.docket.add_container("old", 14, {})
+    bench.blocked("10.1.2.3", private=True, container="old")
+    bench.docket.shields.state("old", "quarantine", bench.now)
+    bench.blocked("10.1.2.3", 80, names=["db.example.com"], container="old")
+    assert [request.guarded for request in bench.docket.waiting()] == [True, True]
+    assert bench.take("pending")[-1]["class"] == "private"
+
+
 def test_multicast_is_never_asked_whatever_the_reader_calls_it(bench):
     for dest in ("224.0.0.251", "ff02::1", "255.255.255.255"):
         bench.blocked(dest)
