@@ -3,9 +3,9 @@
 The awkward facts: the file may be open in an editor, which replaces it or writes it anew at any moment;
 so nothing is kept open, and what stands there is read before each rule is added.  And half a rule may be
 another rule (`allow 203.0.113.1` of `allow 203.0.113.10`): so a line is written as a comment, and becomes a
-rule by its first byte once all of it is there.  And what was answered for one container was answered for no
-other: so a rule stands in a section of its container, unless the session is about that one alone and the
-file has no sections.
+rule by its first byte once all of it is there.  A comment and its rule are of one length, so that nothing
+behind them moves.  And what was answered for one container was answered for no other: so a rule stands in a
+section of its container, unless the session is about that one alone and the file has no sections.
 """
 
 from __future__ import annotations
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 OPERATORS = ("operator", "script")
 """Whose answers are kept; those of rules stand in a file already."""
 
+RULE, COMMENT = "%s   # %s\n", "# %s # %s\n"
+"""A line with a rule and why it stands there, and the same once it is taken back."""
+
 
 class SavedPolicy:
     """Adds rules to the file at `path`; one that an undo or another answer takes back becomes a comment.
@@ -48,7 +51,7 @@ class SavedPolicy:
         self._name = printable(path, 200)
         self._report = report
         self._open: dict[str, str] = {}  # id -> container
-        self._ours: dict[Target, bytes] = {}  # the line that was added for it
+        self._ours: dict[Target, tuple[str, str]] = {}  # what was added for it: the rule, and why
         self._last: dict[Target, str] = {}  # the rule for its last answer, added or there already
         try:
             os.close(self._opened(os.O_CREAT))
@@ -86,7 +89,8 @@ class SavedPolicy:
         if self._last.get(about) != rule:  # what is muted may be tried at any number of addresses
             self._safely(self._take_back, about)
             self._last[about] = rule
-            self._safely(self._add, about, "%s   # %s %s\n" % (rule, timestamps.stamp(now.wall), container))
+            why = "%s %s" % (timestamps.stamp(now.wall), container)
+            self._safely(self._add, about, rule, why)
 
     def _safely(self, step: Callable[..., None], *arguments: object) -> None:
         try:
@@ -97,7 +101,7 @@ class SavedPolicy:
                 self.failed = "--save-policy %s: %s: not every answer is kept" % (self._name, problem)
                 self._report(self.failed)
 
-    def _add(self, about: Target, line: str) -> None:
+    def _add(self, about: Target, rule: str, why: str) -> None:
         """Adds a rule, unless those that stand there decide the same already for its container."""
         container, target = about
         fd = self._opened(os.O_CREAT | os.O_APPEND)
@@ -109,46 +113,50 @@ class SavedPolicy:
             last = policy.last_section(data)
             section = container if self._several or last != "" else ""
             header = b"" if section == last else b"[%s]\n" % section.encode("ascii")
-            rule = line.encode("ascii")
+            line, comment = (form % (rule, why) for form in (RULE, COMMENT))
             text = b"" if data.endswith(b"\n") or not data else b"\n"
-            text += b"".join(b"#" + part[1:] for part in (header, rule) if part)
+            text += (b"#" + header[1:] if header else b"") + comment.encode("ascii")
             if os.write(fd, text) < len(text):
                 os.write(fd, b"\n")  # what is there stays a comment
                 raise OSError(errno.ENOSPC, "it could not be written whole")
-            at = os.lseek(fd, 0, os.SEEK_CUR) - len(rule)
+            at = os.lseek(fd, 0, os.SEEK_CUR) - len(comment)
         finally:
             os.close(fd)
         if header:
-            self._set_byte(at - len(header), b"#" + header[1:], header[:1])
-        self._set_byte(at, b"#" + rule[1:], rule[:1], section)
-        self._ours[about] = rule
+            self._replace(at - len(header), b"#" + header[1:], header)
+        self._replace(at, comment.encode("ascii"), line.encode("ascii"), section)
+        self._ours[about] = rule, why
 
     def _take_back(self, about: Target) -> None:
         """The rule that was added for a target becomes a comment, wherever it stands by now."""
         self._last.pop(about, None)
-        rule = self._ours.pop(about, None)
-        if rule is None:
+        ours = self._ours.pop(about, None)
+        if ours is None:
             return
+        line, comment = ((form % ours).encode("ascii") for form in (RULE, COMMENT))
         fd = self._opened(0)
         try:
-            at = (b"\n" + _content(fd)).find(b"\n" + rule)
+            at = (b"\n" + _content(fd)).find(b"\n" + line)
         finally:
             os.close(fd)
         if at >= 0:  # else somebody has taken it out
-            self._set_byte(at, rule, b"#")
+            self._replace(at, line, comment)
 
-    def _set_byte(self, at: int, line: bytes, byte: bytes, section: str | None = None) -> None:
-        """The first byte of the line that stands there, in that section if one is meant.
+    def _replace(self, at: int, was: bytes, becomes: bytes, section: str | None = None) -> None:
+        """The line that stands there becomes another of its length, in that section if one is meant.
 
-        Not through a descriptor that appends.
+        One of the two is a comment, and so is whatever is there in between: a rule gets its first byte last,
+        and loses it first.  Not through a descriptor that appends.
         """
         fd = self._opened(0)
         try:
             data = _content(fd)
             moved = section is not None and policy.last_section(data[:at]) != section
-            if moved or data[at : at + len(line)] != line:
+            if moved or data[at : at + len(was)] != was:
                 raise OSError(errno.ESTALE, "it was changed meanwhile")
-            os.pwrite(fd, byte, at)
+            first, rest = (at, becomes[:1]), (at + 1, becomes[1:])
+            for place, part in (first, rest) if becomes.startswith(b"#") else (rest, first):
+                os.pwrite(fd, part, place)
         finally:
             os.close(fd)
 
