@@ -41,6 +41,8 @@ HEADER = "# allowed in sessions of simple-clearance; for use as ~/.config/terok/
 class Appender:
     """A file that is added to, a whole line or nothing as far as its next reader can tell.
 
+    One that has been renamed or removed is begun anew by its name: a log is rotated like that, and the old
+    one may be compressed and gone a moment later; an editor replaces what it saves.
     `failed` says what went wrong first, and `report` has been called with it; "" while all is
     well.  Refused (3) when it can't be opened, `option` being what it was asked for with.
     """
@@ -82,6 +84,7 @@ class Appender:
 
     def append(self, text: str) -> bool:
         """Adds whole lines; whether they are in the file now."""
+        self._follow()
         if self._removed:
             return False
         data = memoryview((("\n" if self._torn else "") + text).encode("ascii"))
@@ -97,6 +100,22 @@ class Appender:
             self._fail(error)
             return False
         return True
+
+    def _follow(self) -> None:
+        """Begins it anew by its name, where that is another file's by now, or none's."""
+        if not self.regular or self._is_there():
+            return
+        try:
+            self._take(self._open())
+        except OSError:
+            return  # the old one takes it, as long as that has a name: a new one may be on its way
+        self._removed = False
+
+    def _is_there(self) -> bool:
+        try:
+            return os.path.samestat(os.stat(self._path), os.fstat(self.fd))
+        except OSError:
+            return False
 
     def _write(self, data: memoryview) -> int:
         return os.write(self.fd, data)
@@ -136,8 +155,7 @@ def _text(error: Exception) -> str:
 class Log(Appender):
     """`--log FILE`: every record of the session as a line of JSON, readable by its owner alone.
 
-    `-` is stdout.  A file that has been renamed or removed is begun anew by its name: a log is rotated
-    like that, and the old one may be compressed and gone a moment later.
+    `-` is stdout.
     """
 
     def __init__(self, path: str, report: Callable[[str], None]) -> None:
@@ -145,23 +163,8 @@ class Log(Appender):
         self._stdout = Output() if path == "-" else None
         super().__init__(path, "--log", 0o600, report)
 
-    def append(self, text: str) -> bool:
-        if self.regular and self._stdout is None and not self._is_there():
-            self._begin_anew()
-        return super().append(text)
-
     def _is_there(self) -> bool:
-        try:
-            return os.path.samestat(os.stat(self._path), os.fstat(self.fd))
-        except OSError:
-            return False
-
-    def _begin_anew(self) -> None:
-        try:
-            self._take(self._open())
-        except OSError:
-            return  # the old one takes it, as long as that has a name: a new one may be on its way
-        self._removed = False
+        return self._stdout is not None or super()._is_there()
 
     def _open(self) -> int:
         if self._stdout is None:
@@ -185,17 +188,24 @@ class Log(Appender):
 class Profile(Appender):
     """`--save-profile FILE`: what was allowed and not taken back, a target a line, each once.
 
-    A line that an undo or a deny of this session takes back becomes a comment where it stands,
+    A line that an undo or a deny of this session takes back becomes a comment wherever it stands by now,
     by changing bytes of that line alone: others may have added to the file since.
     """
 
     def __init__(self, path: str, report: Callable[[str], None]) -> None:
+        self._ours: set[str] = set()  # lines that were added
         super().__init__(path, "--save-profile", 0o644, report)
         if not self.regular or self.size > PROFILE_LIMIT:
             self.close()
             raise self._refused("it is larger than a profile" if self.regular else "it is not a file")
-        self._ours: dict[str, int] = {}  # line -> where it stands
-        self._lines = dict.fromkeys(self._read().splitlines())
+
+    def _take(self, fd: int) -> None:
+        super()._take(fd)
+        try:
+            there = self._read() if self.regular else b""
+        except OSError:
+            there = b""  # then a target may be in it twice, which harms nobody
+        self._lines = set(there.decode("latin-1").splitlines())
 
     def record(self, record: Record, version: int | None) -> None:
         """Takes note of a `verdict` record; `version` is that of its container's shield."""
@@ -208,38 +218,36 @@ class Profile(Appender):
             self._take_back(line)
 
     def _add(self, line: str) -> None:
+        self._follow()
         if line in self._lines:
             return
         text = line + "\n"
         if not os.fstat(self.fd).st_size:
             text = HEADER + text
         if self.append(text):
-            self._lines[line] = None
-            self._ours[line] = os.lseek(self.fd, 0, os.SEEK_CUR) - len(line) - 1
+            self._lines.add(line)
+            self._ours.add(line)
 
     def _take_back(self, line: str) -> None:
-        offset = self._ours.pop(line, None)
-        if offset is None:
+        if line not in self._ours:
             return
-        del self._lines[line]
+        self._ours.remove(line)
+        self._lines.discard(line)
         was = (line + "\n").encode("ascii")
         comment = b"#" + (was[1:] if line.startswith("+") else b" " * (len(was) - 2) + b"\n")
         try:
-            fd = os.open(self._path, os.O_RDWR | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
+            self._follow()
+            at = (b"\n" + self._read()).find(b"\n" + was)
+            if at < 0:
+                raise OSError(errno.ESTALE, "it was changed: take out %s yourself" % line)
+            fd = os.open("/proc/self/fd/%d" % self.fd, os.O_WRONLY | os.O_CLOEXEC)
             try:
-                same = os.path.samestat(os.fstat(fd), os.fstat(self.fd))
-                if not same or os.pread(fd, len(was), offset) != was:
-                    raise OSError(errno.ESTALE, "it was changed: take out %s yourself" % line)
-                os.pwrite(fd, comment, offset)  # not on ours: O_APPEND moves it to the end
+                os.pwrite(fd, comment, at)  # not on ours: O_APPEND moves it to the end
             finally:
                 os.close(fd)
         except OSError as error:
             self._fail(error)
 
-    def _read(self) -> str:
-        try:
-            fd = os.open("/proc/self/fd/%d" % self.fd, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return ""  # then a target may be in it twice, which harms nobody
-        with open(fd, encoding="latin-1", errors="replace") as file:
-            return file.read(PROFILE_LIMIT)
+    def _read(self) -> bytes:
+        with open("/proc/self/fd/%d" % self.fd, "rb") as file:
+            return file.read(2 * PROFILE_LIMIT)

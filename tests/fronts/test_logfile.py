@@ -393,13 +393,36 @@ def test_a_profile_that_was_changed_meanwhile_is_left_alone_and_that_is_told(tmp
     assert len(told) == 1 and "it was changed: take out +192.0.2.1 yourself" in told[0]
 
 
-def test_a_profile_replaced_by_another_file_is_told(tmp_path, opened, told):
+@pytest.mark.parametrize("how", ["renamed", "removed", "replaced"])
+def test_a_profile_that_was_moved_aside_is_begun_anew(tmp_path, opened, told, how):
+    """Whatever was allowed before is not in it: it may be again."""
     path = tmp_path / "p.txt"
     profile = opened(Profile, path, told)
-    path.with_suffix(".new").write_text("")
-    os.rename(path.with_suffix(".new"), path)
     profile.record(verdict("allow", "192.0.2.1"), 18)
-    assert len(told) == 1 and "it was removed" in told[0]
+    if how == "removed":
+        os.unlink(path)
+    else:
+        os.rename(path, tmp_path / "old.txt")
+    if how == "replaced":
+        path.touch()
+    for target in ("192.0.2.2", "192.0.2.1"):
+        profile.record(verdict("allow", target), 18)
+    assert body(path) == ["+192.0.2.2", "+192.0.2.1"] and told == []
+    if how != "removed":
+        assert body(tmp_path / "old.txt") == ["+192.0.2.1"]
+
+
+def test_an_editor_may_replace_a_profile_by_one_that_holds_the_same_and_more(tmp_path, opened, told):
+    path = tmp_path / "p.txt"
+    profile = opened(Profile, path, told)
+    for target in ("192.0.2.1", "192.0.2.2"):
+        profile.record(verdict("allow", target), 18)
+    (tmp_path / "new").write_text("+mine.example\n" + read(path))
+    os.replace(tmp_path / "new", path)
+    profile.record(verdict("deny", "192.0.2.2"), 18)
+    profile.record(verdict("allow", "192.0.2.1"), 18)
+    assert read(path) == "+mine.example\n" + HEADER + "+192.0.2.1\n#192.0.2.2\n", "wherever it stands by now"
+    assert told == []
 
 
 @pytest.mark.parametrize(
