@@ -102,6 +102,12 @@ class Script:
             fields = dict(line.split(":\t", 1) for line in status if ":\t" in line)
         return None if fields["State"].startswith("R") else fields.get("voluntary_ctxt_switches", "gone")
 
+    def ticks(self):
+        """CPU that it has taken, in 1/100 s."""
+        with open("/proc/%d/stat" % self.child.pid) as stat:
+            fields = stat.read().rpartition(")")[2].split()
+        return int(fields[11]) + int(fields[12])
+
     # --- answers
 
     def say(self, text):

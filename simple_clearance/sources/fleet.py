@@ -1,9 +1,9 @@
 """The containers under watch: those that were named, or all that run, now and later.
 
 Owns what was found out about each, and its source of events.  Whatever comes in goes into the docket.
-A watch begins when its source listens; its end is a barrier: what was blocked before it is taken first.
-Without `--follow` the end of the last one, or of a source, is told to `ended`; with it a container is waited
-for and taken up again, and one that can't be watched is told once, with the reason.
+A watch begins when its source listens; `stages` has all that may become of it.  Without `--follow` the end of
+the last one, or of a source, is told to `ended`; with it a container is waited for and taken up again, and
+one that can't be watched is told once, with the reason.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 from ..base import jsonlines
-from ..base.errors import HUB_ACTIVE, OK, READER_ENDED, Refused
+from ..base.errors import CANNOT_START, HUB_ACTIVE, OK, READER_ENDED, Refused
 from ..base.happenings import Event, Exited, Lost, Started, Watching
 from ..base.ids import SHORT_ID
 from ..base.text import printable
@@ -20,12 +20,15 @@ from ..containers.podman import Container, inspect_all
 from ..docket.budget import SHARED_BY
 from ..formats.auditline import ShieldState
 from ..system.folders import CONTENTS, NO_NOTICES
-from . import auditlog, bridge, lookups, roster, watched
+from . import auditlog, bridge, lookups, starts, watched
 from .auditlog import AUDIT_LOG, ShieldLog
+from .endings import Endings
 from .forked import Forkserver
 from .logs import Logs
 from .readers import AuditSource, ReaderSource, SharedSource
 from .roster import Roster
+from .stages import ENDING, OVER, STARTING, WATCHED
+from .starts import Starts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,12 +52,6 @@ if TYPE_CHECKING:
 SHARED = "in the network of %s: what it tries is asked as that one's"
 HEIR = "%s: what is tried in the network that it is in is asked as this one's from now on"
 
-LAST = 1.0
-"""Seconds that a container's last packets may take from the kernel to us."""
-LAST_OF_LOG = 1.5
-"""The same through the audit log: terok-shield's reader writes up to a second late, and ends later yet."""
-ONE_BY_ONE = 0.5
-"""Seconds of that in which each is told; of a flood the rest is only counted."""
 STEADY = 60.0
 """Seconds that a reader must have listened to be started once more when it has ended unexpectedly."""
 REMEMBERED = 100
@@ -88,34 +85,31 @@ class Fleet:
         self._ended = ended
         self._drain = drain
         self._forkserver = Forkserver(loop, trace)
+        self._follows = options.follow
         self._stopping = False
         self._listened = False
-        self._guard: Guard | None = None
-        self._files: Folders | None = None
-        self._places: Folders | None = None
+        self._guard: Guard  # these three from `start` on
+        self._files: Folders
+        self._starts: Starts
         self._logs = Logs(loop, docket, self._logged)
+        self._endings = Endings(loop, docket, self._logs, self._over)
         self._absent: dict[str, str] = {}  # state directories of those that don't run at the start, by name
-        self._expected: dict[str, list[str]] = {}  # by name: where it would show that one may be watched
-        self._seen: dict[str, tuple[int, int] | None] = {}  # how those folders looked last
-        self._leaving: list[ReaderSource] = []  # readers that are not needed any more and have not ended yet
-        self._last: dict[Watched, float] = {}  # those that have ended: until when their last words are taken
-        self._cut: dict[Watched, int] = {}  # and how many of those were only counted
         self._replay: ReplaySource | None = None
-        self._roster = Roster(loop, self._is_wanted, self._take_up, docket.warn) if options.follow else None
-        loop.deadlines.append(lambda: min(self._last.values(), default=None))
+        self._roster = Roster(loop, self._is_wanted, self._take_up, docket.warn)
 
     # What the others ask
 
     @property
     def sources(self) -> list[Source]:
         """Where events come from now."""
-        return [one.source for one in self.containers.values() if one.source is not None and not one.over]
+        left = (one for one in self.containers.values() if one.stage != OVER)
+        return [one.source for one in left if one.source is not None]
 
     @property
     def watches(self) -> bool:
         """Whether any of them is watched, or may be yet."""
-        awaited = self._roster is not None and (self._options.all or self._options.containers)
-        return bool(awaited) or any(not one.over for one in self.containers.values())
+        awaited = self._follows and (self._options.all or self._options.containers)
+        return bool(awaited) or any(one.stage != OVER for one in self.containers.values())
 
     @property
     def replays(self) -> bool:
@@ -130,7 +124,7 @@ class Fleet:
     @property
     def several(self) -> bool:
         """Whether it goes on without one of them."""
-        return self._roster is not None or len(self.containers) > 1
+        return self._follows or len(self.containers) > 1
 
     def hubs(self) -> list[tuple[str, Hub]]:
         """The look for a hub of each container that was named."""
@@ -150,7 +144,7 @@ class Fleet:
 
     def awaited(self) -> str:
         """What is waited for, in words."""
-        if self._roster is None:
+        if not self._follows:
             return ""
         if self._options.all:
             start = "each shielded container of this user is watched, also those that start later"
@@ -166,11 +160,12 @@ class Fleet:
     @property
     def has_last_words(self) -> bool:
         """Whether a container has ended whose last words are still being taken: for a second at most."""
-        return bool(self._last)
+        return bool(self._endings)
 
     def ending(self, name: str) -> bool:
         """Whether that container has ended, and its last words are still being taken."""
-        return self.containers.get(name) in self._last
+        one = self.containers.get(name)
+        return one is not None and one.stage == ENDING
 
     def feeds_a_hub(self, name: str) -> bool | None:
         """Whether a bridge reader of this container runs, without which a hub is deaf; None when unknown."""
@@ -201,10 +196,10 @@ class Fleet:
         Refused (3) when one can't be watched, unless all that it lacks is that it runs and it is waited for.
         """
         names = self._options.containers
-        known = inspect_all(names) if len(names) > 1 or self._roster is not None and names else {}
+        known = inspect_all(names) if len(names) > 1 or self._follows and names else {}
         for name in names:
             found = known.get(name)
-            if self._roster is not None and isinstance(found, Container) and not found.running:
+            if self._follows and isinstance(found, Container) and not found.running:
                 self._absent[name] = found.state_dir or ""
                 continue
             self.containers[name] = self._prepared(name, found)
@@ -217,27 +212,25 @@ class Fleet:
 
         `files` are the folders whose contents matter, `places` those where something may appear.
         """
-        self._files, self._places, self._guard = files, places, guard
+        self._files, self._starts, self._guard = files, Starts(places), guard
         for one in self.containers.values():
             self._begin(one, now)
-        if self._roster is not None:
-            self._expect("", *roster.places(self._environ, os.getuid()))
-            for name, state_dir in self._absent.items():
-                self._expect(name, state_dir)
-            if self._options.all:
-                self._roster.ask(now)
-            else:
-                self._roster.complete = True
+        if self._follows:
+            self._starts.expect("", *starts.places(self._environ, os.getuid()))
+        for name, state_dir in self._absent.items():
+            self._starts.expect(name, state_dir)
+        if self._options.all:
+            self._roster.begin(now)
 
     def listening(self) -> bool:
-        complete = self._roster is None or self._roster.complete
-        self._listened = self._listened or (complete and all(source.started for source in self.sources))
+        if self._roster.complete and all(source.started for source in self.sources):
+            self._listened = True
         return self._listened
 
     @property
     def late(self) -> str:
         """What the start waits for, in words."""
-        if self._roster is not None and not self._roster.complete:
+        if not self._roster.complete:
             return "podman has not answered"
         return "the reader does not listen"
 
@@ -250,12 +243,10 @@ class Fleet:
             try:
                 self._claim(one)
             except Refused as refused:
-                if self._roster is None:
-                    raise
                 self._give_up(one, refused)
 
     def _claim(self, one: Watched) -> None:
-        if one.lock < 0 and one.state_dir and not self._options.dry_run and not one.ended:
+        if one.lock < 0 and one.state_dir and not self._options.dry_run and one.goes_on:
             one.lock = statedir.claim(one.state_dir, one.name)
 
     def _is_wanted(self, found: Listed) -> bool:
@@ -263,12 +254,12 @@ class Fleet:
 
     def _take_up(self, found: Container, now: Now) -> None:
         """One that runs and is not watched.  Refused when it can't be."""
-        if self._stopping or (self._options.all and found.state_dir is None):
+        if self._options.all and found.state_dir is None:
             return
         name = found.name if self._options.all else next(filter(found.is_called, self._options.containers))
         before = self.containers.get(name)
-        if before is not None and not before.over:
-            if (before.id, before.first) != (found.id, found.pid) and self._roster is not None:
+        if before is not None and before.stage != OVER:
+            if (before.id, before.first) != (found.id, found.pid):
                 self._roster.let_go(found.id)  # its turn comes when the one before has had its last words
             return
         one = self._prepared(name, found)
@@ -283,7 +274,7 @@ class Fleet:
 
     def _look_for_a_hub(self, one: Watched) -> None:
         """Refused when one is active for it; from now on one that appears is told."""
-        if one.hub is not None and self._guard is not None:
+        if one.hub is not None:
             self._guard.add(one.name, one.hub)
             active = self._guard.ask(one.name)
             if active is not None:
@@ -292,6 +283,7 @@ class Fleet:
     def _begin(self, one: Watched, now: Now) -> None:
         """Opens its logs, starts its source."""
         one.source = self._source(one)
+        one.move("begun")
         if one.pidfd >= 0:
             self._watch_end(one)
         query_log = os.path.join(one.state_dir, "dnsmasq.log")
@@ -302,7 +294,6 @@ class Fleet:
         share = SHARED_BY if self._options.all else min(SHARED_BY, len(self._options.containers))
         one.book = lookups.NameBook(query_log, 1 / share)
         one.log = ShieldLog(os.path.join(one.state_dir, AUDIT_LOG), one.started_at)
-        assert self._files is not None
         if not self._files.watch(one.state_dir, CONTENTS):
             self.unnoticed = True
             one.unseen.append(NO_NOTICES % printable(one.state_dir, 200))
@@ -316,10 +307,11 @@ class Fleet:
 
     def _listens(self, one: Watched, now: Now) -> None:
         """Its source listens: the docket knows it from now on."""
-        if one.since is not None or one.source is None:
+        if one.stage != STARTING or one.source is None:
             return  # it has had another source before this one
+        one.move("listens")
         one.since = now.mono
-        self._expect(one.name)
+        self._starts.forget(one.name)
         ipv6 = not kept.stops_ipv6(one.state_dir)
         self._docket.add_container(
             one.name, one.version, one.dossier, ipv6=ipv6, in_pod=one.in_pod, state=one.state
@@ -335,73 +327,45 @@ class Fleet:
             self._docket.warn(f"{one.name}: {forgotten.told(number)}", hint=command)
 
     def _give_up(self, one: Watched, refused: Refused) -> None:
-        """It can't be watched, and was not yet."""
-        assert self._roster is not None
-        self._roster.refuse(one.name, one.id, one.first, refused)
-        self._expect(one.name, *_folders(one, refused))
+        """It can't be watched: no start of the session, unless it is one of those that are followed."""
+        if not self._follows and not self._stopping:
+            raise refused
+        self._let_go(one, "given up")
         if self.containers.get(one.name) is one:
             del self.containers[one.name]
-        self._let_go(one)
+        if not self._stopping:
+            self._roster.refuse(one.name, one.id, one.first, refused)
+            self._starts.expect(one.name, *_folders(one, refused))
 
-    def _let_go(self, one: Watched) -> None:
+    def _let_go(self, one: Watched, cause: str) -> None:
         """Gives back all that was taken for it."""
-        one.over = True
-        if isinstance(one.source, ReaderSource):
-            one.source.stop()
-            self._leaving.append(one.source)  # it may be just reading
-        elif one.source is not None:
-            one.source.close()
+        one.move(cause)
+        if one.source is not None:
+            self._endings.let_go(one.source)
         self._logs.remove(one)
-        if one.pidfd >= 0:
-            self._loop.remove(one.pidfd)
-        if self._files is not None and one.log is not None:
+        self._loop.remove(one.pidfd)
+        if one.log is not None:
             self._files.unwatch(one.state_dir, CONTENTS)
-        if self._guard is not None:
-            self._guard.remove(one.name)
+        self._guard.remove(one.name)
         one.__exit__()
 
     # One round
 
     def tick(self, now: Now) -> None:
-        """Hurries those whose last words are only counted, and waits no longer for what has not come."""
-        for one in [one for one in self._last if self._only_counted(one, now)]:
-            over = self._last[one] <= now.mono
-            if isinstance(one.source, ReaderSource):
-                one.source.read_rest(now)  # which may be the last of it, and told as that
-                if over:
-                    self._had_all(one, now, False)
-            elif over:
-                self._had_all(one, now, self._logs.read_rest(one, now))
-        for reader in [reader for reader in self._leaving if reader.child.status is not None]:
-            self._leaving.remove(reader)
-            reader.close()
-        if self._roster is not None and not self._stopping:
-            self._roster.tick(now)
-
-    def _only_counted(self, one: Watched, now: Now) -> bool:
-        return self._last.get(one, now.mono + LAST) - now.mono <= LAST - ONE_BY_ONE
+        """Waits no longer for what has not come."""
+        self._endings.tick(now)
+        self._roster.tick(now)
 
     def reap(self, now: Now) -> None:
         """After SIGCHLD."""
         for source in self.sources:
             source.reap(now)
-        for reader in self._leaving:
-            reader.child.reap()
-        if self._roster is not None:
-            self._roster.reap(now)
+        self._endings.reap()
+        self._roster.reap(now)
 
     def noticed(self, now: Now) -> None:
-        """Something has changed in one of the folders that are watched for whatever may appear.
-
-        podman itself makes and removes files beside those, at each question: only what changed where a
-        start shows is a reason to ask it.
-        """
-        if self._roster is None:
-            return
-        now_seen = {path: _stamp(path) for folders in self._expected.values() for path in folders}
-        changed = any(self._seen.get(path, stamp) != stamp for path, stamp in now_seen.items())
-        self._seen = now_seen
-        if changed:
+        """Something has changed in one of the folders that are watched for whatever may appear."""
+        if self._follows and self._starts.have_changed():
             self._roster.noticed(now)
 
     def catch_up(self, now: Now) -> None:
@@ -420,6 +384,7 @@ class Fleet:
     def stop(self, now: Now) -> None:
         """The session ends: what ends from now on was meant to; what ended before has its last words."""
         self._stopping = True
+        self._roster.stop()
         for one in list(self.containers.values()):
             if watched.ended(one):
                 self._container_ended(one, now)
@@ -429,10 +394,10 @@ class Fleet:
         self._logs.close()
 
     def close(self) -> None:
-        if self._roster is not None:
-            self._roster.close()
-        for source in (*self.sources, *self._leaving):
+        self._roster.stop()
+        for source in self.sources:
             source.close()
+        self._endings.close()
         self._forkserver.close()
         for one in self.containers.values():
             one.__exit__()
@@ -455,11 +420,11 @@ class Fleet:
 
     def _event(self, source: ReaderSource, message: Message, now: Now) -> None:
         one = source.watched
-        if one.over:
+        if one.stage == OVER:
             return
-        if isinstance(message, Event) and self._only_counted(one, now):
+        if isinstance(message, Event) and self._endings.only_counts(one, now):
             if message.kind == "pending":
-                self._cut[one] = self._cut.get(one, 0) + message.count
+                self._endings.count(one, message.count)
             return
         if isinstance(message, Started):
             self._listens(one, now)
@@ -482,11 +447,11 @@ class Fleet:
         """What its audit log tells: the shield's state, or a packet that the bridge reader saw blocked."""
         if isinstance(message, ShieldState):
             one.state = message.state
-            if one.since is not None:
+            if one.stage != STARTING:
                 self._docket.shields.state(one.name, message.state, now)
         elif one.source is not None and one.source.kind == "audit-log":
             self._docket.handle(one.name, message, now)
-        elif one.since is None:
+        elif one.stage == STARTING:
             one.blocked_before += 1  # while it was found out who listens
 
     # Sources
@@ -494,7 +459,7 @@ class Fleet:
     def _source(self, one: Watched) -> ReaderSource | SharedSource:
         """A reader, or that of another container with the same network: one program can listen in it."""
         for other in self.containers.values():
-            if isinstance(other.source, ReaderSource) and not other.ended and other.in_one_network(one):
+            if isinstance(other.source, ReaderSource) and other.goes_on and other.in_one_network(one):
                 one.unseen.append(SHARED % other.name)
                 return SharedSource(one, other)
         return self._reader(one)
@@ -504,7 +469,7 @@ class Fleet:
         heirs = [
             other
             for other in self.containers.values()
-            if isinstance(other.source, SharedSource) and other.source.through is one and not other.ended
+            if isinstance(other.source, SharedSource) and other.source.through is one and other.goes_on
         ]
         if not heirs or self._stopping:
             return
@@ -518,18 +483,15 @@ class Fleet:
 
     def _reader_gone(self, source: ReaderSource, now: Now) -> None:
         one = source.watched
-        if one.over:
-            return
         whole = source.foreign or not source.child.status
-        if one.ended:
-            self._had_all(one, now, whole)
-        if one.ended or self._stopping:
+        self._endings.had_all(one, now, whole)
+        if not one.goes_on or self._stopping:
             return
         if not source.started:
             self._not_started(source, now)
         elif watched.ended(one):
             self._container_ended(one, now)
-            self._had_all(one, now, whole)
+            self._endings.had_all(one, now, whole)
         else:
             said = ": " + source.said[-1] if source.said else ""
             self._lose(
@@ -538,12 +500,12 @@ class Fleet:
 
     def _lose(self, one: Watched, reason: str, now: Now, *hints: str) -> None:
         """Its source has failed: the end of the session, unless it is one of those that are followed."""
-        if self._roster is None:
+        if not self._follows:
             self._ended(READER_ENDED, f"{one.name}: {reason}", *("hint: " + hint for hint in hints))
             return
         self._docket.lost(one.name, 1, "reader")
         self.leave(one.name, Refused(READER_ENDED, reason, *hints), now)
-        self._had_all(one, now)
+        self._endings.had_all(one, now)
         if one.since is not None and now.mono - one.since >= STEADY:
             self._roster.noticed(now)  # else the next one would end as soon, again and again
 
@@ -563,9 +525,7 @@ class Fleet:
                 one.source = AuditSource(one, self._loop, found, self._bridge_gone)
                 self._listens(one, now)
         except Refused as refused:
-            if not self._listened and self._roster is None:
-                raise
-            if one.since is not None and self._listened:
+            if one.stage == WATCHED and self._listened:
                 self._lose(one, refused.message, now, *refused.hints)
             else:
                 self._give_up(one, refused)
@@ -584,11 +544,10 @@ class Fleet:
         """The bridge reader has ended: the group is free, and we listen ourselves."""
         one = source.watched
         whole = self._logs.read_rest(one, now)  # its last words
-        if one.ended:
-            self._had_all(one, now, whole)
-        elif not whole:
+        if not whole and one.goes_on:
             self._docket.lost(one.name, 1, "reader")
-        if one.ended or self._stopping or watched.ended(one):
+        self._endings.had_all(one, now, whole)
+        if not one.goes_on or self._stopping or watched.ended(one):
             return
         one.resuming = True
         one.source = self._reader(one)
@@ -608,58 +567,38 @@ class Fleet:
         self._loop.add(one.pidfd, ended)
 
     def _container_ended(self, one: Watched, now: Now) -> None:
-        """Its end is a barrier: what was blocked before it is taken first, until its source has ended."""
-        if one.ended or one.source is None:
-            return
-        one.ended = True
-        one.close_namespace()  # or it would outlive the container
-        self._loop.remove(one.pidfd)
-        self._last[one] = now.mono + (LAST_OF_LOG if one.source.kind == "audit-log" else LAST)
-        one.source.stop()
-        if isinstance(one.source, SharedSource):
-            self._had_all(one, now)
+        """Its end was seen, or decided on."""
+        if one.stage == WATCHED and one.source is not None:
+            self._endings.begin(one, one.source, now)
+        elif one.stage == STARTING:
+            text = "%s has stopped before its reader listened" % one.name
+            hint = "podman start " + one.name
+            self._give_up(one, one.refused or Refused(CANNOT_START, text, hint))
+            self._roster.noticed(now)  # it may have started again by now
 
-    def _had_all(self, one: Watched, now: Now, whole: bool = True) -> None:
-        """Nothing more comes of a container that has ended; `whole`: nor is there more."""
-        if self._last.pop(one, None) is None:
-            return
-        lost = self._cut.pop(one, 0) + (not whole)
-        if lost:
-            self._docket.lost(one.name, lost, "reader")
-        self._let_go(one)
+    def _over(self, one: Watched, now: Now) -> None:
+        """Nothing more comes of one that has ended."""
+        self._let_go(one, "had all")
         self._docket.stop(one.name, now, one.refused)
         self._hand_over(one)
-        if self._roster is not None:
+        if self._follows:
             self._await(one, now)
-        elif all(other.over for other in self.containers.values()):
+        elif all(other.stage == OVER for other in self.containers.values()):
             left = any(other.refused is not None for other in self.containers.values())
             self._ended(HUB_ACTIVE if left else OK)
 
     def _await(self, one: Watched, now: Now) -> None:
         """It may start again, or may be watched again."""
-        assert self._roster is not None
         if one.refused is not None:
             self._roster.refuse(one.name, one.id, one.first, one.refused, told=True)
         else:
             self._roster.noticed(now)  # it may have started again by now
-        self._expect(one.name, *_folders(one, one.refused))
-        over = [other for other in self.containers.values() if other.over]
+        self._starts.expect(one.name, *_folders(one, one.refused))
+        over = [other for other in self.containers.values() if other.stage == OVER]
         for other in over[: max(0, len(over) - REMEMBERED)]:
             if self._docket.forget(other.name):
-                self._expect(other.name)
+                self._starts.forget(other.name)
                 del self.containers[other.name]
-
-    def _expect(self, name: str, *folders: str) -> None:
-        """That it may be watched would show in these; in none when it is, or is expected no longer."""
-        assert self._places is not None
-        for path in self._expected.pop(name, ()):
-            self._places.unwatch(path)
-        if folders:
-            self._expected[name] = [path for path in folders if path]
-            self._places.watch_all(self._expected[name])
-            self._seen.update((path, _stamp(path)) for path in self._expected[name])
-        if len(self._expected) > 2 * REMEMBERED:
-            self._expect(next(each for each in self._expected if each))
 
     # Recordings
 
@@ -684,12 +623,3 @@ def _folders(one: Watched, refused: Refused | None) -> list[str]:
     """Where it shows that it has started again, or that its hub has gone."""
     hub = one.hub.folders() if one.hub is not None and refused is not None else []
     return [one.state_dir, *hub]
-
-
-def _stamp(path: str) -> tuple[int, int] | None:
-    """Which folder that is, and when something came into it or left it last; None where it is missing."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns

@@ -3,10 +3,8 @@
 Owns the question to podman, asked in the background, when to ask it, and what has been told of those
 that can't be watched.
 
-The awkward fact: podman tells of starts only for as long as a `podman events` runs for us, and that takes
-30 MB.  But a start shows in folders: podman makes a network namespace for it, and the shield writes into its
-state.  So those are watched, at no cost while nothing happens, and podman is asked after a notice: soon,
-and again, since what is made there is made before the container runs.
+podman is asked after a notice (see `starts`): soon, and again, since what is made there is made before the
+container runs.
 """
 
 from __future__ import annotations
@@ -21,7 +19,7 @@ from ..system.pidfd import pidfd_open
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Mapping
+    from typing import Callable
 
     from ..base.moment import Now
     from ..containers.podman import Container, Listed
@@ -34,15 +32,6 @@ EVERY = 0.25
 SETTLES = 1.2
 PATIENCE = 10
 """Seconds that podman may take before that is told: it waits for whoever has its storage, as a build may."""
-
-
-def places(environ: Mapping[str, str], uid: int) -> list[str]:
-    """The folders in which a start shows: of podman's network namespaces, and of the shield's state."""
-    runtime = environ.get("XDG_RUNTIME_DIR") or "/run/user/%d" % uid
-    state = environ.get("XDG_STATE_HOME") or os.path.join(environ.get("HOME") or "/", ".local/state")
-    root = environ.get("TEROK_SHIELD_STATE_DIR") or os.path.join(state, "terok/shield")
-    networks = [os.path.join(runtime, "netns"), *(() if uid else ("/run/netns",))]
-    return [*networks, os.path.join(root, "containers")]
 
 
 class Roster:
@@ -59,11 +48,12 @@ class Roster:
         take_up: Callable[[Container, Now], None],
         warn: Callable[..., None],
     ) -> None:
-        self.complete = False  # whether all that run are known; until then podman has to answer
+        self.complete = True  # whether all that run are known; until then podman has to answer
         self._loop = loop
         self._wanted = wanted
         self._take_up = take_up
         self._warn = warn
+        self._stopped = False
         self._question: Question | None = None
         self._due: float | None = None
         self._until = 0.0  # up to when it is asked again
@@ -74,12 +64,15 @@ class Roster:
         self._awaited: dict[int, int] = {}  # processes whose end may change that: pidfd by pid
         loop.deadlines += [self._deadline, lambda: self._late]
 
-    def ask(self, now: Now) -> None:
-        """Who runs?"""
-        self._ask(podman.LIST, self._listed, now)
+    def begin(self, now: Now) -> None:
+        """Asks at the start, which waits for the answer: where there is none, that is Refused (3)."""
+        self.complete = False
+        self._ask_who_runs(now)
 
     def noticed(self, now: Now) -> None:
         """Something has changed that may be a start, or let one be watched that could not be."""
+        if self._stopped:
+            return
         self._until = now.mono + SETTLES
         due = now.mono + SOON
         self._due = due if self._due is None else min(due, self._due)
@@ -106,7 +99,7 @@ class Roster:
             self._warn("podman has not answered for %d s: until it does no start is noticed" % PATIENCE)
         if self._due is not None and self._due <= now.mono and self._question is None:
             self._due = None
-            self.ask(now)
+            self._ask_who_runs(now)
 
     def reap(self, now: Now) -> None:
         """After SIGCHLD."""
@@ -117,7 +110,10 @@ class Roster:
             if now.mono < self._until:
                 self._due = min(now.mono + EVERY, self._until)
 
-    def close(self) -> None:
+    def stop(self) -> None:
+        """Nobody is taken up any more."""
+        self._stopped = True
+        self._due = self._late = None
         if self._question is not None:
             self._question.close()
             self._question = None
@@ -126,6 +122,9 @@ class Roster:
 
     def _deadline(self) -> float | None:
         return None if self._question is not None else self._due
+
+    def _ask_who_runs(self, now: Now) -> None:
+        self._ask(podman.LIST, self._listed, now)
 
     def _ask(self, words: list[str], answered: Callable[[int, bytes, bytes, Now], None], now: Now) -> None:
         try:

@@ -14,6 +14,7 @@ from ..base.text import printable
 from ..containers import network, podman, statedir
 from ..hub.hub import Hub
 from ..system.pidfd import has_ended, pidfd_open
+from .stages import FOUND, GOES_ON, STAGES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,12 +77,20 @@ class Watched:
         self.since: float | None = None  # when that began to listen (monotonic)
         self.resuming = False  # whether it is one that took the bridge reader's place
         self.faulty = False  # whether it was told that lines of it mean nothing
-        self.ended = False  # its end has been seen; what was blocked before it may be still to come
-        self.over = False  # and nothing more comes
+        self.stage = FOUND
         self.refused: Refused | None = None  # why it is watched no longer, though it runs
 
     def __repr__(self) -> str:
         return f"Watched({self.name}, {self.id[:12]})"
+
+    def move(self, cause: str) -> None:
+        """Something has happened that brings it to its next stage."""
+        self.stage = STAGES[self.stage][cause]
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether its end has not been seen."""
+        return self.stage in GOES_ON
 
     def __enter__(self) -> Watched:
         return self

@@ -306,3 +306,36 @@ def switches(pid):
     """How often it has gone to sleep."""
     with open("/proc/%d/status" % pid) as status:
         return next(line for line in status if line.startswith("voluntary"))
+
+
+def test_one_that_ends_before_its_reader_listens_was_never_watched(bare, host, lab, tmp_path):
+    c2 = host.container("c2")
+    c2.stop()
+    began = tmp_path / "began"
+    it = watching(bare, "--follow", "--reader", "sh -c 'touch %s; exec cat'" % began, "c2")
+    c2.start(lab)
+    eventually(began.exists, what="its reader has been started")
+    c2.stop()
+    assert "not watched: c2 " in it.until("error")["message"]
+    eventually(lambda: open_files(it.child.pid, c2.state_dir) == [], what="nothing of it is open")
+    it.signal(signal.SIGTERM)
+    it.ends(0)
+    assert it.of("container") == []
+
+
+def test_one_that_starts_while_the_session_ends_is_not_waited_for_by_looking(bare, host, lab):
+    gate = host.gate()
+    host.control("terok-shield", gate=gate)
+    with Lab() as other:
+        host.container("c2", lab)
+        it = watching(bare, "--all")
+        asked = blocked(it, lab, "c2", "198.51.100.7")
+        it.say("allow %s\n" % asked["id"])
+        eventually(host.verdicts, what="the verdict command runs")
+        host.container("c3", other)
+        it.signal(signal.SIGTERM)
+        assert it.silent(1)
+        before = it.ticks()
+        assert it.silent(2) and it.ticks() - before < 20
+    host.open(gate)
+    it.ends(0)
