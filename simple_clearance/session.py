@@ -281,10 +281,7 @@ class Session:
         self._links.start(clocks.now())
         while not self._listening() and self._ending is None:
             now = self._loop.wait()
-            self._docket.tick(now)
-            self._fleet.tick(now)
-            self._fleet.read_files(now)
-            self._read_policy_again(now)
+            self._tick(now)
             if self._patience is not None and self._patience <= now.mono:
                 self._patience = None
                 late = "the recording has not begun" if self._options.replay else self._fleet.late
@@ -357,21 +354,11 @@ class Session:
         front = self._front
         assert front is not None
         self._tell_the_end()
-        self._runner.tick(now)
-        self._docket.tick(now)
-        self._fleet.tick(now)
-        self._links.tick(now)
+        self._tick(now)
         if self._links.over and not self._fleet.watches:
             self._end(OK)
-        if self._look_at is not None and self._look_at <= now.mono:
-            self._look_at = now.mono + LOOK_EVERY
-            self._files_changed(now)
-            self._guard.look()
         self._fleet.catch_up(now)
-        self._fleet.read_files(now)
         self._fleet.tell_bad_lines()
-        self._guard.tick(now)
-        self._read_policy_again(now)
         self._drain(now)
         front.refresh(now)
         self._drain(now)
@@ -384,6 +371,20 @@ class Session:
             self._end(OK)
         if self._options.count is not None and self._docket.tally.applied >= self._options.count:
             self._end(OK)
+
+    def _tick(self, now: Now) -> None:
+        """What is due: all that has a deadline in the loop, since one that is not served ends every wait."""
+        self._runner.tick(now)
+        self._docket.tick(now)
+        self._fleet.tick(now)
+        self._links.tick(now)
+        if self._look_at is not None and self._look_at <= now.mono:
+            self._look_at = now.mono + LOOK_EVERY
+            self._files_changed(now)
+            self._guard.look()
+        self._fleet.read_files(now)
+        self._guard.tick(now)
+        self._read_policy_again(now)
 
     def _drain(self, now: Now) -> None:
         """Starts what is to be run and shows what is to be told, until there is neither.

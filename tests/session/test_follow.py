@@ -339,3 +339,15 @@ def test_one_that_starts_while_the_session_ends_is_not_waited_for_by_looking(bar
         assert it.silent(2) and it.ticks() - before < 20
     host.open(gate)
     it.ends(0)
+
+
+def test_what_changes_while_a_reader_does_not_listen_yet_is_looked_at_and_waited_on(bare, host):
+    host.container("c1")
+    it = bare("--json", "--reader", "sh -c 'exec cat'", reader=False)
+    assert b"the reader does not listen yet" in it.child.stderr.readline()
+    os.mkdir(host.runtime + "/terok")  # where a hub would appear
+    assert it.silent(3)  # the last look for it is 2 s later
+    before = it.ticks()
+    assert it.silent(2) and it.ticks() - before < 20
+    it.signal(signal.SIGTERM)
+    assert it.child.wait() == 3
