@@ -14,29 +14,24 @@ from .base.text import count, printable
 from .containers import forgotten, network, podman, statedir
 from .docket.policy import MISTAKES
 from .hub.hub import Hub
-from .sources import auditlog, bridge, lookups, watched
+from .sources import auditlog, bridge, lookups, trial, watched
 from .sources.forked import Forkserver
 from .sources.policyfile import PolicyFile
-from .sources.readers import ReaderSource
+from .sources.trial import RUN_IT
 from .sources.watched import Watched
-from .system import children, clocks, terminal
+from .system import children, terminal
 from .system.folders import CONTENTS, NO_NOTICES, Folders
 from .system.loop import Loop
-from .system.signals import Wakeups
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable, Dict, Mapping, Union
 
-    from .base.happenings import Message
-    from .base.moment import Now
     from .base.options import Options
 
     Known = Dict[str, Union[podman.Container, Refused]]  # by the name that it is given here
 
-DEADLINE = 10.0  # seconds for a command to answer, and for a reader to listen
-TO_STOP = 2.0
-RUN_IT = "run it by hand, as this user, to see why"
+DEADLINE = 10.0  # seconds for a command to answer
 
 
 class Line:
@@ -326,7 +321,8 @@ class ContainerSteps(Steps):
 
     def _listens(self) -> str:
         """Starts the reader until it listens, which enters the namespace and binds the group."""
-        reader = self._start_reader()
+        readers = self._options.reader or self._forkserver
+        reader = trial.tried(self._watched, readers, self._loop, no_trace)
         if reader.started:
             if self._options.reader is not None:
                 return "the given reader listens"
@@ -339,49 +335,6 @@ class ContainerSteps(Steps):
             return "held by terok-shield's reader (pid %d), which --take-over ends" % found.pid
         auditlog.check_readable(self._watched.state_dir, found.pid)
         return "through its audit log (pid %d holds it); --take-over has it all" % found.pid
-
-    def _start_reader(self) -> ReaderSource:
-        """A reader that has ended again: it was `started`, or can tell why not."""
-        loop, ended = self._loop, []
-        readers = self._options.reader or self._forkserver
-
-        def ignore(_source: ReaderSource, _message: Message, _now: Now) -> None:
-            pass
-
-        def gone(_source: ReaderSource, _now: Now) -> None:
-            ended.append(True)
-
-        def child_ended(_events: int, now: Now) -> None:
-            wakeups.take()
-            reader.reap(now)
-
-        def due() -> float | None:
-            return until
-
-        until: float | None = clocks.now().mono + DEADLINE
-        with Wakeups(signal.SIGCHLD) as wakeups:
-            reader = ReaderSource(self._watched, loop, ignore, gone, readers, no_trace)
-            loop.add(wakeups.fd, child_ended)
-            loop.deadlines.append(due)
-            try:
-                while not (reader.started or ended or _is_past(until)):
-                    loop.wait()
-                late = not (reader.started or ended)
-                reader.stop()
-                until = clocks.now().mono + TO_STOP
-                while not reader.child.reap():
-                    if _is_past(until):
-                        reader.child.kill(signal.SIGKILL)
-                        until = None  # what is killed ends
-                    loop.wait()
-            finally:
-                reader.close()
-                loop.remove(wakeups.fd)
-                loop.deadlines.remove(due)
-        if late:
-            shown = printable(" ".join(self._options.reader or ["the reader"]), 100)
-            raise Refused(CANNOT_START, f"{shown}: it did not listen within {DEADLINE:g} s", RUN_IT)
-        return reader
 
     def _hub(self) -> str:
         found = self._found
@@ -401,10 +354,6 @@ def _look(look: Hub, has_reader: bool | None, none: str) -> str:
 
 def no_trace(_text: str) -> None:
     pass
-
-
-def _is_past(moment: float | None) -> bool:
-    return moment is not None and clocks.now().mono >= moment
 
 
 def _version(command: list[str]) -> str:

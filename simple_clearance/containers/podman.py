@@ -95,10 +95,6 @@ class Container:
         return self.annotations.get("terok.shield.audit_enabled") != "false"
 
     @property
-    def dns_tier(self) -> str:
-        return self.annotations.get("terok.shield.dns_tier", "")
-
-    @property
     def sidecar(self) -> str | None:
         """The path of the sandbox's description of this container, not yet believed."""
         return self.annotations.get("terok.sandbox.sidecar")

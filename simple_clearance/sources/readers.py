@@ -213,7 +213,6 @@ class AuditSource:
     """
 
     kind = "audit-log"
-    foreign = False
     started = True
 
     def __init__(
@@ -258,7 +257,6 @@ class SharedSource:
     """
 
     kind = "nflog"
-    foreign = False
     started = True
     held_by = 0
 

@@ -159,7 +159,6 @@ class ReplaySource:
     """
 
     kind = "replay"
-    foreign = False
     held_by = 0
 
     def __init__(
@@ -181,10 +180,6 @@ class ReplaySource:
     @property
     def started(self) -> bool:
         return self.file.known
-
-    @property
-    def bad_lines(self) -> int:
-        return self.file.bad_lines
 
     def names(self, dest: str) -> tuple[Name, ...]:
         """The names recorded for an address so far."""

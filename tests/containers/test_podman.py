@@ -87,7 +87,7 @@ def test_a_running_shielded_container_is_told_as_podman_told_it(fake):
     assert (c.name, c.short_id, len(c.id)) == ("c1", "3b068f2a090c", 64)
     assert (c.running, c.pid, c.conmon_pid) == (True, 13247, 13244)
     assert c.state_dir == "/home/op/.local/state/terok/shield/containers/c1"
-    assert (c.shield_version, c.dns_tier, c.sidecar, c.dossier) == (18, "dnsmasq-live", None, {})
+    assert (c.shield_version, c.sidecar, c.dossier) == (18, None, {})
     assert c.started_at == "2026-11-24T22:19:16.865388129Z"
 
 

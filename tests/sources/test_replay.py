@@ -373,7 +373,7 @@ def test_mixed_and_bad_lines_are_counted_and_told(tmp_path):
     replayed = Replayed(str(path))
     heard = replayed.play()
     assert [event.dest for event, _ in heard] == ["198.51.100.1", "198.51.100.2"]
-    assert replayed.source.bad_lines == 4
+    assert replayed.source.file.bad_lines == 4
     assert replayed.file.remarks() == [
         "%s: 4 lines were not understood" % path,
         "%s: left out what is recorded of c2" % path,
@@ -391,7 +391,7 @@ def test_ten_megabytes_in_one_line_are_one_bad_line(tmp_path):
         + b"\n"
     )
     replayed = Replayed(str(path))
-    assert len(replayed.play()) == 2 and replayed.source.bad_lines == 1
+    assert len(replayed.play()) == 2 and replayed.source.file.bad_lines == 1
 
 
 def test_a_large_recording_leaves_the_others_their_turn(tmp_path):
