@@ -50,8 +50,7 @@ class Check:
         self._take_containers(self._host.find())
         self._containers.sort(key=lambda one: min(map(_rank, one.lines)))
         lines = [*self._host.lines, *(line for one in self._containers for line in one.lines)]
-        codes = [line.refusal.code for line in lines if line.refusal is not None]
-        return HUB_ACTIVE if HUB_ACTIVE in codes else codes[0] if codes else OK
+        return _gravest([line.refusal.code for line in lines if line.refusal is not None])
 
     def _take_containers(self, known: Known) -> None:
         loop = Loop()
@@ -109,10 +108,12 @@ def run(options: Options, environ: Mapping[str, str]) -> tuple[str, int]:
 
     parts = [_here(options, environ)] if options.containers or options.all else []
     parts += checkover.run(options)
-    codes = [code for _, code in parts if code != OK]
-    return "".join(text for text, _ in parts), HUB_ACTIVE if HUB_ACTIVE in codes else codes[
-        0
-    ] if codes else OK
+    return "".join(text for text, _ in parts), _gravest([code for _, code in parts if code != OK])
+
+
+def _gravest(codes: list[int]) -> int:
+    """Of those of all that is wrong: a hub that is active, else the first one."""
+    return HUB_ACTIVE if HUB_ACTIVE in codes else codes[0] if codes else OK
 
 
 def _here(options: Options, environ: Mapping[str, str]) -> tuple[str, int]:

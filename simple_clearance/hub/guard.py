@@ -33,7 +33,7 @@ class Guard:
     """`appeared` is told of a hub that is active for a container, or of a doubt that can't be settled.
 
     Once, as long as it lasts: what is active for several is told of each of them, what is doubtful for
-    several of the container "".  `gone` is told of a container whose hub is active no more.
+    several of the container "".
     `fed` tells of a container whether the reader that feeds a hub runs, or None when unknown.
     """
 
@@ -43,13 +43,11 @@ class Guard:
         common: Common,
         appeared: Callable[[str, Refused], None],
         fed: Callable[[str], bool | None] = lambda container: None,
-        gone: Callable[[str], None] = lambda container: None,
     ) -> None:
         self._loop = loop
         self._common = common
         self._appeared = appeared
         self._fed = fed
-        self._gone = gone
         self._hubs: dict[str, hub.Hub] = {}
         self._folders: Folders | None = None
         self._watched: dict[str, list[str]] = {}  # container -> folders
@@ -144,7 +142,6 @@ class Guard:
         active = {container for container, refused in found.items() if refused.code == HUB_ACTIVE}
         doubts = {container: refused for container, refused in found.items() if refused.code != HUB_ACTIVE}
         appeared = [container for container in found if container in active - self._active]
-        gone = [container for container in self._hubs if container in self._active - set(found)]
         new: dict[str, list[str]] = {}  # doubt -> containers
         for container, refused in doubts.items():
             if refused.message not in self._doubts.values():
@@ -156,9 +153,6 @@ class Guard:
                 self._appeared(container, found[container])
         for containers in new.values():
             self._appeared(containers[0] if len(containers) == 1 else "", doubts[containers[0]])
-        for container in gone:
-            if container in self._hubs:
-                self._gone(container)
 
     def _refusals(self, seconds: float) -> dict[str, Refused]:
         """What a look for each container comes to, where it is not "no hub".  The bus is waited for once."""

@@ -46,9 +46,9 @@ class Place:
         self._closing.append(hub.__exit__)
         return hub
 
-    def guard(self, containers, appeared=lambda *what: None, gone=lambda container: None, **more):
+    def guard(self, containers, appeared=lambda *what: None, **more):
         """A guard in a loop of its own over containers, each with its short id."""
-        guard = Guard(Loop(), Common(self.environ(), NOBODY), appeared, gone=gone)
+        guard = Guard(Loop(), Common(self.environ(), NOBODY), appeared)
         self._closing.append(guard.close)
         for name, sid in containers.items():
             guard.add(name, self.hub(container_id=sid, **more))
