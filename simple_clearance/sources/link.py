@@ -45,8 +45,6 @@ LAST_WORDS = 2.0
 """Seconds that it gets at the end, to end by itself and say what is left there."""
 OVER = (0, 5)
 """What a session ends with that has ended as asked: it is not started again."""
-
-
 PREFIX = "simple-clearance: "
 """How a session of ours begins what it says on stderr."""
 

@@ -24,10 +24,11 @@ from ..base.jsonlines import BadLine
 from ..docket.states import OPEN, RUNNING, STILL_OPEN
 from ..docket.verdict import APPLIED, FAILED, NOT_STARTED, UNKNOWN, Outcome
 from ..formats.sessionline import CONTAINERS
+from .held import AllHeld, Held
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Sequence
+    from typing import Callable, Sequence, TypeVar
 
     from ..base.happenings import Name
     from ..base.moment import Now
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from ..docket.jobs import Job
     from ..docket.requests import Key, Request
     from ..formats.sessionline import Record
+
+    K = TypeVar("K")
+    V = TypeVar("V")
 
 PROTOCOL = 1
 
@@ -52,33 +56,6 @@ WARNINGS = 64
 
 GONE = "it is open there no longer"
 EARLIER = "it was run before the link was lost, and can't be undone over this one"
-
-
-class Held:
-    """A request that is open there.  `request` is what stands for it here, None where there was no room.
-
-    `local` is the id that this has while it is open, `skipped` whether that session was told that nobody
-    decides it now.
-    """
-
-    __slots__ = ("container", "event", "local", "request", "skipped")
-
-    def __init__(self, container: str, event: Event, request: Request | None) -> None:
-        self.container = container
-        self.event = event
-        self.request = request
-        self.local = ""
-        self.skipped = False
-
-
-class Place:
-    """An address of a container for which something is open there: its names, and the ids."""
-
-    __slots__ = ("ids", "names")
-
-    def __init__(self) -> None:
-        self.names: tuple[Name, ...] = ()
-        self.ids: dict[str, None] = {}
 
 
 class Sent:
@@ -112,11 +89,9 @@ class Remote:
         self._docket = docket
         self._say = say
         self._timeout = timeout
-        self._open: dict[str, Held] = {}
-        self._by_local: dict[str, dict[str, None]] = {}  # its ids, by ours
-        self._places: dict[tuple[str, str], Place] = {}
+        self._held = AllHeld()
         self._last: dict[Key, str] = {}  # the ids of what is closed there, by what it is here
-        self._counts: dict[tuple[str, str, int | None, int | None], int] = {}
+        self._counts: dict[tuple[str, str, int | None, int | None], int] = {}  # tries counted here
         self._asking: dict[str, str] = {}  # what was asked there once more: ours, by the line that did
         self._sent: dict[str, Sent] = {}  # by container: one at a time
         self._can_undo: dict[str, str] = {}  # its ids of verdicts that were applied, by ours
@@ -183,8 +158,8 @@ class Remote:
 
     def _stop(self, container: str, now: Now, reason: str = "", hint: str = "") -> None:
         refused = Refused(CANNOT_START, reason, *([hint] if hint else [])) if reason else None
-        for remote_id in [each for each, held in self._open.items() if held.container == container]:
-            self._forget(remote_id)
+        for held in self._held.of_container(container):
+            self._held.remove(held)
         self._end(container, now, refused)
 
     def _end(self, container: str, now: Now, refused: Refused | None = None, told: bool = True) -> None:
@@ -199,9 +174,9 @@ class Remote:
 
     def _take_pending(self, record: Record, now: Now) -> None:
         container, remote_id, event = self._local(record), record["id"], record["event"]
-        if remote_id in self._open:
+        if self._held.get(remote_id) is not None:
             raise BadLine("an id is used twice")
-        if len(self._open) >= HELD:
+        if len(self._held) >= HELD:
             self._docket.lost(container, event.count, "table")
             self._say("skip " + remote_id)
             return
@@ -209,49 +184,47 @@ class Remote:
             self.behind.add(container)
         new = self._new_tries(container, event, event.count)
         request = self._docket.stands_for(container, event, now)
-        place = self._places.setdefault((container, event.dest), Place())
-        place.ids[remote_id] = None
-        place.names = record["names"] or place.names
+        held = Held(remote_id, container, event)
+        self._held.add(held)
+        self._held.name(held, record["names"])
         if request is None or new or request.state in STILL_OPEN:
             event.count = new if request is not None else max(1, new)
             request = self._docket.asked_there(container, event, now)
-        held = self._open[remote_id] = Held(container, event, request)
+        held.request = request
         if request is not None and request.state in STILL_OPEN:
-            self._bind(remote_id, held, request.id)
+            self._held.bind(held, request.id)
             self._docket.learn(container, event.dest, now)
             self._asking = {line: local for line, local in self._asking.items() if local != request.id}
         elif not record["floor"]:
-            self._set_aside(remote_id, held)
+            self._set_aside(held)
 
     def _new_tries(self, container: str, event: Event, total: int) -> int:
         """How many of its tries were not counted here yet: that session counts from its own beginning."""
         key = (container, event.dest, event.proto, event.port)
-        before = self._counts.pop(key, 0)
-        self._counts[key] = max(total, before)
-        if len(self._counts) > REMEMBERED:
-            del self._counts[next(iter(self._counts))]
+        before = self._counts.get(key, 0)
+        _remember(self._counts, key, max(total, before))
         return max(0, total - before)
 
-    def _set_aside(self, remote_id: str, held: Held) -> None:
+    def _set_aside(self, held: Held) -> None:
         """Nobody decides it now: it is to ask again when it is tried again."""
         if not held.skipped:
             held.skipped = True
-            self._say("skip " + remote_id)
+            self._say("skip " + held.id)
 
     def _take_again(self, record: Record, now: Now) -> None:
-        held = self._open.get(record["id"])
+        held = self._held.get(record["id"])
         if held is None or held.request is None:
             return
         held.event.count = self._new_tries(held.container, held.event, record["count"])
         if held.event.count:
             self._docket.tried_there(held.request, held.event, now)
         if held.request.state not in STILL_OPEN:
-            self._set_aside(record["id"], held)
+            self._set_aside(held)
 
     def _take_names(self, record: Record, now: Now) -> None:
-        held = self._open.get(record["id"])
+        held = self._held.get(record["id"])
         if held is not None and record["names"]:
-            self._places[held.container, held.event.dest].names = record["names"]
+            self._held.name(held, record["names"])
             self._docket.learn(held.container, held.event.dest, now)
 
     def _take_names_read(self, record: Record, now: Now) -> None:
@@ -260,31 +233,18 @@ class Remote:
         self._docket.names_known(container, now)
 
     def _take_closed(self, record: Record, now: Now) -> None:
-        held = self._open.get(record["id"])
-        if held is None or held.request is None:
-            self._forget(record["id"])
+        held = self._held.get(record["id"])
+        if held is None:
             return
         request = self._docket.request(held.local)
-        self._forget(record["id"])
-        self._last.pop(held.request.key, None)
-        self._last[held.request.key] = record["id"]
-        if len(self._last) > REMEMBERED:
-            del self._last[next(iter(self._last))]
-        if request is None or request.id in self._by_local:
+        self._held.remove(held)
+        if held.request is None:
+            return
+        _remember(self._last, held.request.key, held.id)
+        if request is None or self._held.bound_to(request.id):
             return
         if not (held.skipped and self._ask(request)):  # else it was asked again here by hand meanwhile
             self._docket.closed_there(request, record["why"], now)
-
-    def _forget(self, remote_id: str) -> None:
-        """It is open there no longer."""
-        held = self._open.pop(remote_id, None)
-        if held is None:
-            return
-        self._bind(remote_id, held, "")
-        at = (held.container, held.event.dest)
-        self._places[at].ids.pop(remote_id, None)
-        if not self._places[at].ids:
-            del self._places[at]
 
     def _take_verdict(self, record: Record, now: Now) -> None:
         container = self._local(record)
@@ -299,9 +259,7 @@ class Remote:
             self._overdue(sent, now)
             return
         if result == APPLIED and job.undoes is None and job.ids:
-            self._can_undo[next(iter(job.ids))] = sent.request_id
-            if len(self._can_undo) > REMEMBERED:
-                del self._can_undo[next(iter(self._can_undo))]
+            _remember(self._can_undo, next(iter(job.ids)), sent.request_id)
         opened = record["opened"] if job.named or job.action == "deny" else (job.target,)
         self._finish(sent, Outcome(result, record["reason"], record["error"], opened, record["seconds"]), now)
 
@@ -358,11 +316,10 @@ class Remote:
         """A record of our docket's, perhaps of one of these containers."""
         if record["type"] == "closed":
             closed_there_too = record["why"] not in ("skipped", "muted", "dry-run")
-            for remote_id in list(self._by_local.get(record["id"], ())):
-                held = self._open[remote_id]
-                self._bind(remote_id, held, "")
+            for held in self._held.bound_to(record["id"]):
+                self._held.bind(held, "")
                 if not closed_there_too:
-                    self._set_aside(remote_id, held)
+                    self._set_aside(held)
         elif record["type"] == "pending" and record["container"] in self.watching:
             request = self._docket.request(record["id"])
             if request is not None:
@@ -376,25 +333,14 @@ class Remote:
 
     def _reaches(self, request: Request) -> bool:
         """Whether it is open there, or is asked there once more."""
-        return request.id in self._by_local or self._take_up(request) or self._ask(request)
+        return bool(self._held.bound_to(request.id)) or self._take_up(request) or self._ask(request)
 
     def _take_up(self, request: Request) -> bool:
         """What is open there for it although it was closed here: that stands for it again."""
-        place = self._places.get((request.container, request.dest), Place())
-        found = [remote_id for remote_id in place.ids if self._open[remote_id].request is request]
-        for remote_id in found:
-            self._bind(remote_id, self._open[remote_id], request.id)
+        found = self._held.of(request)
+        for held in found:
+            self._held.bind(held, request.id)
         return bool(found)
-
-    def _bind(self, remote_id: str, held: Held, local: str) -> None:
-        """It stands for the request that has this id here; "" for none that is open."""
-        before = self._by_local.get(held.local, {})
-        before.pop(remote_id, None)
-        if not before:
-            self._by_local.pop(held.local, None)
-        held.local = local
-        if local:
-            self._by_local.setdefault(local, {})[remote_id] = None
 
     def _ask(self, request: Request) -> bool:
         """Has it opened there once more; False where that can't be."""
@@ -424,9 +370,9 @@ class Remote:
         if job.undoes is not None:
             return self._can_undo.get(next(iter(job.undoes.ids), ""), "")
         for local in job.ids:
-            for remote_id in self._by_local.get(local, ()):
-                if not self._open[remote_id].skipped:
-                    return remote_id
+            for held in self._held.bound_to(local):
+                if not held.skipped:
+                    return held.id
         return ""
 
     def start(self, job: Job, now: Now) -> None:
@@ -470,9 +416,8 @@ class Remote:
         for container in list(self.watching):
             self._end(container, now, told=False)
         self.version, self.exit, self._warned = "", None, 0
-        for kept in (self._open, self._by_local, self._places, self._last, self._counts, self._asking):
+        for kept in (self._held, self._last, self._counts, self._asking, self._can_undo):
             kept.clear()
-        self._can_undo.clear()
 
     def give_up(self, now: Now, words: str) -> None:
         """What it runs has no outcome here any more."""
@@ -484,8 +429,7 @@ class Remote:
 
     def names(self, container: str, dest: str) -> Sequence[Name]:
         """Those known for an address now, the one looked up last first."""
-        place = self._places.get((container, dest))
-        return place.names if place is not None else ()
+        return self._held.names(container, dest)
 
     def row(self, container: str) -> Watching:
         """One of its containers, as the operator is told it."""
@@ -506,3 +450,11 @@ def _is_about(job: Job, record: Record) -> bool:
 def _is_of(line: str, quoted: str) -> bool:
     """Whether an error quotes that line, which it may have cut."""
     return line == quoted or (quoted.endswith("..") and len(quoted) > 100 and line.startswith(quoted[:-2]))
+
+
+def _remember(kept: dict[K, V], key: K, value: V) -> None:
+    """As the latest one; what is beyond so many goes, the oldest first."""
+    kept.pop(key, None)
+    kept[key] = value
+    if len(kept) > REMEMBERED:
+        del kept[next(iter(kept))]
