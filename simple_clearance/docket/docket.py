@@ -510,10 +510,11 @@ class Docket:
             self._aside.skip([request], choice.by, choice.rule, now)
         elif not choice.action:
             request.undecided, request.undecided_by = names, self.rules.generation
-        elif choice.action != "wait" and self.rules.has_room(
-            choice.job(request), self._jobs.of_rules(request.container)
-        ):
-            self._verdicts.queue(choice.job(request), now)
+        elif choice.action != "wait":
+            job = choice.job(request)
+            job.generation = self.rules.generation
+            if self.rules.has_room(job, self._jobs.of_rules(request.container)):
+                self._verdicts.queue(job, now)
 
     # Verdicts
 
@@ -524,12 +525,15 @@ class Docket:
     def overdue(self, job: Job, now: Now) -> None:
         """The command has not ended by its deadline: what it did is unknown, its requests are open again."""
         self._verdicts.overdue(job, now)
+        self._consider_anew(job, now)
 
     def finish(self, job: Job, outcome: Outcome, now: Now) -> None:
         """The command has ended, or could not be started."""
         self._verdicts.finish(job, outcome, now)
         if job.rule is not None and job.named and outcome.result == APPLIED:
             self._next_rule(job, job.rule, now)
+        else:
+            self._consider_anew(job, now)
 
     def call_off(self, jobs: Iterable[Job], now: Now) -> None:
         """Those that have not begun are not run: what they were for waits again, and has not failed."""
@@ -574,6 +578,13 @@ class Docket:
             request = self.awaiting(request_id)
             if request is not None:
                 request.after_rule, request.undecided, request.rests_until = rule, None, 0.0
+                self.consider(request, now)
+
+    def _consider_anew(self, job: Job, now: Now) -> None:
+        """The file has changed since rules wanted that: those of now have their turn at once."""
+        if job.generation not in (0, self.rules.generation):
+            for request in filter(None, map(self.awaiting, job.ids)):
+                request.rests_until = 0.0
                 self.consider(request, now)
 
     # Events
@@ -629,7 +640,7 @@ class Docket:
     def _agree(self, container: str, dest: str, private: bool, request: Request | None, now: Now) -> None:
         """What the shield has refused as private on one port is so on every other that is open.
 
-        A quarantine, which refuses everything alike, does not tell it; `request` is not open yet, if any.
+        A quarantine, which refuses everything alike, does not tell it; `request` is the one in hand, if any.
         """
         first = self._register.first_at(container, dest)  # the others agree with it
         known = [one.private for one in (first, request) if one is not None]

@@ -25,13 +25,15 @@ class Job:
     """A verdict: `action` (allow or deny) on `target`, an address or (`named`) a host name.
 
     `ids` are those of the requests it was asked for, the first one foremost; `by` is who wants it, the
-    operator where a rule does, too; `rule` the rule that says so, `undoes` the answer that it takes back,
-    `batch` those that were wanted with it.  `state` is one of `states.VERDICT`; `started` is when its
-    command began (monotonic).
+    operator where a rule does, too; `rule` the rule that says so, `generation` the number of the policy that
+    was in force when rules wanted it, 0 where they did not; `undoes` the answer that it takes back, `batch`
+    those that were wanted with it.  `state` is one of `states.VERDICT`; `started` is when its command began
+    (monotonic).
     """
 
     __slots__ = (
-        "action", "batch", "by", "container", "ids", "named", "rule", "started", "state", "target", "undoes",
+        "action", "batch", "by", "container", "generation", "ids", "named", "rule", "started", "state",
+        "target", "undoes",
     )  # fmt: skip
 
     def __init__(
@@ -55,6 +57,7 @@ class Job:
         self.rule = rule
         self.undoes = undoes
         self.batch: Batch | None = None
+        self.generation = 0
         self.state = QUEUED
         self.started = 0.0
 

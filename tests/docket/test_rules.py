@@ -340,6 +340,22 @@ def test_a_file_that_changes_while_a_verdict_runs_starts_from_its_first_rule():
     assert [record["why"] for record in bench.take("closed")] == ["skipped"]
 
 
+def test_what_a_verdict_of_the_file_before_did_not_help_is_decided_by_the_new_one_at_once():
+    bench = bench_with("allow 203.0.113.0/24")
+    bench.blocked("203.0.113.1")
+    (job,) = bench.start()
+    set_rules(bench, "allow 203.0.113.0/24\nskip *")
+    bench.finish(job, "failed", reason="exit")
+    (again,) = bench.start()
+    assert (again.action, again.target) == ("allow", "203.0.113.1")
+    bench.finish(again, "failed", reason="exit")
+    assert bench.start() == [] and bench.ids() == ["r1"], (
+        "now its own has failed, and gets another chance later"
+    )
+    set_rules(bench, "skip *")
+    assert bench.ids() == []
+
+
 @pytest.mark.parametrize("result", ["failed", "unknown"])
 def test_a_name_rule_that_came_to_nothing_is_tried_again_after_a_minute_and_no_other_before(result):
     bench = bench_with("allow good.example.com\nallow 203.0.113.9")
