@@ -49,8 +49,10 @@ CONTAINERS = 4
 """Of each of the two sessions."""
 SPARE = 2 * CONTAINERS
 """Descriptors that a session may have more than at the start: some are opened when they are first needed."""
+# Not among them: those that end it.
 KEYS = "aaddsssmmiilluugnp12345\r x/?"
-ADDRESSES = ("198.18.%d.%d", "198.51.100.%.0s%d", "203.0.113.%.0s%d", "2001:db8::%x:%x")
+ADDRESSES = ("198.18.%d.%d", "198.51.%d.%d", "203.0.%d.%d", "2001:db8::%x:%x")
+"""Some lie in no network that goes anywhere: they are not sent, and looked up all the same."""
 
 
 class Sample(NamedTuple):
@@ -73,7 +75,7 @@ class Sample(NamedTuple):
 
 
 class Watched:
-    """A session that runs all the time, and its containers; `argv` of the session comes after its archive."""
+    """A session that runs all the time, with its containers, and what may happen to them."""
 
     def __init__(self, host: Host, pyz: str, kind: str, chance: random.Random) -> None:
         self.host, self.kind, self._chance = host, kind, chance

@@ -38,6 +38,11 @@ if ctypes.CDLL(None, use_errno=True).unshare(0x10000000 | 0x40000000):
 print("made", flush=True)
 sys.stdin.readline()
 confinement.drop_privileges()
+def forked():
+    pid = os.fork()
+    if not pid:
+        os._exit(0)
+    os.waitpid(pid, 0)
 def refused(what, *args):
     try:
         what(*args)
@@ -45,7 +50,7 @@ def refused(what, *args):
         return True
 walls = [refused(os.open, "/etc/passwd", 0) and refused(os.open, "etc/passwd", 0),
          refused(os.listdir, "/proc"), refused(os.setuid, 0),
-         refused(os.dup, 0), refused(os.kill, neighbour, 0)]
+         refused(os.dup, 0), refused(forked), refused(os.kill, neighbour, 0)]
 print(*map(int, map(bool, walls)), flush=True)
 sys.stdin.readline()
 """
@@ -60,9 +65,13 @@ def _home():
 
 
 @contextlib.contextmanager
-def dropped(home, ids, script=DROPPING, setgroups="allow"):
-    """What a process with these ids, and a group more, finds after it has given up privilege; its status."""
-    argv = [*as_user(ORDINARY, group=4242), reachable_python(ORDINARY), "-I", "-c", script, home]
+def dropped(home, ids, script=DROPPING, setgroups="allow", start=None):
+    """What a process with these ids, and a group more, finds after it has given up privilege; its status.
+
+    `start` begins another argv than an ordinary user's.
+    """
+    start = [*as_user(ORDINARY, group=4242), reachable_python(ORDINARY)] if start is None else start
+    argv = [*start, "-I", "-c", script, home]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="/") as process:
         assert process.stdin is not None and process.stdout is not None
         assert process.stdout.readline() == b"made\n"
@@ -81,12 +90,12 @@ def dropped(home, ids, script=DROPPING, setgroups="allow"):
 @pytest.mark.parametrize(
     "ids, uid, walls",
     [
-        pytest.param("0 1000 1\n1 100000 65535\n", 65535, "1 1 1 1 1", id="podman's default"),
-        pytest.param("0 100000 1000\n1000 1000 1\n1001 101000 64535\n", 65535, "1 1 1 1 1", id="keep-id"),
-        pytest.param("0 100000 65536\n", 65535, "1 1 1 1 1", id="nomap"),
-        pytest.param("0 1000 1\n1 100000 99\n", 99, "1 1 1 1 1", id="few ids"),
-        pytest.param("0 1000 1\n", 0, "1 1 0 1 0", id="one id, which is root"),
-        pytest.param("1000 1000 1\n", 1000, "1 1 1 1 0", id="one id, which is not"),
+        pytest.param("0 1000 1\n1 100000 65535\n", 65535, "1 1 1 1 1 1", id="podman's default"),
+        pytest.param("0 100000 1000\n1000 1000 1\n1001 101000 64535\n", 65535, "1 1 1 1 1 1", id="keep-id"),
+        pytest.param("0 100000 65536\n", 65535, "1 1 1 1 1 1", id="nomap"),
+        pytest.param("0 1000 1\n1 100000 99\n", 99, "1 1 1 1 1 1", id="few ids"),
+        pytest.param("0 1000 1\n", 0, "1 1 0 1 1 0", id="one id, which is root"),
+        pytest.param("1000 1000 1\n", 1000, "1 1 1 1 1 0", id="one id, which is not"),
     ],
 )
 def test_every_id_map_ends_without_a_capability(home, ids, uid, walls):
@@ -110,9 +119,18 @@ def test_groups_that_the_kernel_lets_nobody_leave_reach_no_file(home):
     own = {"uid": os.getuid(), "gid": os.getgid()} if os.getuid() else dict.fromkeys(("uid", "gid"), ORDINARY)
     ids = {kind: "0 %d 1\n" % number for kind, number in own.items()}
     with dropped(home, ids, setgroups="deny") as (walls, found):
-        assert walls == "1 1 0 1 0"  # no file is there, none can be opened
+        assert walls == "1 1 0 1 1 0"  # no file is there, none can be opened
         assert int(found["CapEff"], 16) == 0
         assert set(map(int, found["Groups"].split())) == (set(os.getgroups()) if os.getuid() else {4242})
+
+
+def test_root_in_a_namespace_of_his_id_alone_may_still_start_processes(home):
+    """Which no limit keeps the machine's root from; nor from others, who are root's, too."""
+    need("root")
+    need("userns")
+    with dropped(home, "0 0 1\n", start=[sys.executable]) as (walls, found):
+        assert walls == "1 1 0 1 0 0"
+        assert int(found["CapEff"], 16) == 0
 
 
 def test_without_ctypes_what_else_can_be_given_up_is(home):
@@ -121,7 +139,7 @@ def test_without_ctypes_what_else_can_be_given_up_is(home):
     need("userns")
     script = DROPPING.replace("confinement.drop_", "sys.modules['ctypes'] = None; confinement.drop_")
     with dropped(home, "0 1000 1\n", script) as (walls, found):
-        assert walls == "1 1 0 1 0"
+        assert walls == "1 1 0 1 1 0"
         assert found["Groups"].strip() == ""
 
 

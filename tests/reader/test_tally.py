@@ -6,7 +6,7 @@ import json
 import socket
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from simple_clearance.base.happenings import Event
@@ -79,8 +79,9 @@ def test_the_first_packet_is_told_with_all_that_is_known():
     ],
 )
 def test_every_kind_has_its_line_and_its_repeats(kind, expected, shield_class):
-    counter = new_tally()
+    counter = new_tally(dossier={"project": "demo"})
     (line,) = taken(counter, batch((kind, None, None, None, {"2001:db8::1": 3})))
+    assert ("dossier" in line) == (expected == "pending")
     assert (line["type"], line["port"], line["proto"], line["uid"]) == (expected, None, None, None)
     assert line.get("class") == shield_class
     (again,) = repeated(counter)
@@ -208,6 +209,9 @@ def test_without_room_packets_are_counted_and_new_the_next_time():
 
 
 @given(st.text(max_size=40))
+@example("a\x1b[31m")
+@example('a "b"')
+@example("a\\b")
 def test_any_text_is_quoted_as_printable_ascii(text):
     quoted = tally.quoted(text)
     assert quoted.isascii() and quoted.isprintable()
