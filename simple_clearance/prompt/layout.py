@@ -7,6 +7,8 @@ import re
 from ..base.text import clip_left, clip_right
 
 WORD = re.compile(" *[^ ]+")
+COMMAND = "  hint:"
+"""What a line with a command to copy begins with; it goes on in the next one behind a backslash."""
 LABEL = re.compile(r"\.?[^.]+|\.")
 
 
@@ -56,10 +58,12 @@ def broken(word: str, room: int) -> list[str]:
 
 
 def refit(lines: list[str], width: int) -> list[str]:
-    """Lines that were made for a wider screen."""
+    """Lines that were made for a wider screen; a command to copy stays as a shell takes it."""
     fitted: list[str] = []
+    command = False
     for line in lines:
-        if len(line) <= width:
+        command = line.startswith(COMMAND) or (command and fitted[-1].endswith(" \\"))
+        if command or len(line) <= width:
             fitted.append(line)
         elif line.startswith("  | "):
             fitted.append("  | " + clip_left(line[4:], width - 4))

@@ -422,6 +422,7 @@ class Counting(View):
     Anything else is a no, and leads back to the list and its marks.
     """
 
+    whole = True
     working = "0123456789\x7f\x08" + ESCAPE
 
     def __init__(self, listing: Listing, told: list[str], ids: list[str]) -> None:

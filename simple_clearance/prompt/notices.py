@@ -6,7 +6,7 @@ import re
 
 from ..base.text import count, printable
 from . import many
-from .layout import folded, refit
+from .layout import COMMAND, folded, refit
 from .questions import floor_lines
 from .sentences import SENTENCES, Sentence, greetings, lost, verdict
 
@@ -144,7 +144,7 @@ SHELL_WORD = re.compile(r"""(?:[^\s'"]|'[^']*'|"[^"]*")+""")
 
 def _command(command: str, width: int) -> list[str]:
     """A hint to copy a command from: where it needs several lines, as a shell takes them."""
-    lines = ["  hint:"]
+    lines = [COMMAND]
     for word in SHELL_WORD.findall(command):
         if len(lines[-1]) + len(word) + 3 > width and lines[-1] != "   ":
             lines[-1] += " \\"

@@ -215,7 +215,7 @@ class Prompt:
         """Whether so many lines are too many between what stands and its line of keys."""
         if not self._lines_above():
             return False
-        if self._told_lines + more >= NOTICE_LINES:
+        if self._view.whole or self._told_lines + more >= NOTICE_LINES:
             return True
         keys = len(self._view.key_lines())
         return self._view.is_readable() and not self.painter.fits(more + keys)

@@ -81,12 +81,14 @@ class View:
 
     Between them are the `rows` of a list, which are rewritten as the keys are.  `help` is what `?` tells
     of the keys; `counts` whether what stands there tells how many wait, `headed` whether it is a question.
+    `whole`: its keys answer what the lines above them ask, so that nothing may come in between.
     """
 
     working = EVERYWHERE
     help: Sequence[tuple[str, str]] = details.HELP
     counts = False
     headed = False
+    whole = False
 
     @property
     def deciding(self) -> str:
@@ -266,6 +268,8 @@ def key_name(key: str) -> str:
 
 class Confirming(View):
     """A second thought: one key does it, any other is a no.  `says`: how the verdict is announced."""
+
+    whole = True
 
     def __init__(
         self,

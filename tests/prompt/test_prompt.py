@@ -926,6 +926,7 @@ def test_an_undo_for_a_container_that_has_ended_is_said_not_to_be_done(stage):
     stage.blocked("203.0.113.11", container="c2")
     stage.key("u")
     stage.docket.stop("c1", stage.now)
+    stage.wait(LONG)  # that is told, and what is asked stands below it
     stage.key("y")
     assert "not undone: c1 has ended" in stage.text
     assert stage.commands == ["allow c1 203.0.113.10"]
@@ -1027,6 +1028,25 @@ def test_a_no_goes_back_to_the_question_it_was_about_not_to_the_first(stage):
     assert stage.text.count("c1  203.0.113.1  ") == 2, "asked, and asked again"
     stage.key("a")
     assert stage.commands == ["allow c1 203.0.113.1"]
+
+
+@pytest.mark.parametrize("dumb", [False, True])
+@pytest.mark.parametrize("keys", ["q", "A", "u", "l*a"])
+def test_what_a_second_thought_asks_stands_together_with_its_keys(keys, dumb):
+    """Whatever is told meanwhile stands above both, and they are read anew."""
+    stage = Stage(dumb=dumb)
+    stage.blocked("203.0.113.10")
+    stage.key("d")
+    stage.blocked("203.0.113.11", names=["www.example.com"])
+    for key in keys:
+        stage.key(key)
+    view = stage.prompt._view
+    asked = [line.rstrip() for line in (*view.lines(), *view.key_lines())]
+    assert len(asked) > 1 and stage.text.splitlines()[-len(asked) :] == asked
+    stage.docket.shields.state("c1", "down", stage.now)
+    stage.wait(2.5)
+    lines = stage.text.splitlines()
+    assert "the shield is down" in "".join(lines) and lines[-len(asked) :] == asked
 
 
 # --- the list

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
+
 import pytest
 
 from simple_clearance.base.happenings import Watching
 from simple_clearance.fronts.journal import Journal, plain
-from simple_clearance.prompt.notices import greeting_lines, notice_lines, verdict_lines
+from simple_clearance.prompt.notices import Gathered, greeting_lines, notice_lines, verdict_lines
 from simple_clearance.prompt.sentences import (
     ALREADY,
     LOST,
@@ -147,6 +149,17 @@ def test_every_sentence_of_the_table_is_one_of_these():
     assert set(SENTENCES) == {
         *("verdict", "passed", "still_blocked", "container", "shield", "lost", "error", "summary")
     }
+
+
+@pytest.mark.parametrize("later", [39, 60, 79])
+def test_a_quoted_word_longer_than_a_line_stays_one_word(later):
+    """A command is copied: a break inside of its quotes would be part of it."""
+    word = "'/srv/%s/a folder'" % ("two words " * 5)
+    hint = f"chmod u+r {word} and more"
+    gathered = Gathered()
+    gathered.notice("c1", notice_lines(record("error", message="c1: something", hint=hint), 79, ""))
+    pasted = "\n".join(gathered.batch(later, "17:32:05")[1:]).replace("\\\n", "")
+    assert shlex.split(pasted) == ["hint:", *shlex.split(hint)]
 
 
 HOSTILE = "\x1b[2J" + "x" * 10_000 + "\r\n\u202eend"
