@@ -86,7 +86,7 @@ class TerminalFront:
         lines = notices.greeting_lines(watched, width, awaited)
         hint = "? keys   q stop"
         first = layout.columns(lines[0], hint, width)
-        self.tell([first, *lines[1:], *([] if first.endswith(hint) else ["  " + hint])])
+        self._say([first, *lines[1:], *([] if first.endswith(hint) else ["  " + hint])])
 
     def record(self, record: dict[str, Any], now: Now) -> None:
         self.prompt.record(record, now)
@@ -100,6 +100,10 @@ class TerminalFront:
         self._write()
 
     def tell(self, lines: list[str]) -> None:
+        """Says sentences of ours, which know nothing of how wide it is."""
+        self._say(layout.refit(lines, self.prompt.painter.width - 1))
+
+    def _say(self, lines: list[str]) -> None:
         self.prompt.say(lines)
         self._write()
 
@@ -144,7 +148,7 @@ class TerminalFront:
         if self.ended == "hangup":
             return
         lines = ["the same again:", *("  " + command for command in commands)] if commands else []
-        self.tell(lines + notices.laid_out(SENTENCES["summary"](summary), self.prompt.painter.width - 1))
+        self._say(lines + notices.laid_out(SENTENCES["summary"](summary), self.prompt.painter.width - 1))
 
     def _ready(self, events: int, now: Now) -> None:
         if events & ~WRITE:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
+import struct
+import termios
 import time
 
 import pytest
@@ -12,6 +15,7 @@ from stage import Bench
 from support import eventually
 
 from simple_clearance.fronts.interactive import TerminalFront
+from simple_clearance.session import NO_SHELL
 from simple_clearance.system.loop import Loop
 from simple_clearance.system.terminal import Terminal
 
@@ -24,6 +28,15 @@ def pty():
         yield master, term
     os.close(master)
     os.close(slave)
+
+
+def test_what_the_session_says_is_folded_to_the_window(pty):
+    master, term = pty
+    fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("4H", 24, 60, 0, 0))
+    front = TerminalFront(term, Loop(), Bench().docket, {"TERM": "dumb"}, shield="terok-shield", bell=False)
+    front.tell([NO_SHELL])
+    lines = os.read(master, 10000).decode("ascii").splitlines()
+    assert max(map(len, lines)) < 60 and " ".join(lines).split() == NO_SHELL.split()
 
 
 @pytest.mark.parametrize("busy", [True, False])
