@@ -73,7 +73,7 @@ SUBJECTS = {
     "formats/dnsmasq": ("formats/test_dnsmasq*", "formats/test_mutants.py"),
     "containers/statedir": ("containers/test_statedir.py", "containers/test_podman.py"),
     "system/pidfd": ("reader/test_confinement.py", "reader/test_reader.py"),
-    "system/follow": ("system/test_follow.py",),
+    "system/follow": ("system/test_follow.py", "formats/test_dnsmasq*", "session/test_check.py"),
     "system/loop": ("system/test_loop.py",),
     "system/output": ("system/test_output.py", "reader/test_reader.py"),
     "reader/confinement": ("reader/test_confinement.py", "reader/test_reader.py"),

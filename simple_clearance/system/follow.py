@@ -81,14 +81,13 @@ class Follower:
         self._position, self._mark = 0, b""
         if fresh:
             self._position = self.started_at = max(0, found.st_size - self._tail)
-            self._mark = os.pread(fd, MARK, max(0, self._position - MARK)) if self._position else b""
-            self._mark = self._mark[: self._position]
+            self._mark = os.pread(fd, MARK, max(0, self._position - MARK))[: self._position]
         return True
 
     def _read_on(self, limit: int) -> bytes:
         data = os.pread(self._fd, limit, self._position)
         self._position += len(data)
-        self._mark = data[-MARK:] if len(data) >= MARK else (self._mark + data)[-MARK:]
+        self._mark = (self._mark + data[-MARK:])[-MARK:]
         return data
 
     def _is_overwritten(self) -> bool:
