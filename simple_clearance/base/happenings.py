@@ -113,10 +113,14 @@ class Watching:
 
     `state` is its shield's; `missed`, how many packets were blocked before; `held_by`, the pid of
     terok-shield's reader that holds its packet log, `taken_over`, of the one that was ended, else 0;
-    `recorded`, whether it is a recording that is played; `unseen`, what can't be seen of it, in words.
+    `recorded`, whether it is a recording that is played; `unseen`, what can't be seen of it, in words;
+    `in_pod`, whether what it tries may be another one's; `no_ipv6`, whether that gets no answer in it.
     """
 
-    __slots__ = ("dossier", "held_by", "missed", "name", "recorded", "state", "taken_over", "unseen")
+    __slots__ = (
+        "dossier", "held_by", "in_pod", "missed", "name", "no_ipv6", "recorded", "state", "taken_over",
+        "unseen",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -129,6 +133,8 @@ class Watching:
         taken_over: int = 0,
         recorded: bool = False,
         unseen: Sequence[str] = (),
+        in_pod: bool = False,
+        no_ipv6: bool = False,
     ) -> None:
         self.name = name
         self.unseen = unseen
@@ -138,12 +144,15 @@ class Watching:
         self.held_by = held_by
         self.taken_over = taken_over
         self.recorded = recorded
+        self.in_pod = in_pod
+        self.no_ipv6 = no_ipv6
 
     def facts(self) -> dict[str, Any]:
         """The fields of a record that tell it, but for the name."""
         known = {
             "shield_state": self.state or None, "missed": self.missed, "held_by": self.held_by or None,
             "taken_over": self.taken_over or None, "unseen": list(self.unseen), "dossier": self.dossier,
+            "in_pod": self.in_pod, "no_ipv6": self.no_ipv6,
         }  # fmt: skip
         return {key: value for key, value in known.items() if value or key == "dossier"}
 

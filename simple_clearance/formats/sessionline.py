@@ -212,6 +212,8 @@ _ABOUT: Fields = {
     "held_by": (_number(0, readerline.PID_LIMIT), 0),
     "taken_over": (_number(0, readerline.PID_LIMIT), 0),
     "unseen": (_list(_text(300), 8), ()),
+    "in_pod": (_flag, False),
+    "no_ipv6": (_flag, False),
     "dossier": (_labels, {}),
 }
 FIELDS: dict[str, Fields] = {

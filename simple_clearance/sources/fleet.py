@@ -312,9 +312,9 @@ class Fleet:
         one.move("listens")
         one.since = now.mono
         self._starts.forget(one.name)
-        ipv6 = not kept.stops_ipv6(one.state_dir)
+        one.no_ipv6 = kept.stops_ipv6(one.state_dir)
         self._docket.add_container(
-            one.name, one.version, one.dossier, ipv6=ipv6, in_pod=one.in_pod, state=one.state
+            one.name, one.version, one.dossier, ipv6=not one.no_ipv6, in_pod=one.in_pod, state=one.state
         )
         if self._listened:  # else the greeting tells it
             self._docket.started(_watching(one, one.source), one.source.kind, one.id)
@@ -616,6 +616,7 @@ def _watching(one: Watched, source: Source) -> Watching:
     return Watching(
         one.name, one.dossier, one.state, missed=one.blocked_before, held_by=source.held_by,
         taken_over=one.taken_over, recorded=source.kind == "replay", unseen=one.unseen,
+        in_pod=one.in_pod, no_ipv6=one.no_ipv6,
     )  # fmt: skip
 
 

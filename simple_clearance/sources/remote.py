@@ -123,7 +123,10 @@ class Remote:
 
     def _add(self, name: str, about: Record, now: Now) -> None:
         container = f"{self.name}/{name}"
-        self._docket.add_container(container, about["shield"], about["dossier"], state=about["shield_state"])
+        self._docket.add_container(
+            container, about["shield"], about["dossier"],
+            ipv6=not about["no_ipv6"], in_pod=about["in_pod"], state=about["shield_state"],
+        )  # fmt: skip
         self._ended.pop(container, None)
         self.watching[container] = about
 
@@ -437,7 +440,7 @@ class Remote:
         return Watching(
             container, about["dossier"], about["shield_state"], missed=about["missed"],
             held_by=about["held_by"], taken_over=about["taken_over"], unseen=about["unseen"],
-            recorded=about["source"] == "replay",
+            recorded=about["source"] == "replay", in_pod=about["in_pod"], no_ipv6=about["no_ipv6"],
         )  # fmt: skip
 
 

@@ -59,6 +59,7 @@ class Watched:
         self.started_at = ""
         self.roots = False  # whether it is no rootless container, so that no verdict holds
         self.in_pod = False
+        self.no_ipv6 = False  # whether that gets no answer in it, allowed or not
         self.unseen: list[str] = []  # what can't be seen of it, in words
         self.audited = True  # whether its shield's changes and verdicts are in the audit log
         self.pidfd = -1

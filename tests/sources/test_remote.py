@@ -211,6 +211,17 @@ def test_an_old_shield_has_no_floor_and_its_private_addresses_are_guarded_here()
     assert request.guarded
 
 
+def test_what_is_particular_about_a_container_there_is_known_here():
+    pair = Pair()
+    about = {"in_pod": True, "no_ipv6": True, "shield": 18, "source": "nflog", "dossier": {}}
+    pair._tell_here({"type": "container", "container": "c2", "state": "started", **about})
+    pair.settle()
+    assert pair.here.pods == {"web/c2"}
+    assert not pair.here.shields.answers("web/c2", "2001:db8::1")
+    told = pair.of("container")[-1]  # as another session that joins ours hears of it
+    assert (told["in_pod"], told["no_ipv6"]) == (True, True)
+
+
 # --- verdicts
 
 
