@@ -1,13 +1,12 @@
 """The command, for `python3 -m simple_clearance` and as the archive's own `__main__.py`.
 
 Any Python must be able to read this file, 2.7 too, so that one that is too old says so in a line.
-`--version` is answered here: it is what scripts ask first, and needs none of the rest.
+`--version` is answered here: it is what scripts ask first, and needs none of the rest.  Nothing that takes
+a while comes before `main`, which has words for a Ctrl-C.
 """
 
-import errno
 import os
 import sys
-import zipimport
 
 
 def main():  # type: () -> None
@@ -34,6 +33,8 @@ def main():  # type: () -> None
         sys.stderr.write("simple-clearance: stopped before anything was watched\n")
         code = 3
     except Exception as error:
+        import errno
+
         where = sys.exc_info()[2]
         while where and where.tb_next:
             where = where.tb_next
@@ -51,6 +52,8 @@ def main():  # type: () -> None
 
 def prefer_compiled(archive):  # type: (str) -> None
     """What was compiled for this version of Python comes first, where the archive has it."""
+    import zipimport
+
     folder = "%s/cp%d%d" % ((archive,) + sys.version_info[:2])
     try:
         zipimport.zipimporter(folder).get_code("simple_clearance")
