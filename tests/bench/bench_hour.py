@@ -206,8 +206,6 @@ class Scripted(Watched):
         for line in self._child.stdout:
             record = json.loads(line)
             self.told[record["type"]] += 1
-            if record["type"] in ("error", "lost"):
-                self.told[json.dumps({**record, "id": "", "ts": "", "container": ""})] += 1
             if record["type"] == "pending":
                 self._waiting.append(record["id"])
 
