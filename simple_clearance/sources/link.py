@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from ..system.loop import Loop
 
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
-"""Seconds until a link that was lost is tried again; twice as long where it did not stand for as long."""
+"""Seconds until a link that was lost is tried again; twice as long each time, unless it stood meanwhile."""
+STOOD = 5.0
+"""Seconds that it must have been up for that: one that fails at its start again and again did not stand."""
 SLICE, SLICES = 1 << 14, 16
 """Bytes read at a time, and how often in one round, where there is time for so many."""
 LEFT = 1 << 20
@@ -284,7 +286,7 @@ class Link:
             self.over = True
             self._docket.warn("%s: its session has ended" % self.name)
         else:
-            if was_up and now.mono - self._up_since >= self._wait:
+            if was_up and now.mono - self._up_since >= STOOD:
                 self._wait = FIRST_WAIT
             self._due = now.mono + self._wait
             self._wait = min(2 * self._wait, LONGEST_WAIT)
