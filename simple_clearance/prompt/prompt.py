@@ -204,8 +204,11 @@ class Prompt:
             self._commit()
         elif self._is_pushed_out(len(lines)):
             self.painter.lines(lines)
-            self._own_key = False
-            self._repaint()
+            if self._view.whole:  # the program inside can make us tell things: its keys go on counting
+                self._paint()
+            else:
+                self._own_key = False
+                self._repaint()
             return
         self._told_lines += len(lines)
         self.painter.lines(lines)
@@ -426,17 +429,21 @@ class Prompt:
         """Paints the view whole; its keys count after a while."""
         self._take_back()
         self._keyboard.disarm()
-        self.painter.mark()
         self._resized_at = None
+        self._paint()
+        self._view_keys()
+        self._fresh = not isinstance(self._view, Idle)
+        if not self._fresh:
+            self._keyboard.arm(self.now.mono, False)  # there is nothing to be read first
+
+    def _paint(self) -> None:
+        """The view whole, below all that stands there."""
+        self.painter.mark()
         self._told_lines = 0
         lines = self._lines_above()
         if lines:
             self.painter.lines(lines, headed=self._view.headed)
         self.paint_keys()
-        self._view_keys()
-        self._fresh = not isinstance(self._view, Idle)
-        if not self._fresh:
-            self._keyboard.arm(self.now.mono, False)  # there is nothing to be read first
 
     def _lines_above(self) -> list[str]:
         """What stands there and stays: where nothing is rewritten, that are the rows of a list, too."""

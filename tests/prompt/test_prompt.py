@@ -1033,7 +1033,7 @@ def test_a_no_goes_back_to_the_question_it_was_about_not_to_the_first(stage):
 @pytest.mark.parametrize("dumb", [False, True])
 @pytest.mark.parametrize("keys", ["q", "A", "u", "l*a"])
 def test_what_a_second_thought_asks_stands_together_with_its_keys(keys, dumb):
-    """Whatever is told meanwhile stands above both, and they are read anew."""
+    """Whatever is told meanwhile stands above both."""
     stage = Stage(dumb=dumb)
     stage.blocked("203.0.113.10")
     stage.key("d")
@@ -1047,6 +1047,41 @@ def test_what_a_second_thought_asks_stands_together_with_its_keys(keys, dumb):
     stage.wait(2.5)
     lines = stage.text.splitlines()
     assert "the shield is down" in "".join(lines) and lines[-len(asked) :] == asked
+
+
+@pytest.mark.parametrize("dumb", [False, True])
+@pytest.mark.parametrize(
+    ("key", "then", "command"),
+    [
+        ("A", "y", "allow c1 www.example.com"),
+        ("u", "y", "allow c1 203.0.113.10"),
+        ("l*a", "1\n", "allow c1 203.0.113.11"),
+        ("q", "q", None),
+    ],
+)
+@pytest.mark.parametrize("phase", range(8))
+def test_a_second_thought_can_be_answered_at_every_moment_however_much_is_told(
+    key, then, command, phase, dumb
+):
+    """Something is told every two seconds, which a program inside can bring about."""
+    stage = Stage(dumb=dumb)
+    stage.blocked("203.0.113.10")
+    stage.key("d")
+    stage.blocked("203.0.113.11", names=["www.example.com"])
+    for one in key:
+        stage.key(one)
+
+    def told(quarters):
+        for quarter in range(quarters):
+            stage.docket.shields.state("c1", "up" if quarter % 2 else "down", stage.now)
+            stage.wait(0.25)
+
+    told(16 + phase)
+    for one in then:
+        stage.type(one)
+        told(4)
+    assert stage.text.count("the shield is down") > 1
+    assert stage.prompt.quit if command is None else stage.commands[1:] == [command]
 
 
 # --- the list
