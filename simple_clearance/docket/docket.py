@@ -65,6 +65,8 @@ class Docket:
         """Is told of each request that begins or ceases to wait."""
         self.renamed: Callable[[str, str], None] = lambda container, dest: None
         """Is told of each address whose requests are shown under another name."""
+        self.forgotten: Callable[[str], None] = lambda container: None
+        """Is told of each container that is forgotten."""
         self.behind = behind
         self.recorded = recorded
         self.pods: set[str] = set()  # containers that share their network with others
@@ -259,6 +261,7 @@ class Docket:
         self._told_behind.discard(name)
         del self._dossiers[name]
         self._budget.containers = len(self._dossiers)
+        self.forgotten(name)
         return True
 
     def handle(self, container: str, event: Event, now: Now) -> None:

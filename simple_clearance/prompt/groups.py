@@ -63,11 +63,12 @@ class Groups:
 
     def __init__(self, docket: Docket) -> None:
         self._docket = docket
+        # Of containers for which something waits:
         self._number: dict[str, dict[str, int]] = {}  # of those that wait, by container and address
         self._labels: dict[str, dict[str, str]] = {}  # the second half of the key, by the same
         self._dests: dict[str, Index] = {}  # by container: the addresses under each label
         self._turns = Turns()
-        docket.moved, docket.renamed = self._moved, self._renamed
+        docket.moved, docket.renamed, docket.forgotten = self._moved, self._renamed, self._turns.forget
         for request in docket.waiting():
             self._moved(request)
 
@@ -131,6 +132,8 @@ class Groups:
         if not number[dest]:
             del number[dest]
             self._dests[container].remove(self._labels[container].pop(dest), dest)
+            if not number:
+                del self._number[container], self._labels[container], self._dests[container]
         elif number[dest] == 1 and request.state == OPEN:
             self._enter(request)
 

@@ -36,6 +36,9 @@ class Turns:
             self._number += 1
             self._last[request.container] = self._number
 
+    def forget(self, container: str) -> None:
+        self._last.pop(container, None)
+
     def next(self, containers: Iterable[str]) -> str:
         """Which of these, in the order in which something began to wait for them, has its turn now."""
         return min(containers, key=self._when)

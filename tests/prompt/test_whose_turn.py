@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from stage import Bench, Stage
+from stage import Bench, Stage, tables
 from support import lines_run
 
 from simple_clearance.prompt.groups import Groups
@@ -194,3 +194,22 @@ def next_of_a_flood(number, containers):
 def test_the_next_question_costs_the_same_however_many_wait():
     few, many = (lines_run(next_of_a_flood(number, 100)) for number in (200, 4000))
     assert many < 1.1 * few
+
+
+def test_nothing_is_left_of_a_container_that_is_forgotten(stage):
+    """They may come under ever new names."""
+    stage.wants("c3", 1)
+    stage.wants("c2", 2)
+    for key in "sll":
+        stage.key(key)
+    assert stage.asked == ("c2", "203.0.113.2")
+    assert mentions(stage.prompt, "c3")
+    stage.docket.stop("c3", stage.now)
+    stage.wait(5)
+    assert stage.docket.forget("c3")
+    assert not mentions(stage.prompt, "c3")
+
+
+def mentions(thing, container):
+    """The tables that hang on it and have this container among their keys."""
+    return [table for table in tables(thing) if isinstance(table, dict) and container in table]
