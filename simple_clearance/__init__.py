@@ -1,10 +1,11 @@
 """simple-clearance: a terminal prompt for connections that terok-shield blocked.
 
 As a library it offers `ClearanceSession`, `run_simple_clearance` and the error `Refused`; each is
-imported on first use, because start-up time is part of the product.  In its folders: who answers
-(`fronts`, and on a terminal `prompt`), what is decided (`docket`), where things come from (`sources`,
-`containers`, `hub`, and the `reader`, which is a process of its own), what bytes mean (`formats`), the
-operating system (`system`), and values that all know (`base`).
+imported on first use, because start-up time is part of the product.
+
+In its folders: who answers (`fronts`, and on a terminal `prompt`), what is decided (`docket`), where things
+come from (`sources`, `containers`, `hub`, the `reader`, which is a process of its own, and `joined` sessions
+elsewhere), what bytes mean (`formats`), the operating system (`system`), and values that all know (`base`).
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from .base import jsonlines, timestamps
 from .base.errors import CANNOT_START, Refused
 from .base.text import printable
 from .formats import sessionline
-from .sources import ssh
+from .joined import ssh
 from .steps import Line
 from .system import children, clocks, terminal
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .base.options import Options
-    from .sources.link import Command
+    from .joined.link import Command
 
 DEADLINE = 90.0
 """Seconds for a machine to answer; whoever is asked for a password takes his time."""

@@ -32,11 +32,11 @@ from .fronts import protocol
 from .hub.common import Common
 from .hub.guard import Guard
 from .hub.hub import Hub
+from .joined.links import Links
 from .prompt.sentences import by_rule, repeat_commands
 from .runner import Runner
 from .sources import watched
 from .sources.fleet import Fleet
-from .sources.links import Links
 from .system import archived, children, clocks, terminal
 from .system.folders import LOOK_EVERY, NO_NOTICES, Folders
 from .system.limits import ManyFiles
@@ -293,8 +293,8 @@ class Session:
             self._fleet.claim()
 
     def _join(self, may_ask: bool) -> None:
-        from .sources import ssh
-        from .sources.link import Command
+        from .joined import ssh
+        from .joined.link import Command
 
         commands = ssh.sessions(self._options, may_ask)
         for name, argv in self._options.joined:

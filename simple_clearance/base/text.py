@@ -27,6 +27,11 @@ def printable(value: object, limit: int = 0) -> str:
     return clip_left(text, limit) if limit else text
 
 
+def printable_lines(data: bytes) -> list[str]:
+    """What a child has said, a line each, without the empty ones."""
+    return [printable(line, 1000) for line in data.splitlines() if line.strip()]
+
+
 def _escaped(character: str) -> str:
     code = ord(character)
     if 0x20 <= code < 0x7F:

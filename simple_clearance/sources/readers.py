@@ -11,7 +11,7 @@ import signal
 from ..base.errors import CANNOT_START, Refused
 from ..base.happenings import Held, Started
 from ..base.jsonlines import BadLine, Lines
-from ..base.text import printable
+from ..base.text import printable, printable_lines
 from ..formats import readerline
 from ..system import children, clocks
 from ..system.loop import ROUND
@@ -271,7 +271,3 @@ class SharedSource:
 
     def reap(self, now: Now) -> None:
         """It has no process."""
-
-
-def printable_lines(data: bytes) -> list[str]:
-    return [printable(line, 1000) for line in data.splitlines() if line.strip()]

@@ -25,6 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "hub": {"base", "system", "formats"},
     "fronts": {"base", "system", "docket", "prompt"},
     "sources": {"base", "system", "formats", "docket", "containers", "hub"},
+    "joined": {"base", "system", "formats", "docket"},
 }
 EVERYWHERE = {"demo", FRONT_DOOR}  # these may import every room
 

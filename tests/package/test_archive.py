@@ -364,7 +364,7 @@ WHILE_IT_STARTS = {
     "demo/demo": None,
     "reader/reader": None,
     "sources/fleet": {"start_replay"},
-    "sources/links": {"join"},
+    "joined/links": {"join"},
     "session": {"_load_policy", "_open_records", "_piped_front", "_greet", "_save_policy", "_join"},
 }
 

@@ -21,8 +21,8 @@ from simple_clearance.docket.states import LATE
 from simple_clearance.docket.verdict import APPLIED, FAILED, Outcome
 from simple_clearance.formats import sessionline
 from simple_clearance.fronts import protocol
-from simple_clearance.sources import remote
-from simple_clearance.sources.remote import Remote
+from simple_clearance.joined import remote
+from simple_clearance.joined.remote import Remote
 
 TS = "2026-01-31T17:32:05.123Z"
 

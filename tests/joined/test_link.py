@@ -9,7 +9,7 @@ from support import eventually
 
 from simple_clearance.base.moment import Now
 from simple_clearance.docket.docket import Docket
-from simple_clearance.sources.link import FIRST_WAIT, LONGEST_WAIT, STOOD, Command, Link
+from simple_clearance.joined.link import FIRST_WAIT, LONGEST_WAIT, STOOD, Command, Link
 from simple_clearance.system import clocks
 from simple_clearance.system.loop import Loop
 

@@ -13,11 +13,10 @@ import signal
 
 from ..base.errors import CANNOT_START, Refused
 from ..base.jsonlines import BadLine, Lines
-from ..base.text import printable
+from ..base.text import printable, printable_lines
 from ..formats import sessionline
 from ..system import children, clocks
 from ..system.loop import ROUND, WRITE
-from .readers import printable_lines
 from .remote import Remote
 
 TYPE_CHECKING = False
