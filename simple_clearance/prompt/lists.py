@@ -242,8 +242,7 @@ class Listing(View):
         )
 
     def is_readable(self) -> bool:
-        painted = [*self._rows, *self.key_lines()]
-        return len(painted) <= self.height and max(map(len, painted)) <= self.width
+        return self.has_room([*self._rows, *self.key_lines()])
 
     # Keys
 
@@ -450,8 +449,7 @@ class Counting(View):
         lines = [line for one in self._told for line in layout.folded(one, self.width)]
         lines += layout.folded(text, self.width, "", "  ")
         for (container, name), dests in self._groups.items():
-            where = printable(container) + ": " if self.prompt.docket.several else ""
-            rows = layout.folded(where + "  ".join(dests), self.width, "  ", "  ")
+            rows = self.address_lines(container, dests)
             room = self.width - len(rows[-1]) - 2
             if name and room >= min(len(name), SHORTEST_NAME):
                 rows[-1] += "  " + printable(name, room)

@@ -16,7 +16,7 @@ from .keyboard import ESCAPE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Protocol, Sequence
+    from typing import Callable, Mapping, Protocol, Sequence
 
     from ..base.moment import Clock, Now
     from ..docket.docket import Docket
@@ -118,8 +118,15 @@ class View:
 
     def is_readable(self) -> bool:
         """Whether the screen has room for all of it: else nobody can read what would be decided."""
-        painted = [*self.lines(), *self.rows(), *self.key_lines()]
-        return len(painted) <= self.height and max(map(len, painted), default=0) <= self.width
+        return self.has_room([*self.lines(), *self.rows(), *self.key_lines()])
+
+    def has_room(self, lines: Sequence[str]) -> bool:
+        return len(lines) <= self.height and max(map(len, lines), default=0) <= self.width
+
+    def address_lines(self, container: str, dests: Sequence[str]) -> list[str]:
+        """These addresses, each whole, and whose container they are of, where there are several."""
+        where = printable(container) + ": " if self.prompt.docket.several else ""
+        return layout.folded(where + "  ".join(dests), self.width, "  ", "    " if where else "  ")
 
     def fitting(self, *texts: str) -> str:
         """The first of these that has room in a line, else the last."""
@@ -227,11 +234,8 @@ class View:
         dests: dict[str, list[str]] = {}
         for one in answers:
             dests.setdefault(one.container, []).append(one.target)
-        for container, targets in dests.items():
-            where = printable(container) + ": " if prompt.docket.several else ""
-            prompt.painter.lines(layout.folded(where + "  ".join(targets), self.width, "  ", "  "))
         text = f"u undoes `allow` of these {number}, of {prompt.clock.time(answer.wall)}: {UNDO_MANY}"
-        view = Confirming(prompt, text, "y", "deny", number, does, carry_out, self.ids)
+        view = Confirming(prompt, text, "y", "deny", number, does, carry_out, self.ids, dests)
         prompt.show(view, True)
 
 
@@ -267,7 +271,11 @@ def key_name(key: str) -> str:
 
 
 class Confirming(View):
-    """A second thought: one key does it, any other is a no.  `says`: how the verdict is announced."""
+    """A second thought: one key does it, any other is a no.  `says`: how the verdict is announced.
+
+    `dests` are the addresses of each container that it is about, where `text` does not tell them: they
+    stand above it, the first of them in the scrollback where the screen has no room for all.
+    """
 
     whole = True
 
@@ -281,9 +289,11 @@ class Confirming(View):
         says: str,
         action: Callable[[], None],
         ids: tuple[str, ...],
+        dests: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         super().__init__(prompt)
         self.ids = ids
+        self._dests = dests or {}
         self.working = ESCAPE + "".join(other for other in EVERYWHERE if other != key)
         self._says = says
         self._key = key
@@ -301,9 +311,14 @@ class Confirming(View):
         return f"{self._key} {self._verb} {self._target}".rstrip()
 
     def is_readable(self) -> bool:
-        return self._key == "q" or super().is_readable()  # in no window should one be unable to stop
+        """In no window should one be unable to stop."""
+        return self._key == "q" or self.has_room([*self._question(), *self.key_lines()])
 
     def lines(self) -> list[str]:
+        above = [row for one, dests in self._dests.items() for row in self.address_lines(one, dests)]
+        return [*above, *self._question()]
+
+    def _question(self) -> list[str]:
         """What it is about is never cut: where the line of keys has no room for it, it stands above."""
         lines = layout.folded(self._text, self.width)
         if len(self._does) > self.width:

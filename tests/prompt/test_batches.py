@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from stage import Stage
 
@@ -165,6 +167,23 @@ def test_u_tells_all_of_it_and_undoes_it_as_one(stage):
     assert "these 9 addresses" in " ".join(stage.shown)
     stage.key("n")
     assert stage.docket.jobs() == []
+
+
+def test_what_u_undoes_stands_together_with_it_whatever_is_told_or_how_wide_the_window_is(stage):
+    finish(stage, *["applied"] * 12)
+    stage.key("u")
+    stage.docket.shields.state("c1", "down", stage.now)
+    stage.wait(2.5)
+    told = next(at for at, line in enumerate(stage.shown) if "the shield is down" in line)
+    assert addresses("\n".join(stage.shown[told:])) == [f"198.51.100.{last}" for last in range(1, 13)]
+    stage.resize(50, 24)
+    assert addresses("\n".join(stage.shown[-9:])) == [f"198.51.100.{last}" for last in range(1, 13)]
+    stage.key("y")
+    assert stage.docket.jobs()[0].target == "198.51.100.1"
+
+
+def addresses(text):
+    return re.findall(r"198\.51\.100\.\d+", text)
 
 
 def test_u_waits_until_it_is_through(stage):
