@@ -54,7 +54,7 @@ class Listing(View):
         self._pages = Pages()
         self._digits: dict[str, int] = {}  # those that stand there, and the rows that they mark
         self._rows: list[str] = []
-        self._measured: tuple[int, bool] | None = None  # the width for which the heights are, and `_several`
+        self._measured: tuple[int, int] | None = None  # the width for which the heights are, and `_room`
         self._arrange()
 
     @property
@@ -83,7 +83,8 @@ class Listing(View):
             self._narrowing.only = ""
         self._all = {key[0] for key in self._keys} | {answer.container for answer in self._muted}
         whole = self._only and len(f"9999 waiting{self._where}  99/99") <= self.width
-        self._several = len(self._all) > 1 and not whole
+        several = len(self._all) > 1 and not whole
+        self._room = rows.container_room(self._all) if several else 0  # columns for a row's container
         self._shown = [index for index, key in enumerate(self._keys) if self._holds(key)]
         self._shown_muted = [one for one in self._muted if self._holds((one.container, one.target))]
         room = self.height - 2 - len(self.key_lines()) - bool(self._shown_muted)  # one line above it is free
@@ -91,7 +92,7 @@ class Listing(View):
 
     def _row_heights(self) -> list[int]:
         """Those of the rows that are shown, each as it was when it came to the list."""
-        size = self.width, self._several
+        size = self.width, self._room
         if self._measured != size:
             self._measured = size
             self._heights: list[int] = []
@@ -105,7 +106,6 @@ class Listing(View):
         if self._arranged_for != (self.width, self.height):
             self._arrange()
         docket, first, end = self.prompt.docket, self._pages.first, self._pages.end
-        several = self._several
         self._digits = {}
         lines: list[str] = []
         for digit, index in enumerate(self._shown[first:end], 1):
@@ -114,14 +114,14 @@ class Listing(View):
                 lines.append(rows.answered_row(self._keys[index][1], self.width))
                 continue
             self._digits[str(digit)] = index
-            lines += rows.list_rows(group, str(digit), index in self._chosen, self.width, several)
+            lines += rows.list_rows(group, str(digit), index in self._chosen, self.width, self._room)
         muted = self._shown_muted[max(0, first - len(self._shown)) : max(0, end - len(self._shown))]
         if muted:
             lines.append(
                 self.fitting("  muted, with the tries since; h asks it again:", "  muted; h asks it again:")
             )
         for answer in muted:
-            lines += rows.muted_rows(answer, self.width, several)
+            lines += rows.muted_rows(answer, self.width, self._room)
         self._rows = [self._header(), *lines]
         if first == 0 and not self._word:
             unheard = rows.unheard_lines(docket, self.width, self._only)

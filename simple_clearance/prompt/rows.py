@@ -21,17 +21,26 @@ from .sentences import decided_by
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Iterable
+
     from ..base.moment import Clock
     from ..docket.docket import Docket
     from ..docket.requests import Answer, Request
     from .groups import Group, Groups, Key
 
+CONTAINERS = 10, 20
+"""Columns in which containers stand below each other, at least and at most."""
 LONGEST = ("999 addresses", "tcp 65535", "9999 tries")
 """The counts of a row, as long as they get."""
 
 
-def list_rows(group: Group, digit: str, marked: bool, width: int, several: bool) -> list[str]:
-    """A group in the list, with its container where there are `several`."""
+def container_room(containers: Iterable[str]) -> int:
+    """Columns for the longest of these containers: where one is longer yet, it alone is out of line."""
+    return min(CONTAINERS[1], max(CONTAINERS[0], *(len(printable(one)) for one in containers)))
+
+
+def list_rows(group: Group, digit: str, marked: bool, width: int, room: int) -> list[str]:
+    """A group in the list, with its container where this has `room`, so many columns at least."""
     container, label = group.key
     dests = len(group.dests)
     kinds = {(request.proto, request.port) for request in group.requests if request.ports is None}
@@ -42,23 +51,23 @@ def list_rows(group: Group, digit: str, marked: bool, width: int, several: bool)
         _few(group.tries, 4, "try", "tries"),
     )
     start = f"  {'x' if marked else ' '}  {digit}  " if width >= NARROW else f"{' x'[marked]}{digit} "
-    return _laid_out(start, label, container if several else "", group.lead.dest, counts, width)
+    return _laid_out(start, label, container if room else "", group.lead.dest, counts, width, room)
 
 
-def muted_rows(answer: Answer, width: int, several: bool) -> list[str]:
+def muted_rows(answer: Answer, width: int, room: int) -> list[str]:
     """What is not asked any more, with how often it was tried since: it has no digit."""
     start = "     m  " if width >= NARROW else " m "
     counts = ("", "", _few(answer.tries, 4, "try", "tries"))
     dest = answer.keys[0][1] if answer.named and answer.keys else answer.target
-    return _laid_out(start, answer.target, answer.container if several else "", dest, counts, width)
+    return _laid_out(start, answer.target, answer.container if room else "", dest, counts, width, room)
 
 
 class Heights:
     """How many lines rows of this width take at most, with the counts that they may come to have."""
 
-    def __init__(self, width: int, several: bool) -> None:
+    def __init__(self, width: int, room: int) -> None:
         self._width = width
-        self._several = several
+        self._room = room  # for its container
         self._known: dict[tuple[str, bool, int, int], int] = {}
 
     def of(self, key: Key, groups: Groups) -> int:
@@ -68,17 +77,18 @@ class Heights:
         start = "  x  1  " if self._width >= NARROW else "x1 "
         cut = named and len(start) + len(label) > self._width
         dest = groups.longest(key) if cut else 0
-        shape = (container if self._several else "", named, len(label), dest)
+        shape = (container if self._room else "", named, len(label), dest)
         if shape not in self._known:
             label = ("n" if named else ":") * len(label)
             counts = LONGEST if named else ("", *LONGEST[1:])
-            row = _laid_out(start, label, shape[0], "f" * dest if named else label, counts, self._width)
+            dests = "f" * dest if named else label
+            row = _laid_out(start, label, shape[0], dests, counts, self._width, self._room)
             self._known[shape] = len(row)
         return self._known[shape]
 
 
 def _laid_out(
-    start: str, label: str, container: str, dest: str, counts: tuple[str, str, str], width: int
+    start: str, label: str, container: str, dest: str, counts: tuple[str, str, str], width: int, room: int
 ) -> list[str]:
     """`start` and the label; in the same line or in the next the container, and at the margin the counts."""
     text, container = printable(label), printable(container)
@@ -87,14 +97,15 @@ def _laid_out(
     numbers = several + last
     gap = 2 if width >= NARROW else 1
     whole = label == dest or len(start) + len(text) <= width
-    right = several + f"{container:10}  " * bool(container) + last
-    if whole and len(start) + len(text) + gap + len(right) <= width:
-        return [(start + text).ljust(width - len(right)) + right]
-    indent, room = " " * len(start), max(8, width - len(start))
+    for columns in (room, CONTAINERS[0]):
+        right = several + f"{container:{columns}}  " * bool(container) + last
+        if whole and len(start) + len(text) + gap + len(right) <= width:
+            return [(start + text).ljust(width - len(right)) + right]
+    indent, left = " " * len(start), max(8, width - len(start))
     if whole and container and len(start) + len(text) + gap + len(numbers) <= width:
         first = (start + text).ljust(width - len(numbers)) + numbers
         return [first, *folded(container, width, indent, indent)]
-    rows = _broken(text, room) if label == dest else [printable(label, room)]
+    rows = _broken(text, left) if label == dest else [printable(label, left)]
     parts = [*rows[1:], *filter(None, (container, "" if whole else dest))]
     second = indent + "  ".join(parts)
     if len(rows) < 3 and len(second) + gap + len(numbers) <= width:

@@ -608,3 +608,16 @@ def test_help_in_the_list_tells_its_keys(width):
         assert words in told
     stage.wait(AFTER_OWN_KEY)
     assert listed(stage)[0].startswith("12 waiting")
+
+
+def test_containers_stand_below_each_other_where_the_names_leave_room():
+    several = ["terok-dev-of-a-task", "agent-one", "c3"]
+    stage = Stage(containers=several)
+    for last, container in enumerate(several):
+        stage.blocked(f"203.0.113.{last}", container=container)
+    stage.blocked("203.0.113.9", names=["registry-of-images.example.com"], container="c3")
+    stage.key("l")
+    rows = stage.shown[-6:-2]
+    starts = [row.index(f"  {container}  ") for container, row in zip(several, rows)]
+    assert starts == [starts[0]] * 3
+    assert re.fullmatch(r"     4  registry-of-images\.example\.com +c3 +tcp 443 +1 try", rows[3])
