@@ -55,6 +55,7 @@ def _all_tries(netlink):
         with socket.socket(socket.AF_UNIX) as one:
             one.connect(folder + "/socket")
 
+    whose = os.PRIO_PROCESS, victim
     descriptors = {
         "a file": lambda: os.open("/etc/passwd", os.O_RDONLY),
         "a file of its folder": lambda: os.open("0", os.O_RDONLY),
@@ -93,7 +94,7 @@ def _all_tries(netlink):
         "trace what started it": lambda: call("ptrace", 16, os.getppid(), 0, 0),
         "read the memory of that": lambda: call("process_vm_readv", os.getppid(), here, 1, here, 1, 0),
         "signal the first one": lambda: os.kill(1, 0),
-        "slow it": lambda: os.setpriority(os.PRIO_PROCESS, victim, 1),
+        "slow it": lambda: os.setpriority(*whose, os.getpriority(*whose) + 1),
         "limit it": lambda: resource.prlimit(victim, resource.RLIMIT_CORE, (0, 0)),
         "become root": lambda: os.setuid(0),
         "become root for good": lambda: os.setresuid(0, 0, 0),

@@ -363,6 +363,7 @@ def not_written(it):
 
 def no_profile(it):
     os.unlink(it.profile)
+    os.mkdir(it.profile)  # else it would be begun anew
     it.asked(ALLOWED)
     it.until("closed", why="applied")
     it.until("error")

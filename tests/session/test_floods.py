@@ -103,10 +103,15 @@ def test_private_addresses_under_the_floor_by_the_thousand(desk):
     t = desk.sit()
     desk.block("203.0.113.10")
     desk.lab.flood(5000, first="10.0.0.1")
-    eventually(lambda: "more notices like these" in t.text(), what="the rest of them is told as a number")
+
+    def told():
+        more = re.findall(r"and ([0-9]+) more notices like these", t.text())
+        return t.text().count("! not asked") + sum(map(int, more)) == 5000
+
+    eventually(told, what="each of them is told, most of them as a number")
     assert len(t.raw) < 20_000 and "10.0.0.1" in t.text()
     desk.settled()
-    t.quiet(2.5)  # the last batch has been told, and the question stands below it
+    t.quiet(1.5)  # the question stands below the last batch
     t.send("a")
     t.expect("a allow 203.0.113.10 ... done in")
     desk.quit(0)
