@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from ..docket.jobs import Job
 
 NOTICE_EVERY = 2.0
-"""Seconds between two batches of notices while a question stands."""
+"""Seconds between two batches of notices."""
+NOTICE_EVERY_WHOLE = 10.0
+"""The same while a second thought stands, all of which is painted anew below each."""
 RECOUNT_EVERY = 1.0
 """Seconds between two looks at how many wait beside the question that stands."""
 GRUMBLE_EVERY = 1.0
@@ -115,7 +117,7 @@ class Prompt:
             times.append(self._resized_at + RESIZE_REST)
         if self._drained and not self._keyboard.announced:
             if self._notices:
-                times.append(self._notice_at + NOTICE_EVERY)
+                times.append(self._notices_from)
             if self._counts() != self._counted:
                 times.append(self._counted_at + RECOUNT_EVERY)
             if self._unsaid:
@@ -307,7 +309,7 @@ class Prompt:
         if self._view.turned():
             self._own_key = False
             self._repaint()
-        if now.mono - self._notice_at >= NOTICE_EVERY and not self._keyboard.announced:
+        if now.mono >= self._notices_from and not self._keyboard.announced:
             self._tell(now)
         if isinstance(self._view, Idle) and not self.stopping:
             self._ask_next(now)
@@ -460,6 +462,11 @@ class Prompt:
         self._keyboard.deciding = "" if self._unreadable else self._view.deciding
         self._keyboard.working = self._view.working
 
+    @property
+    def _notices_from(self) -> float:
+        """When the next batch of notices may be told (monotonic)."""
+        return self._notice_at + (NOTICE_EVERY_WHOLE if self._view.whole else NOTICE_EVERY)
+
     def _tell(self, now: Now) -> None:
         """Paints the notices that have gathered, as one batch."""
         if self._notices:
@@ -518,5 +525,5 @@ WHY_DROPPED = {
     "hurried": "{} came right after another key: ignored, wait a moment, press it again",
     "escaped": "{} came right after an ESC: ignored, wait a second, press it again",
     "crowded": "more than one key at once: ignored, press one alone",
-    "sequence": "an arrow or Alt key: ignored, ? shows the keys",
+    "sequence": "an arrow, function or Alt key: ignored, ? shows the keys",
 }

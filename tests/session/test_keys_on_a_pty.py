@@ -18,7 +18,7 @@ desk = endtoend.desk
 
 EARLY = "a came before one could read this: ignored, wait a moment, press it again"
 CROWDED = "more than one key at once: ignored, press one alone"
-SEQUENCE = "an arrow or Alt key: ignored, ? shows the keys"
+SEQUENCE = "an arrow, function or Alt key: ignored, ? shows the keys"
 
 
 def nothing_was_decided(desk):
