@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..base.text import count, printable
+from ..base.text import count
 from ..docket.states import LATE
-from . import details, notices, questions
+from . import details, layout, notices, questions
 from .groups import Group, target_name
 from .keyboard import ESCAPE
 from .view import EVERYWHERE, Confirming, View, key_name
@@ -12,10 +12,6 @@ from .view import EVERYWHERE, Confirming, View, key_name
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .view import Desk
-
-
-SHORTEST_NAME = 16
-"""Columns of its end that a name has at least, or none: more of it is on the question."""
 
 
 class Idle(View):
@@ -132,9 +128,9 @@ class Asking(View):
             number = prompt.docket.set_aside - before  # with what has come since it was painted
             line = "  s not now" if key == "s" else "  m not in this session"
             line += " ({})".format(count(number, "request")) if number > 1 else ""
-            room = self.width - len(line) - len(" | ")
-            if label and room >= min(len(label), SHORTEST_NAME):  # else the question says it
-                line += (": " if label == self.group.lead.dest else " | ") + printable(label, room)
+            shown = layout.name_beside(label, self.width - len(line) - len(" | "))
+            if shown:  # else the question says it
+                line += (": " if label == self.group.lead.dest else " | ") + shown
             prompt.decided(line)
         else:
             super().press(key)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 
-from ..base.text import clip_left, clip_right
+from ..base.text import clip_left, clip_right, printable
 
 WORD = re.compile(" *[^ ]+")
 COMMAND = "  hint:"
 """What a line with a command to copy begins with; it goes on in the next one behind a backslash."""
+SHORTEST_NAME = 16
+"""Columns of its end that a name has at least where it stands behind something else."""
 LABEL = re.compile(r"\.?[^.]+|\.")
 
 
@@ -21,6 +23,11 @@ def columns(left: str, right: str, width: int) -> str:
 def joined(between: str, *parts: str | bool) -> str:
     """Those of the parts that are not empty."""
     return between.join(part for part in parts if isinstance(part, str) and part)
+
+
+def name_beside(name: str, room: int) -> str:
+    """As much of its end as has `room` in a line; "" where that is too little to know it by."""
+    return printable(name, room) if room >= min(len(name), SHORTEST_NAME) else ""
 
 
 def folded(text: str, width: int, first: str = "  ", rest: str = "    ") -> list[str]:

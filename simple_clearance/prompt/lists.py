@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 WORD = "".join(map(chr, range(0x21, 0x7F)))
 """The keys that a word to look for may have."""
 LONGEST_WORD = 60
-SHORTEST_NAME = 16
-"""Columns of its end that a name beside its addresses has at least; where there is no room, none."""
 
 
 class Listing(View):
@@ -450,9 +448,7 @@ class Counting(View):
         lines += layout.folded(text, self.width, "", "  ")
         for (container, name), dests in self._groups.items():
             rows = self.address_lines(container, dests)
-            room = self.width - len(rows[-1]) - 2
-            if name and room >= min(len(name), SHORTEST_NAME):
-                rows[-1] += "  " + printable(name, room)
+            rows[-1] = joined("  ", rows[-1], layout.name_beside(name, self.width - len(rows[-1]) - 2))
             lines += rows
         return lines
 

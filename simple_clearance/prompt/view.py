@@ -44,14 +44,14 @@ if TYPE_CHECKING:
         def decided(self, line: str, job: Job | None = None) -> None:
             """The view has decided something: `line` says what, `job` is the verdict it waits for."""
 
+        def decided_many(self, line: str) -> None:
+            """The same of something that takes many verdicts, which are counted below."""
+
         def grumble(self, text: str) -> None:
             """Says why a key did nothing."""
 
         def prefer(self, request_id: str) -> None:
             """That request is asked next."""
-
-        def decided_many(self, line: str) -> None:
-            """The same of something that takes many verdicts, which are counted below."""
 
         @property
         def doing(self) -> list[str]:
