@@ -10,7 +10,7 @@ from __future__ import annotations
 from ..base import addresses
 from ..base.text import count, printable
 from ..docket.history import OPPOSITE
-from ..docket.states import QUEUED
+from ..docket.states import QUEUED, RUNNING
 from . import details, layout, notices
 from .keyboard import ESCAPE
 
@@ -167,15 +167,17 @@ class View:
         self.prompt.grumble(f"{key_name(key)} is no key here: ? shows the keys")
 
     def _quit(self) -> None:
-        waiting = self.prompt.docket.open_count()
-        if not waiting:
+        docket, jobs = self.prompt.docket, self.prompt.docket.jobs()
+        decided = [one for job in jobs if job.state == RUNNING for one in job.ids]  # that is waited for
+        left = docket.open_count() - sum(docket.request(one) is not None for one in decided)
+        if not left:
             self.prompt.quit = True
             return
         text = "{}: stopping leaves {} unanswered".format(
-            count(waiting, "request is open", "requests are open"),
-            "it" if waiting == 1 else "them",
+            count(left, "request is open", "requests are open"),
+            "it" if left == 1 else "them",
         )
-        not_run = sum(job.state == QUEUED for job in self.prompt.docket.jobs())
+        not_run = sum(job.state == QUEUED for job in jobs)
         if not_run:
             text += ", and {} not run".format(count(not_run, "verdict"))
 

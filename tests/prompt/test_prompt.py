@@ -1009,6 +1009,21 @@ def test_q_with_requests_open_says_how_many_and_wants_a_second_one_alone(stage):
     assert stage.commands == []
 
 
+def test_q_asks_nothing_for_what_runs_which_is_waited_for(stage):
+    stage.auto = False
+    stage.blocked()
+    stage.key("a")
+    (job,) = stage.start()
+    stage.blocked("203.0.113.11", container="c2")
+    stage.docket.stop("c1", stage.now)  # its request is closed
+    stage.key("q")
+    assert "1 request is open: stopping leaves it unanswered" in stage.text and not stage.prompt.quit
+    stage.key("n")
+    stage.key("s")
+    stage.key("q")
+    assert stage.prompt.quit and job.state == "running"
+
+
 def test_q_and_another_key_goes_back_to_the_question(stage):
     stage.blocked()
     stage.key("q")
