@@ -60,7 +60,7 @@ class Docket:
         """
         self.report_again = report_again
         self.painted: dict[str, None] = {}  # the ids of the requests that the operator is looking at
-        self.counts = {"lost": 0, "untold": 0}
+        self.counts = dict.fromkeys(("floor", "let_out", "lost", "untold"), 0)
         self.moved: Callable[[Request], None] = lambda request: None
         """Is told of each request that begins or ceases to wait."""
         self.renamed: Callable[[str, str], None] = lambda container, dest: None
@@ -313,9 +313,10 @@ class Docket:
             self._abandon([request], now)
         elif cause == "skipped":
             self._aside.set_aside(request, cause, None, None, now)
+        elif cause == "floor":
+            self._keep_shut(request, now)
         else:
-            self.tally.made_good([(request.container, request.dest)])
-            self._move(request, cause, now)
+            self._decided_elsewhere(request, cause, now)
 
     def relay(self, record: Record) -> None:
         """Tells what another session has told."""
@@ -488,9 +489,18 @@ class Docket:
         """Closes a request that need not wait: the shield's floor refuses it anyway, or it is muted."""
         if not request.floor:
             return self._aside.keep_quiet(request, now)
-        self._move(request, "floor", now)
+        self._keep_shut(request, now)
         self.rules.floored(request, [name.name for name in self.names(request)])
         return True
+
+    def _keep_shut(self, request: Request, now: Now) -> None:
+        self.counts["floor"] += 1
+        self._move(request, "floor", now)
+
+    def _decided_elsewhere(self, request: Request, cause: str, now: Now) -> None:
+        self.counts["let_out"] += cause == "covered"
+        self.tally.made_good([(request.container, request.dest)])
+        self._move(request, cause, now)
 
     def _consider_all(self, container: str, now: Now) -> None:
         for request in self.waiting(container) if self.rules.active else ():
@@ -718,8 +728,7 @@ class Docket:
         """Let out without a verdict of ours on that address: what waits for one has its answer."""
         for request in self.requests_at(container, event.dest):
             if self._is_free(request) and now.mono - request.touched >= event.late:
-                self.tally.made_good([(container, request.dest)])
-                self._move(request, "covered", now)
+                self._decided_elsewhere(request, "covered", now)
 
     def _not_asked(self, container: str, event: Event, now: Now) -> None:
         """Denied before, multicast and the like, or let by while the shield is down: counted."""

@@ -42,7 +42,7 @@ class Journal:
                 return plain(Sentence(about, text, said=names))
         elif kind == "verdict":
             called_off = record["reason"] == NOT_STARTED and not record["error"] and record["ids"]
-            return "" if called_off else _verdict(record, known)  # what it was for is told as left open
+            return "" if called_off else _verdict(record, known)  # what it was for is told as unanswered
         elif kind in SENTENCES:
             told = plain(SENTENCES[kind](record))
             return "error: " + told if kind == "error" else told

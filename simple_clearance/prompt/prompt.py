@@ -196,7 +196,7 @@ class Prompt:
         while self._notices:
             self._tell(self.now)
         if self._not_run:
-            text = "{} not run: what they were for is left open".format(count(self._not_run, "verdict"))
+            text = "{} not run: what they were for is unanswered".format(count(self._not_run, "verdict"))
             self.say(layout.folded(text, self.painter.width - 1, "! ", "  "))
             self._not_run = 0
 

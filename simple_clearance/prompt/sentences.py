@@ -61,7 +61,7 @@ CLOSED = {
     "muted": "muted",
     "covered": "covered by what was decided already",
     "floor": FLOOR,
-    "stopped": "left open",
+    "stopped": "unanswered",
 }
 
 # where something was lost: what, and why
@@ -86,7 +86,8 @@ TAKEN_OVER = (
 COUNTS = {
     "dry_run": "decided in a dry run",
     **{key: key for key in ("allowed", "denied", "skipped", "muted", "failed", "unknown")},
-    **{"open": "left open", "lost": "lost", "untold": "not asked"},
+    **{"open": "unanswered", "floor": "kept shut", "let_out": "let out without a verdict from here"},
+    **{"lost": "lost", "untold": "not asked (denied before, multicast)"},
 }
 
 LABELS_ROOM = 72

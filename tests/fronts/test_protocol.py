@@ -763,7 +763,7 @@ CLOSED = {"type": "closed", "id": "r1", "by": "operator", "rule": None, "why": "
             ],
             ["c1: 198.51.100.0 tcp 443 https: muted | a.example and 8 more"],
         ),
-        ([pending(), {**CLOSED, "why": "stopped"}], ["c1: 198.51.100.0 tcp 443 https: left open"]),
+        ([pending(), {**CLOSED, "why": "stopped"}], ["c1: 198.51.100.0 tcp 443 https: unanswered"]),
         ([{**CLOSED, "why": "stopped"}], []),
         (
             [{"type": "lost", "count": 2, "where": "kernel"}],
@@ -792,7 +792,7 @@ CLOSED = {"type": "closed", "id": "r1", "by": "operator", "rule": None, "why": "
         ([{"type": "shield", "container": "c1", "state": "up"}], ["c1: the shield is up again"]),
         (
             [protocol.summary({**Docket().summary(), "allowed": 2, "open": 1}, 5)],
-            ["stopped: 2 allowed, 1 left open; exit code 5"],
+            ["stopped: 2 allowed, 1 unanswered; exit code 5"],
         ),
         ([protocol.summary(Docket().summary(), 0)], ["stopped: nothing was blocked; exit code 0"]),
         (

@@ -739,8 +739,8 @@ def test_an_unattended_failure_is_told_and_is_5(quiet, host):
     assert lines[1].startswith("c1: deny 198.51.100.1 for tcp 443 https (answer): FAILED after ")
     assert lines[1].endswith(" | Error: No IPs allowed for c1")
     assert lines[-2:] == [
-        "c1: 198.51.100.1 tcp 443 https: left open",
-        "stopped: 1 failed, 1 left open; exit code 5",
+        "c1: 198.51.100.1 tcp 443 https: unanswered",
+        "stopped: 1 failed, 1 unanswered; exit code 5",
     ]
     assert it.child.returncode == 5
 

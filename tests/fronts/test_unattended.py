@@ -189,7 +189,7 @@ def test_only_what_was_applied_counts(quiet, host):
     it.block("198.51.100.1", "198.51.100.2")
     lines = it.lines()
     assert host.targets() == ["deny 198.51.100.1", "deny 198.51.100.2"]
-    assert lines[-1] == "stopped: 1 denied, 1 failed, 1 left open; exit code 5"
+    assert lines[-1] == "stopped: 1 denied, 1 failed, 1 unanswered; exit code 5"
 
 
 def test_the_count_bounds_a_script_too(script, host):
@@ -294,6 +294,23 @@ def test_everything_is_allowed_for_a_time_on_real_packets(desk):
     assert child.returncode == 0
     assert desk.host.targets() == ["allow 203.0.113.10"]
     assert "203.0.113.10: first packet let out" in out and "10.1.2.3" in out
+
+
+def test_the_end_tells_what_nobody_here_decided(quiet, host):
+    """What the floor keeps shut, what another one's verdict lets out, and what was denied before."""
+    it = quiet("--answer", "none")
+    it.block("10.1.2.3", **{"class": "private"})
+    it.block("198.51.100.1")
+    packet = {"container": "c1", "port": 443, "proto": 6, "id": "c1:9"}
+    it.feed({"type": "denied", "dest": "198.51.100.2", **packet})
+    it.feed({"type": "allowed", "dest": "198.51.100.1", **packet})
+    while b"covered" not in it.child.stdout.readline():
+        pass
+    host.containers["c1"].stop()
+    assert it.lines()[-1] == (
+        "stopped: 1 kept shut, 1 let out without a verdict from here, "
+        "1 not asked (denied before, multicast); exit code 0"
+    )
 
 
 def old_shield(container):

@@ -212,5 +212,5 @@ def test_the_end_counts_what_was_not_run_in_a_line_of_its_own(stage):
     assert stage.shown[-3:] == [
         "stopping: waits for `allow 198.51.100.3` (Ctrl-C leaves it)",
         "  a allow 2 of 12 ... 1 failed",
-        "! 10 verdicts not run: what they were for is left open",
+        "! 10 verdicts not run: what they were for is unanswered",
     ]

@@ -609,7 +609,7 @@ def test_verdicts_that_the_end_leaves_in_the_queue_are_one_line(stage, waits):
         stage.prompt.record(record, stage.now)
     stage.prompt.end()
     stage.flush()
-    assert stage.shown[-1] == "! 55 verdicts not run: what they were for is left open"
+    assert stage.shown[-1] == "! 55 verdicts not run: what they were for is unanswered"
     assert "FAILED" not in stage.text and stage.text.count("not run") == 1
     assert (stage.docket.summary()["failed"], stage.docket.summary()["open"]) == (0, 55)
 

@@ -962,7 +962,11 @@ def test_what_somebody_forgot_to_escape_is_escaped_at_the_last_moment():
         ({}, "stopped: nothing was blocked; exit code 0"),
         (
             {"allowed": 3, "skipped": 1, "open": 2, "exit": 5},
-            "stopped: 3 allowed, 1 skipped, 2 left open; exit code 5",
+            "stopped: 3 allowed, 1 skipped, 2 unanswered; exit code 5",
+        ),
+        (
+            {"floor": 2, "let_out": 1},
+            "stopped: 2 kept shut, 1 let out without a verdict from here; exit code 0",
         ),
     ],
 )

@@ -214,7 +214,7 @@ def test_a_supervisor_that_is_started_again_ends_the_session_that_took_its_hubs_
     hubdesk.block("s7", "198.51.100.51")
     threading.Timer(6, lambda: sandbox.begin(args.split(), stderr=subprocess.DEVNULL)).start()
     text = hubdesk.ends(1)
-    assert "the clearance hub is active" in text and "1 left open" in text, text
+    assert "the clearance hub is active" in text and "1 unanswered" in text, text
     assert sandbox.processes(words)
     assert "pid %d" % sandbox.hubs("s7")[0] in refused(hubdesk, "s7")[0]
     assert sandbox.conn("s7", "198.51.100.51").endswith("EHOSTUNREACH")
@@ -243,7 +243,7 @@ def test_one_that_comes_up_while_a_question_waits_stops_the_session(sandbox, hub
     one = sandbox.hub(c1)
     one.online()
     text = hubdesk.ends(1)
-    assert "the clearance hub is active" in text and "1 left open" in text
+    assert "the clearance hub is active" in text and "1 unanswered" in text
     (pid,) = sandbox.hubs(c1)
     assert "kill -TERM %d" % pid in text
     one.end()

@@ -103,7 +103,7 @@ def test_a_container_that_stops_ends_the_session_and_what_waits_is_told(rig, des
     desk.block(fresh, "192.0.2.6")
     rig.as_op(["podman", "stop", "-t", "0", fresh], check=True)
     t.expect("%s: the container has stopped" % fresh)
-    assert "1 left open" in desk.ends(5)
+    assert "1 unanswered" in desk.ends(5)
     done = desk.run("--check", fresh)
     assert done.returncode == 3
     assert "WRONG container     %s is not running" % fresh in done.stdout

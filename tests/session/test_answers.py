@@ -179,7 +179,7 @@ def test_of_a_hundred_verdicts_esc_ends_the_rest_and_u_takes_back_what_was_done(
     ]
     t.send("\x03")
     text = " ".join(desk.ends(5).split())
-    assert "%d allowed, %d denied, 1 failed, %d left open" % (done, done, waits) in text
+    assert "%d allowed, %d denied, 1 failed, %d unanswered" % (done, done, waits) in text
 
 
 def test_the_end_counts_what_it_leaves_in_the_queue_once_as_open(desk, tmp_path):
@@ -194,8 +194,8 @@ def test_the_end_counts_what_it_leaves_in_the_queue_once_as_open(desk, tmp_path)
     desk.press("q", asked, own=True)
     text = " ".join(desk.ends(5).split())
     left = 30 - len(desk.host.verdicts())
-    assert "! %d verdicts not run: what they were for is left open" % left in text
-    assert "stopped: %d allowed, %d left open; exit code 5" % (30 - left, left) in text
+    assert "! %d verdicts not run: what they were for is unanswered" % left in text
+    assert "stopped: %d allowed, %d unanswered; exit code 5" % (30 - left, left) in text
     assert "FAILED" not in text and "| terok-shield" not in text
     records = [json.loads(line) for line in log.read_text().splitlines()]
     not_run = [record for record in records if record.get("reason") == "not-started"]

@@ -30,7 +30,7 @@ def test_q_with_a_request_open_wants_a_second_one_and_any_other_key_goes_back_to
     t.expect(endtoend.KEYS)
     t.send("q")
     desk.press("q", t.expect("any other key: no"), own=True)
-    assert "1 left open" in desk.ends(5)
+    assert "1 unanswered" in desk.ends(5)
     assert desk.host.verdicts() == []
 
 
@@ -44,12 +44,12 @@ def test_a_signal_ends_it(desk, name):
     t = desk.sit()
     desk.block()
     t.kill(number)
-    assert "1 left open" in desk.ends(5)
+    assert "1 unanswered" in desk.ends(5)
 
 
 def test_a_signal_ends_it_well_when_nothing_is_open(desk):
     desk.sit().kill(signal.SIGTERM)
-    assert "left open" not in desk.ends(0)
+    assert "unanswered" not in desk.ends(0)
 
 
 def test_ctrl_c_is_a_key_on_the_terminal(desk):
@@ -111,7 +111,7 @@ def test_the_containers_end_with_a_question_open_is_incomplete(desk):
     desk.c1.stop()
     t.expect("c1: the container has stopped")
     assert t.wait() == 5
-    assert "1 left open" in t.text()
+    assert "1 unanswered" in t.text()
     assert t.termios() == endtoend.as_opened()
 
 
@@ -122,7 +122,7 @@ def test_the_readers_end_is_said_and_gives_4(desk, number):
     os.kill(desk.reader(), number)
     text = desk.ends(4)
     assert "c1: the reader ended unexpectedly" in text
-    assert "1 left open" in text
+    assert "1 unanswered" in text
 
 
 def test_another_readers_end_after_it_listened_gives_4_with_its_words(desk):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 
@@ -164,7 +163,6 @@ def test_a_connection_that_breaks_is_made_again(script, web, lab):
     it = over(script, "--host", "web/c5")
     it.until("session")
     web.close()
-    os.kill(ssh_of(it), signal.SIGKILL)
     it.until("container", state="lost")
     eventually(lambda: lab.holder() == 0, what="the session there has ended")
     web.start()
@@ -173,11 +171,6 @@ def test_a_connection_that_breaks_is_made_again(script, web, lab):
     it.say("deny %s\n" % it.until("pending")["id"])
     it.until("closed")
     it.ends(5)
-
-
-def ssh_of(it):
-    with open("/proc/%d/task/%d/children" % (it.child.pid, it.child.pid)) as file:
-        return int(file.read().split()[0])
 
 
 def asked_by_ssh(terminal, pyz, host):

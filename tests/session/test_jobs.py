@@ -67,7 +67,7 @@ def test_one_that_is_stopped_ends_when_it_is_told_to_and_leaves_the_terminal_alo
     desk.block()
     suspend(desk, shell)
     kill(desk, shell, 5)
-    assert "1 left open" in shell.text()
+    assert "1 unanswered" in shell.text()
     assert shell.termios() == before
 
 

@@ -284,7 +284,7 @@ def test_s_at_two_a_second_loses_none_with_a_hundred_waiting(desk):
         due = sent + 0.5 + late
     assert "ignored" not in t.text()
     t.send("\x03")
-    assert "24 skipped, 76 left open" in " ".join(desk.ends(5).split())
+    assert "24 skipped, 76 unanswered" in " ".join(desk.ends(5).split())
 
 
 def test_keys_that_come_too_fast_are_told_once_a_second_with_what_to_do(desk):

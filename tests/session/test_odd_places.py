@@ -255,7 +255,7 @@ def test_the_limit_of_descriptors_reached_in_the_middle_ends_it_with_a_summary(d
         os.killpg(bridge, signal.SIGKILL)
     text = desk.ends(4)
     assert "oo many open files" in text and "hint: allow it more open files" in text
-    assert ("1 left open" if how == "a verdict" else "stopped: nothing was blocked; exit code 4") in text
+    assert ("1 unanswered" if how == "a verdict" else "stopped: nothing was blocked; exit code 4") in text
     assert desk.host.verdicts() == []
 
 
@@ -295,7 +295,7 @@ def test_output_that_stalls_loses_nothing_and_freezes_nobody(desk):
     endtoend.lists(t, 3001)
     t.send("\x03")
     text = desk.ends(5)
-    assert "lost" not in text and "3001 left open" in text
+    assert "lost" not in text and "3001 unanswered" in text
 
 
 def capacity():

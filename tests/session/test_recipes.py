@@ -288,7 +288,7 @@ def test_a_ci_job_fails_as_its_tests_do(place):
 def test_a_ci_job_fails_when_no_rule_decides_something_and_says_what(place):
     code, said = ci_job(place, "192.0.2.1", "198.51.100.1", until='"type":"pending"')
     assert code == 1
-    assert "clearance: exit code 5\n" in said and "c1: 198.51.100.1 tcp 443 https: left open\n" in said
+    assert "clearance: exit code 5\n" in said and "c1: 198.51.100.1 tcp 443 https: unanswered\n" in said
     assert place.host.targets() == ["allow 192.0.2.1"], "and nothing is denied"
 
 

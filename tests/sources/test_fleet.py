@@ -223,7 +223,7 @@ def test_the_question_of_one_that_stops_is_taken_back_and_the_next_is_asked(mort
     t.expect("s not now")
     text = mortal.quit(5)
     assert "answered meanwhile" not in text, "nobody has answered it"
-    assert "1 left open" in text, "it was never answered"
+    assert "1 unanswered" in text, "it was never answered"
     assert mortal.host.verdicts() == []
 
 
