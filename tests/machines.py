@@ -69,10 +69,11 @@ class Machine:
     """An sshd of our own, with an account of ours.
 
     Elsewhere, in namespaces that `prefix` leads into, it is `user`'s account with `env`, and `port` is free
-    there; ssh goes `through` another port, where something passes on what it says.
+    there; ssh goes `through` another port, where something passes on what it says.  A connection that is
+    silent for `patience` seconds, twice, is given up there; 0: none is.
     """
 
-    def __init__(self, host, folder, names, *, port=0, through=0, prefix=(), user="", env=None):
+    def __init__(self, host, folder, names, *, port=0, through=0, prefix=(), user="", env=None, patience=0):
         os.makedirs(folder)
         self.names = names
         for name in ("host_key", "user_key"):
@@ -95,6 +96,8 @@ class Machine:
             "PrintMotd": "no",
             "PrintLastLog": "no",
             "SetEnv": env,
+            "ClientAliveInterval": patience,
+            "ClientAliveCountMax": 1,
         }
         with open(self._config, "a") as file:
             file.write("Host %s\n" % " ".join(names))

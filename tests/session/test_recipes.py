@@ -312,7 +312,7 @@ def test_a_ci_job_whose_session_can_not_start_fails(place):
 @pytest.fixture
 def machine(place, tmp_path):
     machines.needed()
-    with machines.Machine(place.host, str(tmp_path / "ssh"), names=("host", "web", "db")) as it:
+    with machines.Machine(place.host, str(tmp_path / "ssh"), ("host", "web", "db"), patience=1) as it:
         yield it
 
 
