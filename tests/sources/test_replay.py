@@ -651,7 +651,7 @@ def test_a_replay_with_a_policy_ends_with_how_many_requests_each_rule_decided(to
     assert [(one["rule"], one["requests"]) for one in records[-1]["rules"]] == counts
     done = tool("--replay", path, "--policy", str(rules), "--answer", "none", "c1")
     assert done.stdout.decode().splitlines()[-6:] == [
-        "stopped: 2 decided in a dry run, 1 skipped, 2 unanswered; exit code 5",
+        "stopped: 2 decided in a dry run, 1 skipped, 2 unanswered, 1 kept shut; exit code 5",
         "requests decided by each rule:",
         "     1  skip *.example.net",
         "     2  allow 198.51.100.0/29",
