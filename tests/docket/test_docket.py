@@ -670,6 +670,7 @@ def test_what_somebody_else_allowed_is_closed_unless_it_is_looked_at(bench):
     bench.event("allowed", "203.0.113.10")
     bench.event("allowed", "203.0.113.11")
     assert [(record["id"], record["why"]) for record in bench.take("closed")] == [("r1", "covered")]
+    assert bench.docket.summary()["let_out"] == 1
     assert bench.ids() == ["r2"]
 
 
