@@ -25,6 +25,7 @@ LIST = ["ps", "--all", "--format", "json"]
 INSPECT = ["inspect", "--format", "json", "--"]
 
 DEADLINE = 30.0  # seconds; 0.03 is usual, 10 were seen while a build held the lock of podman's storage
+FOR_A_HINT = 2.0  # seconds that it may take where nothing more hangs on it
 LOCKED = "its storage is locked, as by a long build, or slow: podman ps answers once it is free"
 USERS = "/proc/sys/user/max_user_namespaces"
 NO_USERS = "no user namespace is allowed here (%s is 0): sysctl user.max_user_namespaces=15000" % USERS
@@ -204,11 +205,11 @@ def running(podman: str = "podman", deadline: float = DEADLINE) -> list[str]:
     return [one.id for one in listed(output) if one.pid]
 
 
-def shielded(podman: str = "podman", deadline: float = 2.0) -> list[str]:
+def shielded(podman: str = "podman") -> list[str]:
     """The names of the shielded containers that run, for a hint: empty whenever that can't be told."""
     try:
-        ids = running(podman, deadline)[:50]
-        found = inspect_all(ids, podman, deadline).values() if ids else ()
+        ids = running(podman, FOR_A_HINT)[:50]
+        found = inspect_all(ids, podman, FOR_A_HINT).values() if ids else ()
     except Refused:
         return []  # a hint about a mistake must not become a second mistake
     return sorted(one.name for one in found if isinstance(one, Container) and one.running and one.state_dir)

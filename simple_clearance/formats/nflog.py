@@ -29,7 +29,6 @@ NETLINK_NETFILTER = 12
 NLM_F_REQUEST = 0x01
 NLM_F_ACK = 0x04
 NLMSG_ERROR = 0x02
-NLMSG_DONE = 0x03
 NLA_TYPE_MASK = 0x3FFF
 # linux/netfilter/nfnetlink.h
 NFNL_SUBSYS_ULOG = 4
@@ -144,13 +143,13 @@ class Sequence:
         return gap if gap < 1 << 31 else 0  # more seen than numbered: not a gap
 
 
-def bind_request(group: int = GROUP, sequence: int = 1) -> bytes:
-    """The message that binds `group` with all its settings at once; the kernel acknowledges it.
+def bind_request() -> bytes:
+    """The message that binds `GROUP` with all its settings at once; the kernel acknowledges it.
 
     TIMEOUT 0 with a large QTHRESH delivers at the next tick and still in batches.  Nothing of
     it can be changed later: that takes CAP_NET_ADMIN again.
     """
-    body = _NFGENMSG.pack(0, NFNETLINK_V0, group) + b"".join(
+    body = _NFGENMSG.pack(0, NFNETLINK_V0, GROUP) + b"".join(
         (
             _attribute(NFULA_CFG_CMD, bytes((NFULNL_CFG_CMD_BIND,))),
             # struct nfulnl_msg_config_mode: copy_range, copy_mode, padding
@@ -163,7 +162,7 @@ def bind_request(group: int = GROUP, sequence: int = 1) -> bytes:
     )
     kind = NFNL_SUBSYS_ULOG << 8 | NFULNL_MSG_CONFIG
     flags = NLM_F_REQUEST | NLM_F_ACK
-    return _NLMSGHDR.pack(_NLMSGHDR.size + len(body), kind, flags, sequence, 0) + body
+    return _NLMSGHDR.pack(_NLMSGHDR.size + len(body), kind, flags, 1, 0) + body
 
 
 def _attribute(kind: int, value: bytes) -> bytes:

@@ -138,7 +138,7 @@ class PacketLog:
         return bool(self.missing or self._overrun)
 
 
-def group_holder(group: int = nflog.GROUP) -> int | None:
+def group_holder() -> int | None:
     """The port id (normally the pid) of whoever holds the group in this process's namespace; None if free.
 
     From nfnetlink_log's table in /proc/net: group, portid, queue length, copy mode, …
@@ -147,7 +147,7 @@ def group_holder(group: int = nflog.GROUP) -> int | None:
         with open("/proc/self/net/netfilter/nfnetlink_log") as table:
             for line in table:
                 columns = line.split()
-                if len(columns) > 1 and columns[0] == str(group):
+                if len(columns) > 1 and columns[0] == str(nflog.GROUP):
                     return int(columns[1])
     except (OSError, ValueError):
         pass  # then nobody can tell it from a missing permission

@@ -118,7 +118,6 @@ class _Server:
         self.status: int | None = None
         self.said = b""
         self._loop = loop
-        self._trace = trace
         self._number = 0
         self._readers: dict[int, Forked] = {}
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

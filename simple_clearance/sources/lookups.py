@@ -48,7 +48,8 @@ def fault(path: str) -> str:
 class NameBook:
     """The names of one container's addresses; `path` is its `dnsmasq.log`, `share` its part of the bounds.
 
-    `noticed` is set by whoever hears that the log has changed, until it is looked at.
+    `noticed` is set by whoever hears that the log has changed, until it is looked at; `more` says that `look`
+    may have left something.
     """
 
     def __init__(self, path: str, share: float = 1.0) -> None:
@@ -59,14 +60,13 @@ class NameBook:
         self._history = -1
         self._left = 0
         self._renewals = 0
-        self._more = False
-        self.noticed = False
+        self.more = self.noticed = False
 
     def look(self) -> set[str]:
         """Reads a slice of what is new; the addresses that have another name now."""
         self.noticed = False
         data = self._follower.read(SLICE)
-        self._more = bool(data)
+        self.more = bool(data)
         if not data:
             return set()
         if self._log is None:
@@ -82,14 +82,9 @@ class NameBook:
         return tuple(self._log.names(dest)) if self._log is not None else ()
 
     @property
-    def more(self) -> bool:
-        """Whether `look` has left something."""
-        return self._more
-
-    @property
     def behind(self) -> bool:
         """Whether there is more to be read at once: history, or what `look` has left."""
-        return self._left > 0 or self._more
+        return self._left > 0 or self.more
 
     @property
     def has_history(self) -> bool:
@@ -110,7 +105,7 @@ class NameBook:
 
     def close(self) -> None:
         self._follower.close()
-        self._more = False
+        self.more = False
         if self._history >= 0:
             os.close(self._history)
             self._history = -1

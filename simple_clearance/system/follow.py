@@ -18,14 +18,14 @@ _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
 class Follower:
-    """Reads `path` from its end, or from the beginning; `tail` bytes before the end where given.
+    """Reads `path` from its end, or from `tail` bytes before that.
 
     Only the first file is entered at its end: one that replaces it is new from its first byte.
     `started_at` is the offset at which reading of the first file began; `renewals` counts how
     often it was begun anew since, and half a line before that has no other half.
     """
 
-    def __init__(self, path: str, *, from_start: bool = False, tail: int = 0) -> None:
+    def __init__(self, path: str, tail: int = 0) -> None:
         self.path = path
         self.started_at = 0
         self.renewals = 0
@@ -33,7 +33,7 @@ class Follower:
         self._identity = (0, 0)
         self._position = 0
         self._mark = b""
-        self._fresh = not from_start  # where there is nothing yet, whatever comes is new
+        self._fresh = True  # where there is nothing yet, whatever comes is new
         self._tail = tail
 
     def __repr__(self) -> str:

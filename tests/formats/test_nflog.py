@@ -119,9 +119,9 @@ def test_recorded_datagrams_say_what_was_sent():
 
 
 def test_the_request_binds_the_group_with_all_settings_at_once():
-    request = nflog.bind_request(100, sequence=7)
+    request = nflog.bind_request()
     length, kind, flags, sequence, port = struct.unpack_from("=IHHII", request)
-    assert (length, kind, flags, sequence, port) == (len(request), 0x401, 5, 7, 0)
+    assert (length, kind, flags, sequence, port) == (len(request), 0x401, 5, 1, 0)
     assert request[16:20] == bytes((0, 0, 0, 100))
     found = {kind: request[start:end] for kind, (start, end) in nflog._attributes(request, 0, length).items()}
     assert found == {

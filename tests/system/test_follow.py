@@ -62,10 +62,6 @@ def test_it_begins_at_the_end(path, follow):
     assert everything(it) == "new\n"
 
 
-def test_it_begins_at_the_beginning_where_told(follow):
-    assert everything(follow("old\n", from_start=True)) == "old\n"
-
-
 @pytest.mark.parametrize("size, tail, at", [(100, 30, 70), (100, 100, 0), (100, 500, 0), (0, 30, 0)])
 def test_it_begins_so_many_bytes_before_the_end(follow, size, tail, at):
     it = follow("".join(map(str, range(size)))[:size], tail=tail)
