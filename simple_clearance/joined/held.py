@@ -4,10 +4,16 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Sequence
+    from typing import Sequence, TypeVar
 
     from ..base.happenings import Event, Name
     from ..docket.requests import Request
+
+    K = TypeVar("K")
+    V = TypeVar("V")
+
+REMEMBERED = 20_000
+"""Closed requests whose last id, and destinations whose count, is known; verdicts that can be undone."""
 
 
 class Held:
@@ -100,3 +106,11 @@ class AllHeld:
     def clear(self) -> None:
         for kept in (self._by_id, self._by_local, self._places):
             kept.clear()
+
+
+def remember(kept: dict[K, V], key: K, value: V) -> None:
+    """As the latest one; what is beyond `REMEMBERED` goes, the oldest first."""
+    kept.pop(key, None)
+    kept[key] = value
+    if len(kept) > REMEMBERED:
+        del kept[next(iter(kept))]

@@ -270,7 +270,7 @@ class Link:
         """Its process is gone; it is tried again, unless it has ended as asked or never began."""
         was_up, exit_code = self.up, self.remote.exit
         if self._stopping:
-            self.remote.give_up(now, problem)
+            self.remote.sent.give_up(now, problem)
             return
         self.asks = False
         lost = was_up and exit_code not in OVER
@@ -327,17 +327,17 @@ class Link:
     # Its time
 
     def deadline(self) -> float | None:
-        due = [each for each in (self._due, self.remote.deadline()) if each is not None]
+        due = [each for each in (self._due, self.remote.sent.deadline()) if each is not None]
         return min(due, default=None)
 
     def tick(self, now: Now) -> None:
-        self.remote.tick(now)
+        self.remote.sent.tick(now)
         if self._due is None or self._due > now.mono:
             return
         self._due = None
         if not self._stopping:
             self.start(now)
-        elif self.remote.running:
+        elif self.remote.sent.jobs:
             self._due = now.mono + LAST_WORDS  # that is what it waits for
         else:
             self._end_it()

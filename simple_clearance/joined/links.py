@@ -101,7 +101,7 @@ class Links:
     @property
     def running(self) -> list[Job]:
         """The verdicts that were sent and have not been answered."""
-        return [job for link in self._links.values() for job in link.remote.running]
+        return [job for link in self._links.values() for job in link.remote.sent.jobs]
 
     def told(self, record: Record, now: Now) -> None:
         """A record of our docket's."""
@@ -133,7 +133,7 @@ class Links:
     def abandon(self, now: Now) -> None:
         """At the end: what still runs there goes on by itself, its outcome unknown."""
         for link in self._links.values():
-            link.remote.give_up(now, "the session has ended before it")
+            link.remote.sent.give_up(now, "the session has ended before it")
 
     def close(self) -> None:
         for link in self._links.values():

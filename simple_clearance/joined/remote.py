@@ -21,14 +21,15 @@ from __future__ import annotations
 from ..base.errors import CANNOT_START, Refused
 from ..base.happenings import Event, Watching
 from ..base.jsonlines import BadLine
-from ..docket.states import OPEN, RUNNING, STILL_OPEN
-from ..docket.verdict import APPLIED, FAILED, NOT_STARTED, UNKNOWN, Outcome
+from ..docket.states import OPEN, STILL_OPEN
+from ..docket.verdict import APPLIED
 from ..formats.sessionline import CONTAINERS
-from .held import AllHeld, Held
+from .held import AllHeld, Held, remember
+from .sent import AllSent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Sequence, TypeVar
+    from typing import Callable, Sequence
 
     from ..base.happenings import Name
     from ..base.moment import Now
@@ -37,49 +38,26 @@ if TYPE_CHECKING:
     from ..docket.requests import Key, Request
     from ..formats.sessionline import Record
 
-    K = TypeVar("K")
-    V = TypeVar("V")
-
 PROTOCOL = 1
-
-ON_THE_WAY = 5.0
-"""Seconds that a verdict may take more than that session gives it: for the way there and back."""
 
 HELD = 20_000
 """Requests of one session that are held open here; what is more is skipped there, and told as lost."""
-REMEMBERED = 20_000
-"""Closed requests whose last id, and destinations whose count, is known; verdicts that can be undone."""
 ENDED = 100
 """Containers that have ended and whose mutes and history are kept."""
 WARNINGS = 64
 """Remarks of one session that are told, until it is another one."""
 
-GONE = "it is open there no longer"
-EARLIER = "it was run before the link was lost, and can't be undone over this one"
-
-
-class Sent:
-    """A verdict that was sent and has not been answered; `passed` counts its deadlines."""
-
-    __slots__ = ("deadline", "job", "line", "passed", "request_id")
-
-    def __init__(self, job: Job, line: str, request_id: str, deadline: float) -> None:
-        self.job = job
-        self.line = line
-        self.request_id = request_id
-        self.deadline = deadline
-        self.passed = 0
-
 
 class Remote:
     """One session that was joined.  `say(line)` sends it an answer.
 
-    `version` is its own, "" before its first record.
+    `version` is its own, "" before its first record; `sent` has the verdicts that it was told to run.
     """
 
     def __init__(self, name: str, docket: Docket, say: Callable[[str], None], timeout: float) -> None:
         self.name = name
         self.version = ""
+        self.sent = AllSent(docket, say, timeout)
         self.exit: int | None = None
         """What it ended with, where it has said so."""
         self.watching: dict[str, Record] = {}
@@ -88,13 +66,10 @@ class Remote:
         """Those of which it has not read all names yet."""
         self._docket = docket
         self._say = say
-        self._timeout = timeout
         self._held = AllHeld()
         self._last: dict[Key, str] = {}  # the ids of what is closed there, by what it is here
         self._counts: dict[tuple[str, str, int | None, int | None], int] = {}  # tries counted here
         self._asking: dict[str, str] = {}  # what was asked there once more: ours, by the line that did
-        self._sent: dict[str, Sent] = {}  # by container: one at a time
-        self._can_undo: dict[str, str] = {}  # its ids of verdicts that were applied, by ours
         self._warned = 0
         self._ended: dict[str, None] = {}  # containers, in that order
 
@@ -103,13 +78,13 @@ class Remote:
     def take(self, record: Record, now: Now) -> None:
         """One record, as `formats.sessionline` gives it.  BadLine where it is about something else's."""
         if not self.version:
-            self._begin(record, now)
+            self._begin(record)
             return
         take = getattr(self, "_take_" + record["type"], None)
         if take is not None:
             take(record, now)
 
-    def _begin(self, record: Record, now: Now) -> None:
+    def _begin(self, record: Record) -> None:
         if record["type"] != "session":
             raise BadLine("it does not begin with a session")
         if record["protocol"] != PROTOCOL:
@@ -119,9 +94,9 @@ class Remote:
             )
         self.version = record["version"] or "?"
         for each in record["containers"]:
-            self._add(each["name"], each, now)
+            self._add(each["name"], each)
 
-    def _add(self, name: str, about: Record, now: Now) -> None:
+    def _add(self, name: str, about: Record) -> None:
         container = f"{self.name}/{name}"
         self._docket.add_container(
             container, about["shield"], about["dossier"],
@@ -147,7 +122,7 @@ class Remote:
             if len(self.watching) >= CONTAINERS:
                 self._warn("%s: more than %d containers: the others are left out" % (self.name, CONTAINERS))
                 return
-            self._add(record["container"], record, now)
+            self._add(record["container"], record)
             self._docket.started(self.row(container), record["source"], record["id"])
         elif record["state"] == "stopped":
             self._stop(self._local(record), now, record["reason"], record["hint"])
@@ -205,7 +180,7 @@ class Remote:
         """How many of its tries were not counted here yet: that session counts from its own beginning."""
         key = (container, event.dest, event.proto, event.port)
         before = self._counts.get(key, 0)
-        _remember(self._counts, key, max(total, before))
+        remember(self._counts, key, max(total, before))
         return max(0, total - before)
 
     def _set_aside(self, held: Held) -> None:
@@ -243,7 +218,7 @@ class Remote:
         self._held.remove(held)
         if held.request is None:
             return
-        _remember(self._last, held.request.key, held.id)
+        remember(self._last, held.request.key, held.id)
         if request is None or self._held.bound_to(request.id):
             return
         if not (held.skipped and self._ask(request)):  # else it was asked again here by hand meanwhile
@@ -251,20 +226,9 @@ class Remote:
 
     def _take_verdict(self, record: Record, now: Now) -> None:
         container = self._local(record)
-        sent = self._sent.get(container)
-        if sent is None or not _is_about(sent.job, record):
-            if record["result"] == APPLIED:
-                text = "%s: %s %s was run there, by %s"
-                self._warn(text % (container, record["action"], record["target"], record["by"] or "whom?"))
-            return
-        job, result = sent.job, record["result"]
-        if (result, record["reason"], record["late"]) == (UNKNOWN, "timeout", False):
-            self._overdue(sent, now)
-            return
-        if result == APPLIED and job.undoes is None and job.ids:
-            _remember(self._can_undo, next(iter(job.ids)), sent.request_id)
-        opened = record["opened"] if job.named or job.action == "deny" else (job.target,)
-        self._finish(sent, Outcome(result, record["reason"], record["error"], opened, record["seconds"]), now)
+        if not self.sent.answered(container, record, now) and record["result"] == APPLIED:
+            text = "%s: %s %s was run there, by %s"
+            self._warn(text % (container, record["action"], record["target"], record["by"] or "whom?"))
 
     def _take_passed(self, record: Record, now: Now) -> None:
         self._docket.relay({**record, "container": self._local(record)})
@@ -281,13 +245,12 @@ class Remote:
     def _take_error(self, record: Record, now: Now) -> None:
         """What concerns whoever answers there is for us; an answer of ours may not have been understood."""
         line = record["line"]
-        for sent in list(self._sent.values()):
-            if line and _is_of(sent.line, line):
-                self._finish(sent, Outcome(FAILED, NOT_STARTED, record["message"]), now)
-                for request in map(self._docket.awaiting, sent.job.ids):
-                    if request is not None:  # it was closed there meanwhile
-                        self._reopen(request, now)
-                return
+        job = self.sent.refused(line, record["message"], now)
+        if job is not None:
+            for request in map(self._docket.awaiting, job.ids):
+                if request is not None:  # it was closed there meanwhile
+                    self._reopen(request, now)
+            return
         local = self._asking.pop(line, "")
         request = self._docket.request(local) if local else None
         if request is not None:
@@ -356,11 +319,6 @@ class Remote:
         self._say("ask " + remote_id)
         return True
 
-    @property
-    def running(self) -> list[Job]:
-        """The verdicts that were sent and have not been answered."""
-        return [sent.job for sent in self._sent.values()]
-
     def must_wait(self, job: Job) -> bool:
         """Whether what it is about is being opened there once more."""
         if job.undoes is not None or self._cited(job):
@@ -371,7 +329,7 @@ class Remote:
     def _cited(self, job: Job) -> str:
         """The id by which that session knows what the job is about; "" where it does not."""
         if job.undoes is not None:
-            return self._can_undo.get(next(iter(job.undoes.ids), ""), "")
+            return self.sent.id_of(job.undoes)
         for local in job.ids:
             for held in self._held.bound_to(local):
                 if not held.skipped:
@@ -380,53 +338,17 @@ class Remote:
 
     def start(self, job: Job, now: Now) -> None:
         """Sends a job, which has begun; one that can't be has failed."""
-        remote_id = self._cited(job)
-        if not remote_id:
-            why = EARLIER if job.undoes is not None else GONE
-            self._docket.finish(job, Outcome(FAILED, NOT_STARTED, why), now)
-            return
-        words = ["undo" if job.undoes is not None else job.action, remote_id]
-        if job.named and job.undoes is None:
-            words.append(job.target)
-        line = " ".join(words)
-        self._sent[job.container] = Sent(job, line, remote_id, now.mono + self._timeout + ON_THE_WAY)
-        self._say(line)
-
-    def deadline(self) -> float | None:
-        return min((sent.deadline for sent in self._sent.values()), default=None)
-
-    def tick(self, now: Now) -> None:
-        """Acts on the deadlines that have passed: told as unknown; after as long again, given up."""
-        for sent in [sent for sent in self._sent.values() if sent.deadline <= now.mono]:
-            if sent.passed:
-                self._finish(sent, Outcome(UNKNOWN, "timeout", seconds=now.mono - sent.job.started), now)
-            else:
-                self._overdue(sent, now)
-
-    def _overdue(self, sent: Sent, now: Now) -> None:
-        sent.passed = 1
-        sent.deadline = now.mono + self._timeout + ON_THE_WAY
-        if sent.job.state == RUNNING:
-            self._docket.overdue(sent.job, now)
-
-    def _finish(self, sent: Sent, outcome: Outcome, now: Now) -> None:
-        del self._sent[sent.job.container]
-        self._docket.finish(sent.job, outcome, now)
+        self.sent.start(job, self._cited(job), now)
 
     def hung_up(self, now: Now, words: str) -> None:
         """That session is gone: what it ran has no outcome, what it had is closed."""
-        self.give_up(now, words)
+        self.sent.give_up(now, words)
+        self.sent.forget()
         for container in list(self.watching):
             self._end(container, now, told=False)
         self.version, self.exit, self._warned = "", None, 0
-        for kept in (self._held, self._last, self._counts, self._asking, self._can_undo):
+        for kept in (self._held, self._last, self._counts, self._asking):
             kept.clear()
-
-    def give_up(self, now: Now, words: str) -> None:
-        """What it runs has no outcome here any more."""
-        for sent in list(self._sent.values()):
-            seconds = now.mono - sent.job.started
-            self._finish(sent, Outcome(UNKNOWN, "ended", words, seconds=seconds), now)
 
     # What the session asks
 
@@ -442,22 +364,3 @@ class Remote:
             held_by=about["held_by"], taken_over=about["taken_over"], unseen=about["unseen"],
             recorded=about["source"] == "replay", in_pod=about["in_pod"], no_ipv6=about["no_ipv6"],
         )  # fmt: skip
-
-
-def _is_about(job: Job, record: Record) -> bool:
-    """Whether a verdict there is the one that this job asked for."""
-    undo = job.undoes is not None
-    return (job.action, job.target, undo) == (record["action"], record["target"], record["undo"])
-
-
-def _is_of(line: str, quoted: str) -> bool:
-    """Whether an error quotes that line, which it may have cut."""
-    return line == quoted or (quoted.endswith("..") and len(quoted) > 100 and line.startswith(quoted[:-2]))
-
-
-def _remember(kept: dict[K, V], key: K, value: V) -> None:
-    """As the latest one; what is beyond so many goes, the oldest first."""
-    kept.pop(key, None)
-    kept[key] = value
-    if len(kept) > REMEMBERED:
-        del kept[next(iter(kept))]

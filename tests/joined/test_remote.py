@@ -21,7 +21,7 @@ from simple_clearance.docket.states import LATE
 from simple_clearance.docket.verdict import APPLIED, FAILED, Outcome
 from simple_clearance.formats import sessionline
 from simple_clearance.fronts import protocol
-from simple_clearance.joined import remote
+from simple_clearance.joined import remote, sent
 from simple_clearance.joined.remote import Remote
 
 TS = "2026-01-31T17:32:05.123Z"
@@ -301,7 +301,7 @@ def test_an_undo_after_the_link_was_lost_is_told_not_to_be_possible():
     pair.settle()
     verdict = pair.of("verdict")[-1]
     assert (verdict["result"], verdict["reason"], verdict["error"]) == (
-        *("failed", "not-started", remote.EARLIER),
+        *("failed", "not-started", sent.EARLIER),
     )
     assert pair.ran == [("allow", "198.51.100.1")]
 
@@ -317,13 +317,13 @@ def test_one_that_is_unknown_there_is_unknown_here_and_its_late_end_is_told():
     pair.host.overdue(job, pair.now)
     pair.settle()
     assert [record["result"] for record in pair.of("verdict")] == ["unknown"]
-    assert pair.remote.running[0].state == LATE and pair.open == ["r1"]
+    assert pair.remote.sent.jobs[0].state == LATE and pair.open == ["r1"]
     pair.host.finish(job, Outcome(APPLIED, opened=("198.51.100.1",)), pair.now)
     pair.settle()
     assert [(record["result"], record["late"]) for record in pair.of("verdict")] == [
         *[("unknown", False), ("applied", True)],
     ]
-    assert pair.remote.running == [] and pair.open == []
+    assert pair.remote.sent.jobs == [] and pair.open == []
 
 
 def test_one_that_is_never_answered_is_unknown_and_then_given_up():
@@ -332,12 +332,12 @@ def test_one_that_is_never_answered_is_unknown_and_then_given_up():
     pair.here.answer("allow", pair.open, pair.now, "operator")
     pair.here_drains()
     for passed in (1, 2):
-        assert pair.remote.deadline() == pair.mono + 30 + remote.ON_THE_WAY
-        pair.mono = pair.remote.deadline()
-        pair.remote.tick(pair.now)
+        assert pair.remote.sent.deadline() == pair.mono + 30 + sent.ON_THE_WAY
+        pair.mono = pair.remote.sent.deadline()
+        pair.remote.sent.tick(pair.now)
         assert [record["result"] for record in pair.here.take() if record["type"] == "verdict"] == ["unknown"]
-        assert len(pair.remote.running) == 2 - passed
-    assert pair.remote.deadline() is None and pair.open == ["r1"]
+        assert len(pair.remote.sent.jobs) == 2 - passed
+    assert pair.remote.sent.deadline() is None and pair.open == ["r1"]
 
 
 # --- what is set aside here
@@ -559,7 +559,7 @@ def test_a_link_that_is_lost_closes_what_it_had_and_what_it_ran_is_unknown():
     pair.here_drains()
     assert [(one["result"], one["reason"]) for one in pair.of("verdict")] == [("unknown", "ended")]
     assert [record["why"] for record in pair.of("closed")] == ["stopped", "stopped"]
-    assert (pair.open, pair.remote.running, pair.here.summary()["unknown"]) == ([], [], 1)
+    assert (pair.open, pair.remote.sent.jobs, pair.here.summary()["unknown"]) == ([], [], 1)
 
 
 # --- whom it believes
@@ -723,4 +723,4 @@ def agree(pair):
     assert set(here) == set(there)
     for key, count in here.items():
         assert count <= there[key], key
-    assert not pair.remote.running
+    assert not pair.remote.sent.jobs
