@@ -29,7 +29,8 @@ LAST_WORDS = 1.0  # seconds that the last output may take on a slow line
 class Terminal:
     """A context manager: as it was found until `raw`, and again on every way out.
 
-    Signals stay on: Ctrl-C, Ctrl-Z and Ctrl-\\ are signals, not bytes.
+    Ctrl-C, Ctrl-Z and Ctrl-\\ are signals, not bytes; but those of a terminal that is not the
+    controlling one would reach nobody, or another session's job: there they are bytes.
     """
 
     def __init__(self, fd: int) -> None:
@@ -70,11 +71,20 @@ class Terminal:
         except OSError:
             return True
 
+    def _is_controlling(self) -> bool:
+        try:
+            os.tcgetpgrp(self.fd)
+        except OSError:
+            return False
+        return True
+
     def raw(self) -> None:
         """No echo, no line editing; drops what was typed before."""
         self._raw = True
         modes: list[Any] = [list(item) if isinstance(item, list) else item for item in self._found]
         modes[LFLAG] &= ~(termios.ICANON | termios.ECHO | termios.IEXTEN)
+        if not self._is_controlling():
+            modes[LFLAG] &= ~termios.ISIG
         modes[CC][termios.VMIN], modes[CC][termios.VTIME] = 1, 0
         self._set(modes)
 

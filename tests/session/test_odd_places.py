@@ -8,6 +8,7 @@ import resource
 import shutil
 import signal
 import subprocess
+import termios
 import time
 
 import endtoend
@@ -259,18 +260,21 @@ def test_the_limit_of_descriptors_reached_in_the_middle_ends_it_with_a_summary(d
     assert desk.host.verdicts() == []
 
 
-def test_without_a_controlling_terminal_the_one_on_stdin_is_opened(desk):
-    """As `setsid program <>/dev/pts/3` does."""
+@pytest.mark.parametrize("key", [b"q", b"\x03", b"\x1c"], ids=["q", "Ctrl-C", "Ctrl-backslash"])
+def test_without_a_controlling_terminal_the_one_on_stdin_is_opened(desk, key):
+    """As `setsid program <>/dev/pts/3` does.  No key of it is a signal for us."""
     master, slave = os.openpty()
     try:
+        found = termios.tcgetattr(slave)
         child = subprocess.Popen(
             desk.argv("c1"), stdin=slave, stdout=slave, stderr=slave, env=desk.env, start_new_session=True
         )
         data = b""
         while b"\n" not in data:
             data += os.read(master, 1000)
-        os.write(master, b"q")
+        os.write(master, key)
         assert child.wait(PATIENCE) == 0
+        assert termios.tcgetattr(slave) == found
         assert len(re.sub(rb"\x1b\[\d*m", b"", data).split(b"\r")[0]) == 79, "0 by 0 is taken as 80 by 24"
         desk.nothing_is_left()
     finally:
