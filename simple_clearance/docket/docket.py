@@ -707,7 +707,7 @@ class Docket:
     def _open(self, request: Request, cause: str, now: Now) -> None:
         """A request is opened: told, and closed at once where the floor refuses it anyway."""
         request.told, request.told_at = request.count, now.mono
-        request.undecided, request.failure, request.rests_until = None, "", 0.0
+        request.undecided, request.failure, request.rests_until, request.asked_by = None, "", 0.0, None
         self._names.listen(request.container, request.dest)
         self._agree(request.container, request.dest, request.private, request, now)
         self._move(request, cause, now)
@@ -759,7 +759,8 @@ class Docket:
             self._later.closed(request)
             if not self._register.any_at(request.container, request.dest):
                 self._names.forget(request.container, request.dest)
-            self.rules.count(rule)
+            if cause != "floor":  # which leaves rules nothing to decide
+                self.rules.count(rule or request.asked_by)
             self._tell("closed", id=request.id, by=by, rule=rule.text if rule else None, why=cause, **fields)
         if waited != (request.state == OPEN):
             self.moved(request)

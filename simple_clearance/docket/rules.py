@@ -60,7 +60,7 @@ class Rules:
         self._tell = tell
         self._full: dict[str, bool] = {}
         self._warned: dict[str, dict[str, None]] = {}  # by container: about what
-        self._counts: dict[Rule | None, int] = {}  # None: by no rule, or by one that is in force no longer
+        self._counts: dict[Rule | None, int] = {}  # None: no rule, or one that is in force no longer
 
     @property
     def policy(self) -> Policy | None:
@@ -71,11 +71,11 @@ class Rules:
         return self.policy is not None or self.answer != ""
 
     def count(self, rule: Rule | None) -> None:
-        """A request was closed, by this rule or by none."""
+        """A request was closed: this rule has decided it, or that it is asked; None where none has."""
         self._counts[rule] = self._counts.get(rule, 0) + 1
 
     def decided(self) -> list[tuple[str, int]]:
-        """How many requests each rule in force has closed, in their order, and "", none of them."""
+        """How many requests each rule in force has decided, in their order, and "", none of them."""
         if self.policy is None:
             return []
         ours = [(rule.text, self._counts.get(rule, 0)) for rule in self.policy.rules]
@@ -116,6 +116,7 @@ class Rules:
 
     def _rule(self, request: Request, names: Sequence[str]) -> Decision | None:
         """What the first rule decides that may; None when there is none, or it says `ask`."""
+        request.asked_by = None
         if self.policy is None:
             return None
         for found in self.policy.of(request.container).matching(
@@ -123,8 +124,11 @@ class Rules:
         ):
             if found.action == "allow":
                 request.allowed_in = self.generation
+            if found.action == "ask":
+                request.asked_by = found.rule
+                return None
             if found.action != "deny" or request.allowed_in != self.generation:
-                return None if found.action == "ask" else found
+                return found
         return None
 
     def picks(self, request: Request, names: Sequence[str]) -> bool:

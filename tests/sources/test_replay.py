@@ -646,18 +646,40 @@ def test_a_replay_with_a_policy_ends_with_how_many_requests_each_rule_decided(to
         *(ours(8), ours(9), ours(4, **{"class": "private", "dest": "10.1.2.3"})),
     )
     counts = [("skip *.example.net", 1), ("allow 198.51.100.0/29", 2), ("deny 203.0.113.0/24", 0)]
-    counts += [("ask 198.51.100.9", 0), (None, 3)]
+    counts += [("ask 198.51.100.9", 1), (None, 1)]  # of the floor nobody is asked
     records = outcome(tool("--replay", path, "--policy", str(rules), "--json", "c1"))
     assert [(one["rule"], one["requests"]) for one in records[-1]["rules"]] == counts
     done = tool("--replay", path, "--policy", str(rules), "--answer", "none", "c1")
-    assert done.stdout.decode().splitlines()[-6:] == [
+    assert done.stdout.decode().splitlines()[-7:] == [
         "stopped: 2 decided in a dry run, 1 skipped, 2 unanswered, 1 kept shut; exit code 5",
         "requests decided by each rule:",
         "     1  skip *.example.net",
         "     2  allow 198.51.100.0/29",
-        "     3  no rule",
-        "2 rules decided nothing",
+        "     1  ask 198.51.100.9",
+        "     1  no rule",
+        "1 rule decided nothing",
     ]
+
+
+def test_an_ask_rule_has_its_requests_whoever_answers_them(tool, tmp_path):
+    """It has kept the rules behind it from them, also where `--answer` has the last word."""
+    rules = tmp_path / "rules"
+    rules.write_text("ask www.example.net\n[c*]\nask 198.51.100.1 port 443\nallow 198.51.100.0/24\n")
+    path = written(
+        *(tmp_path / "log", SESSION, ours(1), ours(2, names=["www.example.net"]), ours(3)),
+    )
+    counts = [("ask www.example.net", 1), ("[c*] ask 198.51.100.1 port 443", 1)]
+    counts += [("[c*] allow 198.51.100.0/24", 1), (None, 0)]
+    for answer, why in (("none", "stopped"), ("skip", "skipped")):
+        done = tool("--replay", path, "--policy", str(rules), "--answer", answer, "--json", "c1")
+        records = outcome(done)
+        closed = {it["id"]: (it["why"], it["rule"]) for it in records if it["type"] == "closed"}
+        assert closed == {
+            "r1": (why, None),
+            "r2": (why, None),
+            "r3": ("dry-run", "[c*] allow 198.51.100.0/24"),
+        }
+        assert [(one["rule"], one["requests"]) for one in records[-1]["rules"]] == counts
 
 
 def test_a_replay_without_a_policy_tells_of_no_rules(tool, tmp_path):
