@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import signal
 
-from . import __version__
+from . import __version__, jobcontrol
 from .base.errors import (
     CANNOT_START,
     HUB_ACTIVE,
@@ -32,6 +32,7 @@ from .fronts import protocol
 from .hub.common import Common
 from .hub.guard import Guard
 from .hub.hub import Hub
+from .jobcontrol import ENDS, JobControl
 from .joined.links import Links
 from .prompt.sentences import by_rule, repeat_commands
 from .runner import Runner
@@ -41,7 +42,6 @@ from .system import archived, children, clocks, terminal
 from .system.folders import LOOK_EVERY, NO_NOTICES, Folders
 from .system.limits import ManyFiles
 from .system.loop import Loop
-from .system.signals import Wakeups
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,22 +55,6 @@ if TYPE_CHECKING:
     from .fronts.logfile import Log, Profile
     from .fronts.savedpolicy import SavedPolicy
     from .sources.policyfile import PolicyFile
-
-SIGNALS = (
-    signal.SIGCHLD, signal.SIGIO, signal.SIGURG, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT,
-    signal.SIGWINCH, signal.SIGTSTP, signal.SIGCONT,
-)  # fmt: skip
-
-STRAY = (
-    signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGABRT,
-    signal.SIGXCPU, signal.SIGTRAP, signal.SIGSYS, signal.SIGPWR,
-    *range(signal.SIGRTMIN, signal.SIGRTMAX + 1),
-)  # fmt: skip
-"""Not meant for us, and their default is to end a process as it is: they end it like SIGTERM."""
-
-ENDS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, *STRAY}
-
-NO_SHELL = "can't be suspended here: no shell waits for it that could bring it back"
 
 PATIENCE = 3.0
 """Seconds for the readers to listen; then it is told what is waited for."""
@@ -121,8 +105,7 @@ class Session:
         self._runner = Runner(self._loop, self._docket, options.shield, options.verdict_timeout, self._trace)
         common = Common(environ, os.getuid(), self._trace)
         self._guard = Guard(self._loop, common, self._hub_appeared, self._fleet.feeds_a_hub)
-        self._wakeups = Wakeups(*SIGNALS, *STRAY, last=last)
-        self._came: set[int] = set()
+        self._job_control = JobControl(last)
         self._term: terminal.Terminal | None = None
         self._front: Front | None = None
         self._policy: PolicyFile | None = None
@@ -189,14 +172,12 @@ class Session:
                 self._guard.add(name, look)
             self._guard.check()
             self._find_shield()
-        with self._wakeups, Folders() as files, Folders(signal.SIGURG) as places:
+        with self._job_control.wakeups as wakeups, Folders() as files, Folders(signal.SIGURG) as places:
 
             def woken(_events: int, now: Now) -> Now:
-                self._came |= self._wakeups.take()
-                if self._came & {signal.SIGTSTP, signal.SIGCONT}:
-                    self._give_way()
+                if self._job_control.give_way(self._term, self._front, self._ending is not None):
                     now = clocks.now()
-                numbers, self._came = self._came, set()
+                numbers = self._job_control.take()
                 if signal.SIGURG in numbers:
                     places.refresh()
                     self._guard.noticed(now)
@@ -207,7 +188,7 @@ class Session:
                 self._signals(numbers, now)
                 return now
 
-            self._loop.add(self._wakeups.fd, woken, urgent=True)
+            self._loop.add(wakeups.fd, woken, urgent=True)
             try:
                 self._guard.watch(places)
                 self._start(files, places)
@@ -322,9 +303,9 @@ class Session:
         if term is not None:
             from .fronts.interactive import TerminalFront
 
-            self._await_terminal(term)
-            self._came.discard(signal.SIGCONT)  # nothing is to be painted anew
-            if not self._came & ENDS:
+            self._job_control.await_terminal(term, self._ending is not None)
+            self._job_control.came.discard(signal.SIGCONT)  # nothing is to be painted anew
+            if not self._job_control.came & ENDS:
                 term.raw()
             self._front = TerminalFront(
                 term, self._loop, self._docket, self._environ, shield=options.shield_name, bell=options.bell
@@ -477,50 +458,7 @@ class Session:
         elif numbers & ENDS - ({signal.SIGHUP} if self._rotates else set()):
             self._end(OK)
         if self._front is not None:
-            self._job_control(numbers, self._front)
-
-    def _give_way(self) -> None:
-        """After Ctrl-Z: gives the terminal back and stops, until it is ours again or all is to end."""
-        if signal.SIGTSTP in self._came:
-            if self._front is not None:
-                self._front.suspend()
-            if not self._halt(signal.SIGTSTP) and self._front is None:
-                terminal.diagnose("simple-clearance: " + NO_SHELL)
-        if self._term is not None:
-            self._await_terminal(self._term)
-
-    def _await_terminal(self, term: terminal.Terminal) -> None:
-        """In the background: stops, as the kernel has it for whoever sets the modes of a terminal from there.
-
-        Not by doing that: it would be stopped again and again, told to end or not.
-        """
-        while not term.is_ours():
-            self._came |= self._wakeups.take()
-            if self._ending is not None or self._came & ENDS or not self._halt(signal.SIGTTOU):
-                return  # not to be stopped, the terminal is lost to us, and reading says so
-
-    def _halt(self, number: int) -> bool:
-        """Stops as that signal does by itself, until SIGCONT; False where the kernel stops nobody.
-
-        That is in a process group that no shell looks after.
-        """
-        handler = signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
-        signal.signal(number, handler)
-        came = self._wakeups.take()
-        self._came |= came
-        return signal.SIGCONT in came
-
-    def _job_control(self, numbers: set[int], front: Front) -> None:
-        if numbers & {signal.SIGTSTP, signal.SIGCONT}:
-            if self._ending is not None:
-                front.part()
-                return
-            front.resume()  # after a SIGSTOP, too, the shell's modes are on
-            if signal.SIGCONT not in numbers:
-                front.tell([NO_SHELL])
-        elif signal.SIGWINCH in numbers:
-            front.resize()
+            jobcontrol.tell(self._front, numbers, self._ending is not None)
 
     def _files_changed(self, now: Now) -> None:
         self._fleet.files_changed()

@@ -15,7 +15,7 @@ from stage import Bench
 from support import eventually
 
 from simple_clearance.fronts.interactive import TerminalFront
-from simple_clearance.session import NO_SHELL
+from simple_clearance.jobcontrol import NO_SHELL
 from simple_clearance.system.loop import Loop
 from simple_clearance.system.terminal import Terminal
 
