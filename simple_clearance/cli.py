@@ -198,11 +198,11 @@ def _read_by_hand(container: str, netns: str | None) -> int:
     return reader.main(container, "/proc/self/fd/%d" % namespace, pidfd, found.dossier)
 
 
-def _forked(container: str, netns: str) -> int:
+def _forked(container: str, netns: str, parent: int) -> int:
     """The same for one that was forked in this role."""
     from .reader import reader
 
-    return _told(reader.tell, container, netns)
+    return _told(reader.tell, container, netns, parent)
 
 
 def _told(tell: Callable[..., int], *args: object) -> int:

@@ -44,14 +44,15 @@ SLICE = 1 << 12
 MORE_PROCESSES = "allow this user more processes: ulimit -u, TasksMax= in a unit"
 
 
-def serve(role: Callable[[str, str], int]) -> NoReturn:
-    """Forks what runs `role(container, path of its namespace)`, as often as it is asked.
+def serve(role: Callable[[str, str, int], int]) -> NoReturn:
+    """Forks what runs `role(container, path of its namespace, pid of this process)`, as often as it is asked.
 
     Until the session has gone, or SIGTERM.  Ends the process, and so does what is forked, with the exit
     code of `role`: an interpreter's own end would write to all the memory that is shared.
     """
     _prepare()
     begin, end = _own_words()
+    own = os.getpid()
     server = _Server()
     code = OK
     try:
@@ -61,7 +62,7 @@ def serve(role: Callable[[str, str], int]) -> NoReturn:
                 forked.have_nothing_else()
         if forked is not None:
             _show(forked.container, begin, end)
-            code = role(forked.container, "/proc/self/fd/%d" % NETNS)
+            code = role(forked.container, "/proc/self/fd/%d" % NETNS, own)
     except reader.Terminated:
         server.leave()
     sys.stderr.flush()

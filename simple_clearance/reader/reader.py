@@ -55,22 +55,23 @@ def main(
 ) -> int:
     """A reader that is run by hand: as `tell`."""
     catch_sigterm()
-    return tell(container, netns_path, pidfd, dossier)
+    return tell(container, netns_path, os.getppid(), pidfd, dossier)
 
 
 def tell(
     container: str,
     netns_path: str,
+    parent: int,
     pidfd: int | None = None,
     dossier: dict[str, str] | None = None,
 ) -> int:
     """Tell on stdout what is logged for `container` until it ends or nobody listens; the exit code.
 
-    `netns_path` names its network namespace, `pidfd` is an open descriptor of its first process,
-    if there is one, and `dossier` are labels that each line carries.
+    `netns_path` names its network namespace, `parent` is the pid of who started us, `pidfd` an open
+    descriptor of its first process, if there is one, and `dossier` are labels that each line carries.
     """
     try:
-        return _run(container, netns_path, pidfd, dossier)
+        return _run(container, netns_path, parent, pidfd, dossier)
     except Refused as refusal:
         lines = ["simple-clearance: " + refusal.message] + ["hint: " + hint for hint in refusal.hints]
         sys.stderr.write("\n".join(lines) + "\n")
@@ -79,8 +80,10 @@ def tell(
         return OK
 
 
-def _run(container: str, netns_path: str, pidfd: int | None, dossier: dict[str, str] | None) -> int:
-    parent = _parent()
+def _run(
+    container: str, netns_path: str, parent: int, pidfd: int | None, dossier: dict[str, str] | None
+) -> int:
+    parents_end = _watched_parent(parent)
     namespace = _inherited(netns_path)
     namespace = confinement.open_path(netns_path) if namespace < 0 else namespace
     confinement.enter(namespace)
@@ -94,7 +97,7 @@ def _run(container: str, netns_path: str, pidfd: int | None, dossier: dict[str, 
         output.flush()
         raise
     output.widen(PIPE)
-    loop = _Loop(log, output, tally, parent, pidfd)
+    loop = _Loop(log, output, tally, parents_end, pidfd)
     confinement.drop_privileges()
     _keep_memory()
     output.put(tally.started())
@@ -121,9 +124,11 @@ def _inherited(path: str) -> int:
     return int(number) if folder == "/proc/self/fd" and number.isdigit() and int(number) > 2 else -1
 
 
-def _parent() -> int | None:
-    """A pidfd of our parent, None where it lives outside our view; Terminated when it has just ended."""
-    pid = os.getppid()
+def _watched_parent(pid: int) -> int | None:
+    """A pidfd of our parent, None where it lives outside our view; Terminated when it has ended by now.
+
+    Then we have been given to another one, which does not end for us.
+    """
     if pid == 0:
         return None
     try:

@@ -404,6 +404,19 @@ def test_it_ends_with_its_parent(lab):
         assert parent.stdout.read() == b""
 
 
+@pytest.mark.parametrize("whose", ["nobody's", "another's"])
+def test_it_ends_where_its_parent_had_ended_before_it_looked(lab, whose):
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        pass
+    told = "from simple_clearance.reader import reader; sys.exit(reader.tell('c1', sys.argv[2], %d))"
+    told = "import sys; sys.path.insert(0, sys.argv[1]); " + told % (ended.pid if whose == "nobody's" else 1)
+    done = subprocess.run(
+        [sys.executable, "-c", told, ROOT, lab.netns], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        timeout=PATIENCE, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, b"")
+
+
 def test_it_ends_when_nobody_is_left_to_read_its_stdout(lab, reader):
     reader.process.stdout.close()
     assert reader.wait() == 0
