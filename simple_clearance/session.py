@@ -98,9 +98,7 @@ class Session:
         self._docket = Docket(
             answer=options.answer, names=self._names, behind=self._behind, recorded=self._recorded
         )
-        self._fleet = Fleet(
-            self._loop, self._docket, options, environ, self._trace, self._nothing_left, self._drain
-        )
+        self._fleet = Fleet(self._loop, self._docket, options, environ, self._trace, self._nothing_left)
         self._links = Links(self._loop, self._docket, options.verdict_timeout, self._trace)
         self._runner = Runner(self._loop, self._docket, options.shield, options.verdict_timeout, self._trace)
         common = Common(environ, os.getuid(), self._trace)
@@ -123,7 +121,6 @@ class Session:
             self._docket.deadline,
             lambda: self._until,
             lambda: self._patience,
-            self._policy_due,
             lambda: self._look_at,
         ]
 
@@ -167,9 +164,7 @@ class Session:
         if self._options.elsewhere:
             self._join(may_ask=term is not None)
         if not self._options.replay:
-            self._fleet.prepare()
-            for name, look in self._fleet.hubs():
-                self._guard.add(name, look)
+            self._fleet.prepare(self._guard)
             self._guard.check()
             self._find_shield()
         with self._job_control.wakeups as wakeups, Folders() as files, Folders(signal.SIGURG) as places:
@@ -221,11 +216,9 @@ class Session:
     def _load_policy(self, path: str) -> None:
         from .sources.policyfile import PolicyFile
 
-        self._policy = PolicyFile(path)
-        self._docket.rules.replace(self._policy.load())
-
-    def _policy_due(self) -> float | None:
-        return None if self._policy is None else self._policy.due
+        policy = self._policy = PolicyFile(path)
+        self._docket.rules.replace(policy.load())
+        self._loop.deadlines.append(lambda: policy.due)
 
     def _open_records(self, term: terminal.Terminal | None) -> None:
         if self._options.log is not None:
@@ -253,9 +246,9 @@ class Session:
             unnoticed = not files.watch_file(self._policy.path)
             self._policy.notice(clocks.now().mono)  # what came before the first notice could
         if self._options.replay:
-            self._fleet.start_replay()
+            self._fleet.start_replay(self._drain)
         else:
-            self._fleet.start(files, places, self._guard, clocks.now())
+            self._fleet.start(files, places, clocks.now())
         if self._policy is not None and unnoticed:
             self._docket.warn(NO_NOTICES % printable(self._policy.path, 200))
         self._patience = clocks.now().mono + PATIENCE
@@ -338,14 +331,17 @@ class Session:
         self._tick(now)
         if self._links.over and not self._fleet.watches:
             self._end(OK)
-        self._fleet.catch_up(now)
+        replay = self._fleet.replay
+        if replay is not None:
+            replay.catch_up(now)
         self._fleet.tell_bad_lines()
         self._drain(now)
         front.refresh(now)
         self._drain(now)
-        if front.ended and self._ending is None and not (front.ended == "input" and self._fleet.replays):
+        replays = replay is not None and not replay.over
+        if front.ended and self._ending is None and not (front.ended == "input" and replays):
             self._end(OK)
-        if self._fleet.replayed and (not front.asks or not self._docket.open_count()):
+        if replay is not None and replay.over and (not front.asks or not self._docket.open_count()):
             self._end(OK)
         if self._until is not None and self._until <= now.mono:
             self._until = None
@@ -363,7 +359,7 @@ class Session:
             self._look_at = now.mono + LOOK_EVERY
             self._files_changed(now)
             self._guard.look()
-        self._fleet.read_files(now)
+        self._fleet.logs.read(now)
         self._guard.tick(now)
         self._read_policy_again(now)
 
@@ -461,7 +457,7 @@ class Session:
             jobcontrol.tell(self._front, numbers, self._ending is not None)
 
     def _files_changed(self, now: Now) -> None:
-        self._fleet.files_changed()
+        self._fleet.logs.changed()
         if self._policy is not None:
             self._policy.notice(now.mono)
 
@@ -511,7 +507,7 @@ class Session:
         self._links.abandon(now)
         front = self._front
         assert front is not None
-        self._fleet.finish()
+        self._fleet.logs.close()
         self._fleet.tell_bad_lines(at_end=True)
         self._docket.close_all(now)
         self._drain(now)

@@ -12,16 +12,15 @@ import os
 
 from ..base import jsonlines
 from ..base.errors import CANNOT_START, HUB_ACTIVE, OK, READER_ENDED, Refused
-from ..base.happenings import Event, Exited, Lost, Started, Watching
+from ..base.happenings import Event, Exited, Lost, Started
 from ..base.ids import SHORT_ID
 from ..base.text import printable
-from ..containers import forgotten, kept, statedir
+from ..containers import forgotten, kept
 from ..containers.podman import Container, inspect_all
 from ..docket.budget import SHARED_BY
 from ..formats.auditline import ShieldState
 from ..system.folders import CONTENTS, NO_NOTICES
-from . import auditlog, bridge, lookups, starts, watched
-from .auditlog import AUDIT_LOG, ShieldLog
+from . import auditlog, bridge, starts, watched
 from .endings import Endings
 from .forked import Forkserver
 from .logs import Logs
@@ -34,13 +33,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable, Mapping, Sequence, Tuple, Union
 
-    from ..base.happenings import Message, Name, Recorded
+    from ..base.happenings import Message, Name, Recorded, Watching
     from ..base.moment import Now
     from ..base.options import Options
     from ..containers.podman import Listed
     from ..docket.docket import Docket
     from ..hub.guard import Guard
-    from ..hub.hub import Hub
     from ..system.folders import Folders
     from ..system.loop import Loop
     from .replay import ReplaySource
@@ -62,7 +60,8 @@ class Fleet:
     """All containers of one session.  `ended(code, words)` is called when there is nothing left to watch.
 
     `containers` has the latest watch of each by its name, those that are over included; what was called for a
-    container before that one began is forgotten with it.
+    container before that one began is forgotten with it.  `logs` are those that the shield keeps of them,
+    `replay` the recording that is played instead.
     """
 
     def __init__(
@@ -73,9 +72,10 @@ class Fleet:
         environ: Mapping[str, str],
         trace: Callable[[str], None],
         ended: Callable[..., None],
-        drain: Callable[[Now], None],
     ) -> None:
         self.containers: dict[str, Watched] = {}
+        self.logs = Logs(loop, docket, self._logged)
+        self.replay: ReplaySource | None = None
         self.unnoticed = False  # whether files change of which there are no notices
         self._loop = loop
         self._docket = docket
@@ -83,18 +83,15 @@ class Fleet:
         self._environ = environ
         self._trace = trace
         self._ended = ended
-        self._drain = drain
         self._forkserver = Forkserver(loop, trace)
         self._follows = options.follow
         self._stopping = False
         self._listened = False
-        self._guard: Guard  # these three from `start` on
-        self._files: Folders
+        self._guard: Guard  # from `prepare` on
+        self._files: Folders  # these two from `start` on
         self._starts: Starts
-        self._logs = Logs(loop, docket, self._logged)
-        self._endings = Endings(loop, docket, self._logs, self._over)
+        self._endings = Endings(loop, docket, self.logs, self._over)
         self._absent: dict[str, str] = {}  # state directories of those that don't run at the start, by name
-        self._replay: ReplaySource | None = None
         self._roster = Roster(loop, self._is_wanted, self._take_up, docket.warn)
 
     # What the others ask
@@ -112,23 +109,9 @@ class Fleet:
         return bool(awaited) or any(one.stage != OVER for one in self.containers.values())
 
     @property
-    def replays(self) -> bool:
-        """Whether a recording is still being read."""
-        return self._replay is not None and not self._replay.over
-
-    @property
-    def replayed(self) -> bool:
-        """Whether a recording has been read to its end."""
-        return self._replay is not None and self._replay.over
-
-    @property
     def several(self) -> bool:
         """Whether it goes on without one of them."""
         return self._follows or len(self.containers) > 1
-
-    def hubs(self) -> list[tuple[str, Hub]]:
-        """The look for a hub of each container that was named."""
-        return [(one.name, one.hub) for one in self.containers.values() if one.hub is not None]
 
     def rows(self) -> list[Row]:
         """Name, id, kind of source and bundle version of each container."""
@@ -140,7 +123,7 @@ class Fleet:
 
     def watching(self) -> list[Watching]:
         """The same as the operator is told it."""
-        return [_watching(one, one.source) for one in self.containers.values() if one.source is not None]
+        return [one.watching() for one in self.containers.values() if one.source is not None]
 
     def awaited(self) -> str:
         """What is waited for, in words."""
@@ -173,8 +156,8 @@ class Fleet:
 
     def names(self, container: str, dest: str) -> Sequence[Name]:
         """Those known for an address now, the one looked up last first."""
-        if self._replay is not None:
-            return self._replay.names(dest)
+        if self.replay is not None:
+            return self.replay.names(dest)
         one = self.containers.get(container)
         return one.names(dest) if one is not None else ()
 
@@ -190,29 +173,31 @@ class Fleet:
 
     # Beginning
 
-    def prepare(self) -> None:
-        """Finds out all about every container that was named.
+    def prepare(self, guard: Guard) -> None:
+        """Finds out all about every container that was named; from now on `guard` looks for its hub.
 
         Refused (3) when one can't be watched, unless all that it lacks is that it runs and it is waited for.
         """
-        names = self._options.containers
+        self._guard, names = guard, self._options.containers
         known = inspect_all(names) if len(names) > 1 or self._follows and names else {}
         for name in names:
             found = known.get(name)
             if self._follows and isinstance(found, Container) and not found.running:
                 self._absent[name] = found.state_dir or ""
                 continue
-            self.containers[name] = self._prepared(name, found)
+            one = self.containers[name] = self._prepared(name, found)
+            if one.hub is not None:
+                guard.add(name, one.hub)
 
     def _prepared(self, name: str, found: Container | Refused | None) -> Watched:
         return watched.prepare(name, self._options, self._environ, os.getuid(), self._trace, found)
 
-    def start(self, files: Folders, places: Folders, guard: Guard, now: Now) -> None:
+    def start(self, files: Folders, places: Folders, now: Now) -> None:
         """Starts every source; `listening` tells when all of them do.
 
         `files` are the folders whose contents matter, `places` those where something may appear.
         """
-        self._files, self._starts, self._guard = files, Starts(places), guard
+        self._files, self._starts = files, Starts(places)
         for one in self.containers.values():
             self._begin(one, now)
         if self._follows:
@@ -246,8 +231,8 @@ class Fleet:
                 self._give_up(one, refused)
 
     def _claim(self, one: Watched) -> None:
-        if one.lock < 0 and one.state_dir and not self._options.dry_run and one.goes_on:
-            one.lock = statedir.claim(one.state_dir, one.name)
+        if not self._options.dry_run and one.goes_on:
+            one.claim()
 
     def _is_wanted(self, found: Listed) -> bool:
         return self._options.all or any(map(found.is_called, self._options.containers))
@@ -285,23 +270,14 @@ class Fleet:
         one.source = self._source(one)
         one.move("begun")
         if one.pidfd >= 0:
-            self._watch_end(one)
-        query_log = os.path.join(one.state_dir, "dnsmasq.log")
-        one.unseen += [
-            *auditlog.unseen(one.state_dir, one.audited, one.started_at),
-            *filter(None, [lookups.fault(query_log)]),
-        ]
-        share = SHARED_BY if self._options.all else min(SHARED_BY, len(self._options.containers))
-        one.book = lookups.NameBook(query_log, 1 / share)
-        one.log = ShieldLog(os.path.join(one.state_dir, AUDIT_LOG), one.started_at)
-        if not self._files.watch(one.state_dir, CONTENTS):
+            self._loop.add(one.pidfd, lambda _events, now: self._container_ended(one, now))
+        noticed = self._files.watch(one.state_dir, CONTENTS)
+        one.open_logs(SHARED_BY if self._options.all else min(SHARED_BY, len(self._options.containers)))
+        if not noticed:
             self.unnoticed = True
             one.unseen.append(NO_NOTICES % printable(one.state_dir, 200))
-        self._logs.read_names_on(one, now)
-        self._logs.add(one)
-        one.state, one.blocked_before = one.log.history()
-        if not one.audited:
-            one.state = ""  # then only the bridge reader writes there
+        self.logs.read_names_on(one, now)
+        self.logs.add(one)
         if one.source.started:
             self._listens(one, now)
 
@@ -317,7 +293,7 @@ class Fleet:
             one.name, one.version, one.dossier, ipv6=not one.no_ipv6, in_pod=one.in_pod, state=one.state
         )
         if self._listened:  # else the greeting tells it
-            self._docket.started(_watching(one, one.source), one.source.kind, one.id)
+            self._docket.started(one.watching(), one.source.kind, one.id)
         self._tell_forgotten(one)
 
     def _tell_forgotten(self, one: Watched) -> None:
@@ -342,7 +318,7 @@ class Fleet:
         one.move(cause)
         if one.source is not None:
             self._endings.let_go(one.source)
-        self._logs.remove(one)
+        self.logs.remove(one)
         self._loop.remove(one.pidfd)
         if one.log is not None:
             self._files.unwatch(one.state_dir, CONTENTS)
@@ -368,19 +344,6 @@ class Fleet:
         if self._follows and self._starts.have_changed():
             self._roster.noticed(now)
 
-    def catch_up(self, now: Now) -> None:
-        """What was read of a recording before it was known which one it is."""
-        if self._replay is not None:
-            self._replay.catch_up(now)
-
-    def files_changed(self) -> None:
-        """Something in a state directory has changed: a name was looked up, or the shield's state."""
-        self._logs.changed()
-
-    def read_files(self, now: Now) -> None:
-        """Slices of what has not been read yet, by turns, until this round's time is over."""
-        self._logs.read(now)
-
     def stop(self, now: Now) -> None:
         """The session ends: what ends from now on was meant to; what ended before has its last words."""
         self._stopping = True
@@ -388,10 +351,6 @@ class Fleet:
         for one in list(self.containers.values()):
             if watched.ended(one):
                 self._container_ended(one, now)
-
-    def finish(self) -> None:
-        """Nothing that comes matters any more."""
-        self._logs.close()
 
     def close(self) -> None:
         self._roster.stop()
@@ -432,10 +391,7 @@ class Fleet:
                 one.resuming = False
                 self._docket.warn(f"{one.name}: terok-shield's reader has ended: we read the packet log now")
         if isinstance(message, Event) and message.kind == "pending":
-            self._logs.read_on(one, now)  # a quarantine that blocked it is told there
-        self._take(one, message, now)
-
-    def _take(self, one: Watched, message: object, now: Now) -> None:
+            self.logs.read_on(one, now)  # a quarantine that blocked it is told there
         if isinstance(message, Event):
             self._docket.handle(one.name, message, now)
         elif isinstance(message, Lost):
@@ -543,7 +499,7 @@ class Fleet:
     def _bridge_gone(self, source: AuditSource, now: Now) -> None:
         """The bridge reader has ended: the group is free, and we listen ourselves."""
         one = source.watched
-        whole = self._logs.read_rest(one, now)  # its last words
+        whole = self.logs.read_rest(one, now)  # its last words
         if not whole and one.goes_on:
             self._docket.lost(one.name, 1, "reader")
         self._endings.had_all(one, now, whole)
@@ -559,12 +515,6 @@ class Fleet:
         one = self.containers[name]
         one.refused = refused
         self._container_ended(one, now)
-
-    def _watch_end(self, one: Watched) -> None:
-        def ended(_events: int, now: Now) -> None:
-            self._container_ended(one, now)
-
-        self._loop.add(one.pidfd, ended)
 
     def _container_ended(self, one: Watched, now: Now) -> None:
         """Its end was seen, or decided on."""
@@ -602,22 +552,14 @@ class Fleet:
 
     # Recordings
 
-    def start_replay(self) -> None:
-        """Plays a recording instead.  Refused when it can't be read."""
+    def start_replay(self, drain: Callable[[Now], None]) -> None:
+        """Plays a recording instead: `drain(now)` after each thing.  Refused when it can't be read."""
         from .playback import Playback
 
         name = "".join(self._options.containers)
-        playback = Playback(self._options.replay or "", name, self._loop, self._docket, self._drain)
-        self._replay = playback.watched.source = playback.source
+        playback = Playback(self._options.replay or "", name, self._loop, self._docket, drain)
+        self.replay = playback.watched.source = playback.source
         self.containers[name] = playback.watched
-
-
-def _watching(one: Watched, source: Source) -> Watching:
-    return Watching(
-        one.name, one.dossier, one.state, missed=one.blocked_before, held_by=source.held_by,
-        taken_over=one.taken_over, recorded=source.kind == "replay", unseen=one.unseen,
-        in_pod=one.in_pod, no_ipv6=one.no_ipv6,
-    )  # fmt: skip
 
 
 def _folders(one: Watched, refused: Refused | None) -> list[str]:

@@ -10,10 +10,14 @@ import os
 
 from ..base import ids
 from ..base.errors import CANNOT_START, Refused
+from ..base.happenings import Watching
 from ..base.text import printable
 from ..containers import network, podman, statedir
 from ..hub.hub import Hub
 from ..system.pidfd import has_ended, pidfd_open
+from . import auditlog, lookups
+from .auditlog import AUDIT_LOG, ShieldLog
+from .lookups import NameBook
 from .stages import FOUND, GOES_ON, STAGES
 
 TYPE_CHECKING = False
@@ -24,8 +28,6 @@ if TYPE_CHECKING:
     from ..base.moment import Now
     from ..base.options import Options
     from ..containers.podman import Container
-    from .auditlog import ShieldLog
-    from .lookups import NameBook
 
     class Source(Protocol):
         """What every source of events has: where they come from, whether they do yet, and its end."""
@@ -69,9 +71,7 @@ class Watched:
         self.book: NameBook | None = None
         self.log: ShieldLog | None = None
         self.state = ""
-        self.behind_since: float | None = (
-            None  # since when there are names that have not been read (monotonic)
-        )
+        self.behind_since: float | None = None  # since when some names have not been read (monotonic)
         self.blocked_before = 0
         self.taken_over = 0
         self.source: Source | None = None
@@ -98,10 +98,10 @@ class Watched:
 
     def __exit__(self, *failure: object) -> None:
         self.close_namespace()
-        self.unlock()
-        if self.pidfd >= 0:
-            os.close(self.pidfd)
-            self.pidfd = -1
+        for fd in (self.lock, self.pidfd):
+            if fd >= 0:
+                os.close(fd)
+        self.lock = self.pidfd = -1
         if self.hub is not None:
             self.hub.__exit__()
         for followed in (self.book, self.log):
@@ -112,11 +112,29 @@ class Watched:
         """The names known for an address, the one looked up last first."""
         return self.book.names(dest) if self.book is not None else ()
 
-    def unlock(self) -> None:
-        """Lets another session answer for it."""
-        if self.lock >= 0:
-            os.close(self.lock)
-            self.lock = -1
+    def open_logs(self, sharing: int) -> None:
+        """Follows what the shield writes of it, one of so many; what can't be seen there is `unseen`."""
+        query_log = os.path.join(self.state_dir, "dnsmasq.log")
+        unseen = [*auditlog.unseen(self.state_dir, self.audited, self.started_at), lookups.fault(query_log)]
+        self.unseen += filter(None, unseen)
+        self.book = NameBook(query_log, 1 / sharing)
+        self.log = ShieldLog(os.path.join(self.state_dir, AUDIT_LOG), self.started_at)
+        state, self.blocked_before = self.log.history()
+        self.state = state if self.audited else ""  # else only the bridge reader writes there
+
+    def claim(self) -> None:
+        """Keeps other sessions away.  Refused (3) when another one was first."""
+        if self.lock < 0 and self.state_dir:
+            self.lock = statedir.claim(self.state_dir, self.name)
+
+    def watching(self) -> Watching:
+        """As the operator is told it, once it has a source."""
+        assert self.source is not None
+        return Watching(
+            self.name, self.dossier, self.state, missed=self.blocked_before, held_by=self.source.held_by,
+            taken_over=self.taken_over, recorded=self.source.kind == "replay", unseen=self.unseen,
+            in_pod=self.in_pod, no_ipv6=self.no_ipv6,
+        )  # fmt: skip
 
     def in_one_network(self, other: Watched) -> bool:
         """Whether both run, in one network namespace; False where that is unknown."""
