@@ -66,7 +66,8 @@ def parse(argv: list[str]) -> Options:
     if options.role == "demo":
         return options
     options.follow = options.follow or options.all
-    if not (options.containers or options.replay or options.all or options.elsewhere):
+    names_some = options.containers or options.replay or options.all or options.elsewhere
+    if not names_some and not (options.role == "check" and options.policy):
         raise Refused(USAGE, "no container given", *_container_hints())
     _check(options)
     return options

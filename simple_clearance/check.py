@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 ORDER = (
     "python", "podman", "container", "shielded", "rootless", "state dir", "verdicts", "namespace",
-    "packet log", "audit log", "notices", "query log", "terok-shield", "policy", "hub", "terminal",
+    "packet log", "audit log", "shield", "notices", "query log", "terok-shield", "policy", "hub", "terminal",
 )  # fmt: skip
 """Of the lines, where one container is looked at."""
-NOTES = ("verdicts", "audit log", "notices", "query log")
+NOTES = ("verdicts", "audit log", "shield", "notices", "query log")
 """Lines that are there only where there is something to tell, though a session starts all the same."""
 FINE = 4
 """The rank of a line that tells of nothing that is amiss; the worst has 0."""
@@ -43,11 +43,17 @@ class Check:
         self._is_one = len(options.containers) == 1
 
     def run(self) -> int:
-        """Takes every step that can be taken; returns the exit code that a session would end with."""
-        self._host.take()
-        if not self._is_one:
-            self._host.take_hub()
-        self._take_containers(self._host.find())
+        """Takes every step that can be taken; returns the exit code that a session would end with.
+
+        Where no container is named, of the policy file alone.
+        """
+        if self._options.containers or self._options.all:
+            self._host.take()
+            if not self._is_one:
+                self._host.take_hub()
+            self._take_containers(self._host.find())
+        else:
+            self._host.take_policy()
         self._containers.sort(key=lambda one: min(map(_rank, one.lines)))
         lines = [*self._host.lines, *(line for one in self._containers for line in one.lines)]
         return _gravest([line.refusal.code for line in lines if line.refusal is not None])

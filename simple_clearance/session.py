@@ -34,7 +34,7 @@ from .hub.guard import Guard
 from .hub.hub import Hub
 from .jobcontrol import ENDS, JobControl
 from .joined.links import Links
-from .prompt.sentences import by_rule, repeat_commands
+from .prompt.sentences import NO_VERDICTS, by_rule, repeat_commands
 from .runner import Runner
 from .sources import watched
 from .sources.fleet import Fleet
@@ -308,7 +308,8 @@ class Session:
         watching = [*self._fleet.watching(), *self._links.watching()]
         self._show(protocol.session(__version__, rows, watching), clocks.now())
         if self._listening():
-            self._front.greet(watching, self._fleet.awaited())
+            dry = NO_VERDICTS if self._options.dry_run and not self._options.replay else ""
+            self._front.greet(watching, self._fleet.awaited(), dry)
 
     # One round
 

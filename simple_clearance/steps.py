@@ -14,6 +14,7 @@ from .base.text import count, printable
 from .containers import forgotten, network, podman, statedir
 from .docket.policy import MISTAKES
 from .hub.hub import Hub
+from .prompt.sentences import SHIELD_STATES
 from .sources import auditlog, bridge, lookups, trial, watched
 from .sources.forked import Forkserver
 from .sources.policyfile import PolicyFile
@@ -92,13 +93,16 @@ class Steps:
 class HostSteps(Steps):
     """What is the same whatever the container."""
 
+    def take_policy(self) -> None:
+        if self._options.policy is not None:
+            self._policy()
+
     def take(self) -> None:
         self._step("python", self._python)
         if self.needs_podman:
             self._step("podman", self._podman)
         self._step("terok-shield", self._shield)
-        if self._options.policy is not None:
-            self._policy()
+        self.take_policy()
         self._step("terminal", self._terminal)
 
     def find(self) -> Known:
@@ -280,8 +284,11 @@ class ContainerSteps(Steps):
         state_dir, found = self._watched.state_dir, self._found
         number = forgotten.forgotten(state_dir, found.started_at) if found and state_dir else 0
         if number:
-            command = forgotten.remedy(self.name, self._watched.id, self._options.shield_command)
-            self.lines.append(Line("verdicts", forgotten.told(number), hints=(command,)))
+            self.lines.append(Line("verdicts", forgotten.told(number), hints=(self._put_up(),)))
+
+    def _put_up(self) -> str:
+        """The command that puts the shield up, with all that it has recorded."""
+        return forgotten.remedy(self.name, self._watched.id, self._options.shield_command)
 
     def _namespace(self) -> str:
         if self._found is not None:
@@ -312,6 +319,9 @@ class ContainerSteps(Steps):
                 Line("audit log", text)
                 for text in auditlog.unseen(state_dir, self._watched.audited, started_at)
             ]
+            state = auditlog.state(state_dir, self._watched.audited, started_at)
+            if state not in ("", "up"):
+                self.lines.append(Line("shield", SHIELD_STATES[state], hints=(self._put_up(),)))
         with Folders(signal.SIGURG) as folders:
             if state_dir and not folders.watch(state_dir, CONTENTS):
                 self.lines.append(Line("notices", NO_NOTICES % printable(state_dir, 200)))

@@ -54,7 +54,7 @@ def told(number: int) -> str:
 
 
 def remedy(name: str, container_id: str, shield: str) -> str:
-    """The command that puts them in force again."""
+    """The command that puts the shield up, and them in force again."""
     return "%s up --container-id %s %s" % (shield, container_id, name)
 
 

@@ -95,7 +95,7 @@ class PipedFront:
         if lost:
             self._docket.lost("", lost, "stdout")
 
-    def greet(self, watched: Sequence[Watching], awaited: str = "") -> None:
+    def greet(self, watched: Sequence[Watching], *more: str) -> None:
         """What is watched; the `session` record has told it."""
 
     def tell(self, lines: list[str]) -> None:
@@ -228,8 +228,8 @@ class QuietFront(PipedFront):
         super().__init__(loop, docket, stdout=stdout)
         self._journal = Journal()
 
-    def greet(self, watched: Sequence[Watching], awaited: str = "") -> None:
-        self.tell([plain(sentence) for sentence in greetings(watched, WIDTH, awaited)])
+    def greet(self, watched: Sequence[Watching], *more: str) -> None:
+        self.tell([plain(sentence) for sentence in greetings(watched, WIDTH, *more)])
 
     def tell(self, lines: list[str]) -> None:
         self._put("".join(line.rstrip() + "\n" for line in lines))

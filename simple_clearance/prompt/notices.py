@@ -153,12 +153,12 @@ def _command(command: str, width: int) -> list[str]:
     return lines
 
 
-def greeting_lines(watched: Sequence[Watching], width: int, awaited: str = "") -> list[str]:
-    """What is watched, one after the other or many as one, what is missing, and what is waited for."""
+def greeting_lines(watched: Sequence[Watching], width: int, *more: str) -> list[str]:
+    """What is watched, one after the other or many as one, what is missing, and what `more` there is."""
     if len(watched) > many.GREETED:
-        told = [*many.greeting(watched), *greetings((), width, awaited)]
+        told = [*many.greeting(watched), *greetings((), width, *more)]
     else:
-        told = greetings(watched, width, awaited)
+        told = greetings(watched, width, *more)
     return [line for sentence in told for line in laid_out(sentence, width)]
 
 

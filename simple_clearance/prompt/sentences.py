@@ -90,6 +90,8 @@ COUNTS = {
     **{"lost": "lost", "untold": "not asked (denied before, multicast)"},
 }
 
+NO_VERDICTS = "dry run: what is answered is told, no verdict is run"
+
 LABELS_ROOM = 72
 """Columns for a line with a container's labels, where it is not known how many there are."""
 
@@ -121,8 +123,8 @@ class Sentence:
         self.said, self.hint, self.grave = said, hint, grave
 
 
-def greetings(watched: Iterable[Watching], room: int, awaited: str = "") -> list[Sentence]:
-    """What is watched from now on, what is missing, and what is waited for, in words.
+def greetings(watched: Iterable[Watching], room: int, *more: str) -> list[Sentence]:
+    """What is watched from now on, what is missing, and what `more` there is, in words.
 
     The first line of each has `room` columns.
     """
@@ -131,7 +133,7 @@ def greetings(watched: Iterable[Watching], room: int, awaited: str = "") -> list
         told.append(_watching(one, room, "watching", "before this start"))
         if one.state not in ("", "up"):
             told.append(_shield({"container": one.name, "state": one.state}))
-    return [*told, *([Sentence((), awaited)] if awaited else [])]
+    return [*told, *(Sentence((), text) for text in more if text)]
 
 
 def _watching(one: Watching, room: int, verb: str, when: str) -> Sentence:

@@ -47,6 +47,15 @@ def unseen(state_dir: str, audited: bool, started_at: str) -> list[str]:
     return unread if audited else [OFF]
 
 
+def state(state_dir: str, audited: bool, started_at: str) -> str:
+    """The shield's state by now, "" when the log doesn't tell."""
+    log = ShieldLog(os.path.join(state_dir, AUDIT_LOG), started_at)
+    try:
+        return log.history()[0] if audited else ""  # else only the bridge reader writes there
+    finally:
+        log.close()
+
+
 def check_readable(state_dir: str, holder: int) -> None:
     """Refused (3) where all is in that log, since that process holds the packet log, and it can't be read."""
     problem = follow.problem(os.path.join(state_dir, AUDIT_LOG))

@@ -292,6 +292,7 @@ def test_mute_covers_every_address_of_the_painted_name_and_can_be_taken_back_out
 
 def test_a_dry_run_decides_and_runs_nothing_and_needs_no_verdict_command(desk):
     t = desk.sit("--dry-run", "--shield", "/nowhere/terok-shield", "--bell")
+    t.expect("dry run: what is answered is told, no verdict is run")
     desk.press("a", desk.block(ADDRESS))
     t.expect("a allow %s ... dry run: nothing was run" % ADDRESS)
     desk.press("d", desk.block(OTHER))

@@ -37,6 +37,10 @@ LINES = [
     "terminal",
 ]
 JSON_FIELDS = ["type", "ts", "container", "name", "ok", "message", "hint"]
+STATES = {
+    "shield_down": "the shield is down: connections are let through, only the floor and denies hold",
+    "shield_quarantine": "the shield is in quarantine: everything is blocked, an allow fails",
+}
 OF_THE_HOST = ("python", "podman", "terok-shield", "policy", "terminal")
 
 
@@ -456,6 +460,24 @@ def test_a_home_where_nothing_can_be_locked_or_noticed_is_said_and_no_fault(desk
     desk.quit()
 
 
+@pytest.mark.parametrize(("action", "words"), STATES.items())
+def test_a_shield_that_is_not_up_is_said_and_no_fault(desk, check, action, words):
+    """As its start tells it; a state from before the container's start counts for nothing."""
+    line = '{"ts":"%s","container":"c1","action":"%s"}\n'
+    desk.c1.append("audit.jsonl", line % ("2026-01-01T00:00:00+00:00", "shield_quarantine"))
+    assert "shield" not in check().lines
+    desk.c1.append("audit.jsonl", line % ("2198-01-01T00:00:00+00:00", action))
+    told = check()
+    says_the_same_as_json(desk, told, "--check", "c1")
+    assert told.code == 0 and told.wrong() == []
+    remedy = "terok-shield up --container-id %s c1" % desk.c1.id
+    assert told.lines["shield"] == ("ok", words, [remedy])
+    t = desk.start("c1")
+    t.expect(words[:40])
+    t.send("\x03")
+    desk.ends(0)
+
+
 PODMAN = """\
 #!/bin/sh
 [ "$1" != --version ] || exec echo "podman version 4.3.1"
@@ -684,6 +706,24 @@ def test_the_policy_is_right(check, tmp_path):
     policy = tmp_path / "policy"
     policy.write_text("# one\nallow *.example.com\nskip * port 25\n")
     assert check("--policy", str(policy)).lines["policy"] == ("ok", "%s: 2 rules" % policy, [])
+
+
+def test_a_policy_is_looked_at_alone_where_no_container_is_named(desk, tmp_path):
+    """Wherever it is written: neither podman nor terok-shield has to be there."""
+    policy = tmp_path / "policy"
+    alone = ["--check", "--policy", str(policy)]
+    for rules, code, text in (
+        ("allow *.example.com\n[c*]\nskip *\n", 0, "ok    policy        %s: 2 rules, of which 1 for all\n"),
+        ("deny a.example\n", 3, "WRONG policy        %s:1: "),
+    ):
+        policy.write_text(rules)
+        done = desk.run(*alone, env={})
+        assert (done.returncode, done.stderr) == (code, b"")
+        assert done.stdout.decode().startswith(text % policy) and done.stdout.count(b" policy ") == 1
+        done = desk.run(*alone, "--json", env={})
+        (told,) = map(json.loads, done.stdout.splitlines())
+        assert (done.returncode, list(told), told["container"]) == (code, JSON_FIELDS, None)
+    assert desk.run("--check", env={}).returncode == 2, "nothing is there to look at"
 
 
 def test_the_policy_can_not_be_read(broken, tmp_path):
