@@ -15,7 +15,7 @@ from .turns import Turns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Tuple
+    from typing import KeysView, Tuple
 
     from ..docket.docket import Docket
     from ..docket.requests import Request
@@ -63,24 +63,24 @@ class Groups:
 
     def __init__(self, docket: Docket) -> None:
         self._docket = docket
-        # Of containers for which something waits:
-        self._number: dict[str, dict[str, int]] = {}  # of those that wait, by container and address
-        self._labels: dict[str, dict[str, str]] = {}  # the second half of the key, by the same
-        self._dests: dict[str, Index] = {}  # by container: the addresses under each label
+        self._keys: dict[str, dict[str, Key]] = {}  # by container and address, where something waits
+        self._dests: Index = Index()  # the addresses of each group
         self._turns = Turns()
         docket.moved, docket.renamed, docket.forgotten = self._moved, self._renamed, self._turns.forget
         for request in docket.waiting():
             self._moved(request)
 
     def __len__(self) -> int:
-        return sum(map(len, self._dests.values()))
+        return len(self._dests)
 
     def number(self, container: str) -> int:
         """How many there are of one container."""
-        return len(self._dests.get(container, ()))
+        return len(set(self._keys.get(container, {}).values()))
 
-    def __contains__(self, key: Key) -> bool:
-        return key[0] in self._dests and key[1] in self._dests[key[0]]
+    @property
+    def keys(self) -> KeysView[Key]:
+        """Those of all groups, in no order."""
+        return self._dests.keys
 
     def of(self, request_id: str) -> Group | None:
         """The group that a waiting request is in."""
@@ -102,52 +102,51 @@ class Groups:
         """The keys of all groups, in the order in which they would be asked about."""
         docket = self._docket
         containers = self._turns.in_order(docket.waiting_for)
-        keys = [dict.fromkeys(map(self._key, docket.waiting(one))) for one in containers]
+        waiting = [(self._keys[one], docket.waiting(one)) for one in containers]
+        keys = [dict.fromkeys([of[request.dest] for request in requests]) for of, requests in waiting]
         return [key for turn in zip_longest(*keys) for key in turn if key is not None]
 
     def group(self, key: Key) -> Group:
         """The group of that key, as it is now."""
-        container, label = key
         requests: list[Request] = []
-        for dest in self._dests[container].get(label):
-            requests += [one for one in self._docket.requests_at(container, dest) if one.state == OPEN]
+        for dest in self._dests.get(key):
+            requests += self._waiting_at(key[0], dest)
         requests.sort(key=lambda request: request.changed)  # since when they wait
         return Group(key, requests)
 
     def longest(self, key: Key) -> int:
         """How long the addresses of that group are, in characters: the longest of them."""
-        container, label = key
-        dests = self._dests[container].get(label) if key in self else ()
-        return max(map(len, dests), default=LONGEST_ADDRESS)
+        return max(map(len, self._dests.get(key)), default=LONGEST_ADDRESS)
 
     def _key(self, request: Request) -> Key:
-        return request.container, self._labels[request.container][request.dest]
+        return self._keys[request.container][request.dest]
+
+    def _waiting_at(self, container: str, dest: str) -> list[Request]:
+        return [one for one in self._docket.requests_at(container, dest) if one.state == OPEN]
 
     def _moved(self, request: Request) -> None:
         """It begins or ceases to wait."""
         self._turns.moved(request)
         container, dest = request.container, request.dest
-        number = self._number.setdefault(container, {})
-        number[dest] = number.get(dest, 0) + (1 if request.state == OPEN else -1)
-        if not number[dest]:
-            del number[dest]
-            self._dests[container].remove(self._labels[container].pop(dest), dest)
-            if not number:
-                del self._number[container], self._labels[container], self._dests[container]
-        elif number[dest] == 1 and request.state == OPEN:
-            self._enter(request)
+        if request.state == OPEN:
+            if dest not in self._keys.get(container, ()):
+                self._enter(request)
+        elif not self._waiting_at(container, dest):
+            self._dests.remove(self._keys[container].pop(dest), dest)
+            if not self._keys[container]:
+                del self._keys[container]
 
     def _renamed(self, container: str, dest: str) -> None:
         """The requests of an address are shown under another name."""
-        label = self._labels.get(container, {}).get(dest)
-        if label is not None:
-            self._dests[container].remove(label, dest)
+        key = self._keys.get(container, {}).get(dest)
+        if key is not None:
+            self._dests.remove(key, dest)
             self._enter(self._docket.requests_at(container, dest)[0])
 
     def _enter(self, request: Request) -> None:
-        label = self._docket.label(request)
-        self._labels.setdefault(request.container, {})[request.dest] = label
-        self._dests.setdefault(request.container, Index()).add(label, request.dest)
+        key = request.container, self._docket.label(request)
+        self._keys.setdefault(request.container, {})[request.dest] = key
+        self._dests.add(key, request.dest)
 
 
 def target_name(docket: Docket, request: Request) -> str:

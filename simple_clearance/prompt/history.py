@@ -44,7 +44,7 @@ class History(View):
     def _shown(self) -> list[Answer]:
         if self._arranged_for != (self.width, self.height):
             self._arranged_for = (self.width, self.height)
-            self._pages.fit((len(self._rows_of(at)) for at in range(len(self._answers))), self.height - 4)
+            self._pages.fit([len(self._rows_of(at)) for at in range(len(self._answers))], self.height - 4)
         return self._answers[self._pages.first : self._pages.end]
 
     def rows(self) -> list[str]:

@@ -61,7 +61,12 @@ class Listing(View):
 
     @property
     def _waiting(self) -> list[int]:
-        return [index for index in range(len(self._keys)) if self._waits(index)]
+        painted, there = self._ids, self.prompt.groups.keys
+        return [
+            index
+            for index, key in enumerate(self._keys)
+            if (self._waits(index) if index in painted else key in there)
+        ]
 
     @property
     def _marked(self) -> list[int]:
@@ -83,7 +88,9 @@ class Listing(View):
         whole = self._only and len(f"9999 waiting{self._where}  99/99") <= self.width
         several = len(self._all) > 1 and not whole
         self._room = rows.container_room(self._all) if several else 0  # columns for a row's container
-        self._shown = [index for index, key in enumerate(self._keys) if self._holds(key)]
+        self._shown = list(range(len(self._keys)))
+        if self._word or self._only:
+            self._shown = [index for index in self._shown if self._holds(self._keys[index])]
         self._shown_muted = [one for one in self._muted if self._holds((one.container, one.target))]
         room = self.height - 2 - len(self.key_lines()) - bool(self._shown_muted)  # one line above it is free
         self._pages.fit(self._row_heights(), room)
@@ -95,8 +102,7 @@ class Listing(View):
             self._measured = size
             self._heights: list[int] = []
             self._measure = rows.Heights(*size).of
-        new, groups = self._keys[len(self._heights) :], self.prompt.groups
-        self._heights += [self._measure(key, groups) for key in new]
+        self._heights += self._measure(self._keys[len(self._heights) :], self.prompt.groups)
         muted = [len(rows.muted_rows(one, *size)) for one in self._shown_muted]
         return [*(self._heights[index] for index in self._shown), *muted]
 
@@ -129,7 +135,9 @@ class Listing(View):
 
     def _header(self) -> str:
         """How many wait, and of which of them this is the page; less of it where there is no room."""
-        waiting = [index for index in self._waiting if self._narrowing.holds(self._keys[index][0])]
+        waiting = self._waiting
+        if self._only:
+            waiting = [index for index in waiting if self._keys[index][0] == self._only]
         new, where = self._new(waiting), self._where
         number = len(waiting) + new
         others = self._others() if self._only else ""
@@ -169,9 +177,13 @@ class Listing(View):
 
     def _new(self, waiting: list[int]) -> int:
         """How many wait of which there is no row yet, these being the rows that wait."""
-        groups, only = self.prompt.groups, self._only
-        here = {self._keys[index] for index in waiting}
-        return (groups.number(only) if only else len(groups)) - sum(key in groups for key in here)
+        groups, only, keys = self.prompt.groups, self._only, self._keys
+        # What was never painted is there as long as it waits, and has one row; what was may have another
+        # one by now, or wait under another name.
+        rest = [keys[index] for index in waiting if index not in self._ids]
+        painted = {keys[index] for index in waiting if index in self._ids}.difference(rest)
+        here = len(rest) + sum(key in groups.keys for key in painted)
+        return (groups.number(only) if only else len(groups)) - here
 
     def _others(self) -> str:
         """How many wait for other containers than the one that it is narrowed to."""
@@ -220,23 +232,23 @@ class Listing(View):
 
     def _answering_keys(self) -> str:
         """The line with the keys that answer what is marked, and that leave the list."""
-        marked, hidden = len(self._marked), len(set(self._marked) - set(self._shown))
+        marked = self._marked
         if not marked:
             enter = any(map(self._waits, range(len(self._keys))))
             return self.fitting(
                 joined("   ", enter and "Enter asks the first", "? keys", "l back"),
                 joined("  ", enter and "Enter asks", "l back"),
             )
-        text = "%d marked" % marked
+        text, hidden = "%d marked" % len(marked), len(set(marked).difference(self._shown))
         if hidden:
             text += ", %d not shown" % hidden
-        asks = "Enter asks it" if marked == 1 else "Enter asks the first"
+        asks = "Enter asks it" if len(marked) == 1 else "Enter asks the first"
         return self.fitting(
             f"{text}: a allow  s not now  m this session    {asks}   l back",
             f"{text}: a allow  s not now  m session  Enter asks  l back",
             f"{text}: a s m  Enter asks  l back",
             f"{text}: a s m  Enter  l",
-            f"{marked}: a s m  Enter  l",
+            f"{len(marked)}: a s m  Enter  l",
         )
 
     def is_readable(self) -> bool:
@@ -371,12 +383,12 @@ class Listing(View):
         """Whether anything of a row still waits."""
         ids = self._ids.get(index)
         if ids is None:
-            return self._keys[index] in self.prompt.groups
+            return self._keys[index] in self.prompt.groups.keys
         return any(self.prompt.docket.awaiting(one) is not None for one in ids)
 
     def _requests(self, index: int) -> list[Request]:
         """What of a row still waits, of what it was when it was painted."""
-        if index not in self._ids and self._keys[index] in self.prompt.groups:
+        if index not in self._ids and self._keys[index] in self.prompt.groups.keys:
             self._ids[index] = self.prompt.groups.group(self._keys[index]).ids
         held = map(self.prompt.docket.awaiting, self._ids.get(index, ()))
         return [request for request in held if request is not None]

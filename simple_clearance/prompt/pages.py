@@ -4,7 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterable
+    from typing import Sequence
 
 PAGE = 9
 """Rows of a page at most: each has a digit."""
@@ -21,15 +21,14 @@ class Pages:
         self._number = 0
         self._shown = 0
 
-    def fit(self, heights: Iterable[int], room: int) -> None:
+    def fit(self, heights: Sequence[int], room: int) -> None:
         """Rows of these heights, as many on a page as have room; the page with the row that stood first."""
-        first, self._starts, self._number, left = self.first, [0], 0, room
-        for height in heights:
-            full = height > left or self._number - self._starts[-1] == PAGE
-            if full and self._number > self._starts[-1]:
-                self._starts.append(self._number)
-                left = room
-            self._number += 1
+        first, self._starts, self._number = self.first, [0], len(heights)
+        start, left = 0, room
+        for number, height in enumerate(heights):
+            if (height > left or number - start == PAGE) and number > start:
+                self._starts.append(number)
+                start, left = number, room
             left -= height
         self._shown = sum(start <= first for start in self._starts) - 1
 

@@ -68,23 +68,30 @@ class Heights:
     def __init__(self, width: int, room: int) -> None:
         self._width = width
         self._room = room  # for its container
+        self._start = "  x  1  " if width >= NARROW else "x1 "
         self._known: dict[tuple[str, bool, int, int], int] = {}
 
-    def of(self, key: Key, groups: Groups) -> int:
-        container, label = key
-        # It is a name or an address: of twenty thousand a whole look at each would be felt.
-        named = ":" not in label and not label.rpartition(".")[2].isdigit()
-        start = "  x  1  " if self._width >= NARROW else "x1 "
-        cut = named and len(start) + len(label) > self._width
-        dest = groups.longest(key) if cut else 0
-        shape = (container if self._room else "", named, len(label), dest)
-        if shape not in self._known:
-            label = ("n" if named else ":") * len(label)
-            counts = LONGEST if named else ("", *LONGEST[1:])
-            dests = "f" * dest if named else label
-            row = _laid_out(start, label, shape[0], dests, counts, self._width, self._room)
-            self._known[shape] = len(row)
-        return self._known[shape]
+    def of(self, keys: Iterable[Key], groups: Groups) -> list[int]:
+        """Those of groups with these keys, tens of thousands perhaps."""
+        known, inside = self._known, bool(self._room)
+        uncut = self._width - len(self._start)
+        heights = []
+        for container, label in keys:
+            length = len(label)
+            # It is a name or an address: a whole look at each would be felt.
+            named = ":" not in label and not label.rpartition(".")[2].isdigit()
+            dest = groups.longest((container, label)) if length > uncut and named else 0
+            shape = (container if inside else "", named, length, dest)
+            if shape not in known:
+                known[shape] = self._height(*shape)
+            heights.append(known[shape])
+        return heights
+
+    def _height(self, container: str, named: bool, length: int, dest: int) -> int:
+        label = ("n" if named else ":") * length
+        counts = LONGEST if named else ("", *LONGEST[1:])
+        dests = "f" * dest if named else label
+        return len(_laid_out(self._start, label, container, dests, counts, self._width, self._room))
 
 
 def _laid_out(

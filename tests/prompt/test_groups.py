@@ -23,10 +23,9 @@ def test_what_waited_before_is_there_too(bench):
 def test_what_waits_no_longer_is_in_no_group(bench):
     groups = Groups(bench.docket)
     bench.blocked("203.0.113.1")
-    assert ("c1", "203.0.113.1") in groups
-    assert ("c1", "203.0.113.9") not in groups and ("c9", "203.0.113.1") not in groups
+    assert set(groups.keys) == {("c1", "203.0.113.1")}
     bench.answer("skip", "r1")
-    assert ("c1", "203.0.113.1") not in groups and len(groups) == 0
+    assert not groups.keys and len(groups) == 0
     assert groups.of("r1") is None and groups.in_order() == []
 
 
