@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..base.text import count
 from ..docket.states import LATE
-from . import details, layout, notices, questions
+from . import details, notices, questions
 from .groups import Group, target_name
 from .keyboard import ESCAPE
 from .view import EVERYWHERE, Confirming, View, key_name
@@ -128,10 +128,7 @@ class Asking(View):
             number = prompt.docket.set_aside - before  # with what has come since it was painted
             line = "  s not now" if key == "s" else "  m not in this session"
             line += " ({})".format(count(number, "request")) if number > 1 else ""
-            shown = layout.name_beside(label, self.width - len(line) - len(" | "))
-            if shown:  # else the question says it
-                line += (": " if label == self.group.lead.dest else " | ") + shown
-            prompt.decided(line)
+            prompt.decided(self.about(line, label, label != self.group.lead.dest))
         else:
             super().press(key)
 

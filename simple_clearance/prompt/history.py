@@ -108,19 +108,22 @@ class History(View):
             if int(key) > len(self._shown):
                 prompt.grumble(NO_ROW.format(key))
                 return
-            answer = self._shown[int(key) - 1]
-            was_muted = answer in prompt.docket.muted
-            request = prompt.docket.ask_again(answer, prompt.now)
-            if request is None and was_muted:
-                prompt.grumble("no longer muted: it is asked when it is tried again")
-                return
-            if request is None:
-                prompt.grumble("that one can't be asked again")
-                return
-            prompt.prefer(request.id)
-            prompt.back()
+            self._ask_again(self._shown[int(key) - 1])
         else:
             super().press(key)
+
+    def _ask_again(self, answer: Answer) -> None:
+        prompt, docket = self.prompt, self.prompt.docket
+        before = len(docket.muted)
+        request, unmuted = docket.ask_again(answer, prompt.now), len(docket.muted) < before
+        if request is None:
+            wait = "no longer muted: it is asked when it is tried again"
+            prompt.grumble(wait if unmuted else "that one can't be asked again")
+            return
+        if unmuted:
+            prompt.painter.lines([self.about("  no longer muted", answer.target, answer.named)])
+        prompt.prefer(request.id)
+        prompt.back()
 
     def _narrow(self, key: str) -> str:
         """To one container, the next, all again; why not, if not."""

@@ -128,6 +128,11 @@ class View:
         where = printable(container) + ": " if self.prompt.docket.several else ""
         return layout.folded(where + "  ".join(dests), self.width, "  ", "    " if where else "  ")
 
+    def about(self, line: str, label: str, named: bool) -> str:
+        """A line and what it is about, a name or an address, as much as there is room for."""
+        shown = layout.name_beside(label, self.width - len(line) - len(" | "))
+        return line + (" | " if named else ": ") * bool(shown) + shown
+
     def fitting(self, *texts: str) -> str:
         """The first of these that has room in a line, else the last."""
         return next((text for text in texts if len(text) <= self.width), texts[-1])

@@ -540,7 +540,22 @@ def test_what_is_muted_stands_behind_the_others_and_has_no_digit():
     stage.key("h")
     stage.key("1")
     assert stage.ids() and stage.docket.muted == []
+    assert stage.shown[-4] == "  no longer muted | ads.example.net"
     assert stage.shown[-3].startswith("c1  203.0.113.1  tcp 443 https ")
+
+
+@pytest.mark.parametrize("width", [80, 40, 20])
+def test_asking_again_tells_of_a_mute_only_where_it_has_ended_one(width):
+    stage = Stage(width, 24)
+    stage.blocked("203.0.113.1")
+    stage.key("m")
+    stage.key("h")
+    stage.key("1")
+    assert ("  no longer muted: 203.0.113.1" if width > 30 else "  no longer muted") in stage.shown
+    stage.key("s")
+    stage.key("h")
+    stage.key("1")
+    assert stage.text.count("no longer muted") == 1, "what was skipped never was"
 
 
 @pytest.mark.parametrize("width, height", [(80, 12), (40, 12)])

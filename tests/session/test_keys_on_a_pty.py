@@ -428,6 +428,20 @@ def test_a_notice_goes_above_the_list_and_a_smaller_window_has_it_anew(desk):
     desk.ends(5)
 
 
+def test_asking_again_what_is_muted_tells_that_it_is_so_no_longer(desk):
+    t = desk.sit(size=(12, 40))
+    desk.c1.looks_up("www.example.com", "203.0.113.10")
+    desk.press("m", desk.block())
+    t.expect("m not in this session")
+    t.send("h")
+    t.expect("1 asks that again")
+    t.send("1")
+    t.expect("  no longer muted | www.example.com")
+    desk.press("s", t.expect(endtoend.KEYS), own=True)
+    t.expect("s not now")
+    desk.quit()
+
+
 def test_a_monkey_at_the_keyboard_breaks_nothing(desk, rounds):
     """Any key at any time, while all kinds of things are blocked, commands fail and the window changes."""
     chance = random.Random(20261124)
