@@ -133,8 +133,9 @@ class Asking(View):
             super().press(key)
 
     def unknown(self, key: str) -> None:
-        if key == "A" and self.name:
-            self.prompt.grumble(details.NAME_HIDDEN)
+        if key == "A":
+            why = details.not_by_name(self.prompt.docket, self.group.lead) or details.NAME_LATER
+            self.prompt.grumble(details.NAME_HIDDEN if self.name else why)
         else:
             super().unknown(key)
 

@@ -89,6 +89,26 @@ def earlier(docket: Docket, request: Request, width: int, clock: Clock) -> list[
 
 NAME_HIDDEN = "A is no key here: this window is too small to show the name and what A opens"
 
+NAME_LATER = "A is no key here, but a name is known by now: i shows it"
+
+
+def not_by_name(docket: Docket, request: Request) -> str:
+    """Why `A` would be no key of its question on any screen; "" where it would be one."""
+    name = docket.shown_name(request)
+    if name is None:
+        why = "no name is known"
+    elif request.guarded:
+        why = "what has such a warning is allowed as an address only"
+    elif target_name(docket, request):
+        return ""
+    elif "_" in name.name:
+        why = "a name with an underscore is no host name"
+    elif "." not in name.name:
+        why = "a name without a dot may be that of any host"
+    else:
+        why = "names under localhost are this machine's own"
+    return "A is no key here: " + why
+
 
 def consequences(docket: Docket, request: Request, named: bool) -> list[str]:
     """What each answer would do, in words that the shield keeps."""
@@ -109,8 +129,8 @@ def consequences(docket: Docket, request: Request, named: bool) -> list[str]:
         texts.append(
             "A opens what this host resolves the name to, and later answers where the shield resolves live"
         )
-    elif target_name(docket, request) and not request.guarded:
-        texts.append(NAME_HIDDEN)
+    elif docket.shown_name(request) is not None:
+        texts.append(not_by_name(docket, request) or NAME_HIDDEN)
     old = docket.shields.floor(request.container) is False
     texts.append(
         "d is recorded by the shield%s"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from ..base import addresses
 from ..base.text import ELLIPSIS, count, printable
+from .groups import target_name
 from .layout import columns, folded
 from .sentences import FLOOR, NO_IPV6, REASONS
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from ..docket.requests import Request
     from .groups import Group
 
+
+NO_NAME = "no A (i)"
+"""Stands beside a name that can't be allowed as one, where there is room."""
 
 NARROW = 60
 """Columns below which a question takes a line more and says things shorter."""
@@ -107,8 +111,10 @@ def name_lines(docket: Docket, group: Group, width: int, clock: Clock) -> list[s
     if others > 0:
         more.append("{} of its addresses wait{} too".format("%d more" % others, "s" if others == 1 else ""))
     line = "  | {}   {}".format(name, "; ".join(more) if len(more) > 2 or others > 0 else ", ".join(more))
+    line = line.rstrip()
     if len(line) <= width:
-        return [line.rstrip()]
+        no_key = "" if request.guarded or target_name(docket, request) else NO_NAME
+        return [columns(line, no_key, width)] if len(line) + 2 + len(no_key) <= width else [line]
     lines = ["  | " + name]
     for text in more:
         lines.extend(folded(text, width, "  | " if text.startswith("via ") else "    "))

@@ -1712,7 +1712,7 @@ def test_details_and_the_question_below_them_know_the_same_names():
     assert stage.commands == ["allow c1 www.example.com"]
 
 
-def test_details_say_nothing_of_a_key_that_is_none_here():
+def test_details_say_why_a_key_is_none_here_and_not_what_it_opens():
     stage = Stage(80, 2)
     stage.blocked(names=["www.example.com"])
     stage.key("i")
@@ -1721,7 +1721,8 @@ def test_details_say_nothing_of_a_key_that_is_none_here():
     stage.docket.add_container("c1", 14, {})
     stage.blocked("10.0.2.2", private=True, names=["www.example.com"])
     stage.key("i")
-    assert "A opens" not in said(stage) and "A is no key here" not in said(stage)
+    assert "A opens" not in said(stage)
+    assert "A is no key here: what has such a warning is allowed as an address only" in said(stage)
 
 
 def test_the_list_painted_anew_counts_what_still_waits():

@@ -610,6 +610,43 @@ a allow 203.0.113.10  A name   s not now  m this session  d deny        i l ? q
 """)
 
 
+@pytest.mark.parametrize(
+    "dest, known, why",
+    [
+        ("203.0.113.10", "under_score.example", "a name with an underscore is no host name"),
+        ("203.0.113.10", "intranet", "a name without a dot may be that of any host"),
+        ("203.0.113.10", "api.localhost", "names under localhost are this machine's own"),
+        ("169.254.169.254", "www.example.com", "what has such a warning is allowed as an address only"),
+        ("203.0.113.10", "", "no name is known"),
+    ],
+)
+def test_where_there_is_no_allowing_by_name_it_is_said_why(dest, known, why):
+    stage = at(80)
+    stage.blocked(dest, names=[known] if known else [])
+    hinted = [line for line in painted(stage) if line.endswith("   no A (i)")]
+    assert len(hinted) == (known not in ("", "www.example.com"))
+    stage.key("A")
+    assert f"  A is no key here: {why}" in painted(stage)
+    stage.key("i")
+    told = " ".join(stage.text.split("container  ")[-1].partition("  d is recorded")[0].split())
+    assert (f"A is no key here: {why}" in told) is bool(known)
+
+
+def test_a_hint_at_why_there_is_no_allowing_by_name_needs_room_of_its_own():
+    stage = at(40)
+    stage.blocked(names=["under_score.example"])
+    assert painted(stage)[2:4] == ["  | under_score.example", "    looked up 17:32:03"]
+    stage.learn("203.0.113.10", "www.example.com")
+    stage.key("A")
+    stage.key("i")
+    assert "a allow 203.0.113.10  A name" in painted(stage)
+    stage = at(80)
+    stage.blocked()
+    stage.learn("203.0.113.10", "www.example.com")
+    stage.key("A")
+    assert "  A is no key here, but a name is known by now: i shows it" in painted(stage)
+
+
 def test_what_is_known_about_one_is_what_was_decided_before():
     """By a hub, by hand or in another session; and by a rule of this one."""
     stage = at(80)
