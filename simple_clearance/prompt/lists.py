@@ -408,6 +408,10 @@ class Listing(View):
                     count(guarded, "private address is", "private addresses are")
                 )
             )
+        allowed = filter(None, map(self.prompt.docket.awaiting, ids))
+        silent = sum(not self.prompt.docket.shields.answers(one.container, one.dest) for one in allowed)
+        if silent:
+            told.append(f"! allowing {silent} of these addresses doesn't help: IPv6 gets no answer there")
         answered = len(self._chosen) - len(self._marked)
         if answered:
             told.append("answered meanwhile and left out: %d of the marked" % answered)

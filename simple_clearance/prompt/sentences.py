@@ -44,7 +44,10 @@ STILL_REASONS = {
 
 FLOOR = "not asked: the shield keeps private ranges shut, whatever is allowed"
 
-NO_IPV6 = "IPv6 gets no answer in this container, allowed or not: its shield stops neighbour discovery"
+NO_IPV6 = (
+    "allowing this address doesn't help: IPv6 gets no answer in this container, "
+    "its shield stops neighbour discovery"
+)
 
 # what verdicts of a batch came to, in the order in which it is told
 BATCH = {
