@@ -11,7 +11,12 @@ from .view import EVERYWHERE, Confirming, View, key_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Sequence
+
     from .view import Desk
+
+SHOWN = 3
+"""Addresses of a name that are told before it is allowed; of more, one less and their number."""
 
 
 class Idle(View):
@@ -140,11 +145,18 @@ class Asking(View):
             super().unknown(key)
 
     def _by_name(self) -> Confirming:
-        """The second thought about allowing the name that is painted."""
-        text = (
-            "A opens what this host resolves the name to now, every port; "
-            "where the shield resolves live, also whatever it and its subdomains answer from now on"
-        )
+        """The second thought about allowing the name that is painted.
+
+        Which addresses that opens is known to nobody before: what the container got is told where there
+        is room for it.
+        """
+        opens = "A opens what this host resolves the name to now, every port"
+        live = "where the shield resolves live, also whatever it and its subdomains answer from now on"
+        got = some_of(self.group.dests)
+        view = self._thought(f"{opens} (the container got {got} for it: this host may get others); {live}")
+        return view if view.is_readable() else self._thought(f"{opens}; {live}")
+
+    def _thought(self, text: str) -> Confirming:
         name = self.name
         does = self._says("allow", name, True)
         return Confirming(
@@ -165,3 +177,9 @@ class Asking(View):
         jobs = prompt.docket.jobs(self.group.lead.container)
         job = next(job for job in jobs if ids[0] in job.ids and job.state != LATE)
         prompt.decided(self._says(action, job.target, job.named) + " ...", job)
+
+
+def some_of(dests: Sequence[str]) -> str:
+    """The first of these addresses, and how many more there are."""
+    shown = dests if len(dests) <= SHOWN else dests[: SHOWN - 1]
+    return ", ".join(shown) + (f" and {len(dests) - len(shown)} more" if shown != dests else "")

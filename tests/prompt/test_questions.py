@@ -468,12 +468,13 @@ def test_by_name_and_the_blocked_address_not_among_them():
     stage.key("A")
     stage.result = {"opened": ["203.0.113.11", "203.0.113.12"]}
     assert painted(stage)[2:] == lines("""
-  A opens what this host resolves the name to now, every port; where the shield
+  A opens what this host resolves the name to now, every port (the container
+    got 203.0.113.10 for it: this host may get others); where the shield
     resolves live, also whatever it and its subdomains answer from now on
 y allow www.example.com   any other key: no
 """)
     stage.key("y")
-    assert painted(stage)[4:] == lines("""
+    assert painted(stage)[5:] == lines("""
   A allow www.example.com ... done in 0.3 s: opened 203.0.113.11, 203.0.113.12
   ! not 203.0.113.10, which was blocked: this host resolves the name elsewhere
     203.0.113.10 is asked again, as an address
@@ -482,6 +483,32 @@ c1  203.0.113.10  tcp 443 https                      17:32:05   1 try, uid 1000
   ! asked as an address: this host resolves the name to others
 a allow 203.0.113.10  A name   s not now  m this session  d deny        i l ? q
 """)
+
+
+@pytest.mark.parametrize(
+    "number, got",
+    [
+        (2, "203.0.113.1, 203.0.113.2"),
+        (3, "203.0.113.1, 203.0.113.2, 203.0.113.3"),
+        (9, "203.0.113.1, 203.0.113.2 and 7 more"),
+    ],
+)
+def test_before_a_name_is_allowed_some_of_what_the_container_got_for_it_is_told(number, got):
+    stage = at(80)
+    for last in range(1, number + 1):
+        stage.blocked(f"203.0.113.{last}", names=["www.example.com"])
+    for key in "llA":  # painted anew with all of them
+        stage.key(key)
+    told = " ".join(" ".join(painted(stage)[-5:]).split())
+    assert f"(the container got {got} for it: this host may get others)" in told
+
+
+def test_a_window_without_room_for_them_has_the_rest_of_what_allowing_a_name_opens():
+    stage = at(40, 8)
+    stage.blocked(names=["www.example.com"])
+    stage.key("A")
+    told = " ".join(" ".join(painted(stage)).split())
+    assert "every port; where the shield resolves live" in told and stage.keys == "any other key: no"
 
 
 def test_failed():
@@ -515,7 +542,7 @@ def test_of_many_addresses_that_a_name_opened_four_are_told():
     stage.result = {"opened": [f"203.0.113.{last}" for last in range(1, 7)]}
     stage.key("A")
     stage.key("y")
-    assert painted(stage)[4:6] == lines("""
+    assert painted(stage)[5:7] == lines("""
   A allow www.example.com ... done in 0.3 s: opened 203.0.113.1, 203.0.113.2, 203.0.113.3,
     203.0.113.4 and 2 more
 """)
