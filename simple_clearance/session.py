@@ -107,9 +107,7 @@ class Session:
         self._term: terminal.Terminal | None = None
         self._front: Front | None = None
         self._policy: PolicyFile | None = None
-        self._log: Log | None = None
-        self._profile: Profile | None = None
-        self._saved: SavedPolicy | None = None
+        self._kept: list[Log | Profile | SavedPolicy] = []  # what is left behind
         self._rotates = False  # whether a SIGHUP is no hang-up, but what follows on the rotation of a log
         self._until: float | None = None
         self._look_at: float | None = None  # when to look for what there are no notices of
@@ -211,7 +209,7 @@ class Session:
     def _save_policy(self, path: str) -> None:
         from .fronts.savedpolicy import SavedPolicy
 
-        self._saved = SavedPolicy(path, self._docket.warn, self._options.several)
+        self._kept.append(SavedPolicy(path, self._docket.warn, self._options.several))
 
     def _load_policy(self, path: str) -> None:
         from .sources.policyfile import PolicyFile
@@ -227,12 +225,13 @@ class Session:
             if self._options.log == "-" and (term is None or self._options.sandbox):
                 raise Refused(USAGE, "--log -: other things go to stdout", "--json has the same there")
             self._rotates = term is None and not terminal.is_controlled()
-            self._log = Log(self._options.log, self._docket.warn)
+            self._kept.append(Log(self._options.log, self._docket.warn))
         if self._options.save_profile is not None:
             from .fronts.logfile import Profile
 
-            self._profile = Profile(self._options.save_profile, self._docket.warn)
-        self._docket.report_again = self._options.json or self._log is not None
+            versions = self._docket.shields.versions
+            self._kept.append(Profile(self._options.save_profile, self._docket.warn, versions))
+        self._docket.report_again = self._options.json or self._options.log is not None
 
     def _find_shield(self) -> None:
         program = self._options.shield[0]
@@ -401,15 +400,14 @@ class Session:
         return most is None or self._docket.tally.applied + len(self._running) < most
 
     def _show(self, record: Record, now: Now) -> None:
-        if self._log is not None:
-            self._log.record(record, now)
-        if self._profile is not None and record["type"] == "verdict":
-            self._profile.record(record, self._docket.shields.versions.get(record["container"]))
-        if self._saved is not None:
-            self._saved.record(record, now)
+        self._keep(record, now)
         if self._front is not None:
             self._front.record(record, now)
         self._links.told(record, now)
+
+    def _keep(self, record: Record, now: Now) -> None:
+        for kept in self._kept:
+            kept.record(record, now)
 
     def _run(self, job: Job, now: Now) -> None:
         """Starts a verdict, unless it is too late for that or a hub is active."""
@@ -426,8 +424,7 @@ class Session:
         elif self._options.dry_run:
             self._docket.finish(job, Outcome(DRY_RUN), now)
         else:
-            if self._log is not None:
-                self._log.record(protocol.deciding(job), now)
+            self._keep(protocol.deciding(job), now)
             (self._runner if remote is None else remote).start(job, now)
 
     def _hub_appeared(self, container: str, refused: Refused) -> None:
@@ -518,9 +515,8 @@ class Session:
         rules = self._docket.rules.decided() if self._options.replay else []
         if rules:
             summary["rules"] = [{"rule": rule or None, "requests": number} for rule, number in rules]
-        if self._log is not None:
-            self._log.record(summary, now)
-            summary["exit"] = self._exit_code()  # that may have been what could not be written
+        self._keep(summary, now)
+        summary["exit"] = self._exit_code()  # that may have been what could not be written
         if self._listening() or self._options.json:
             front.summary(summary, self._commands())
             if rules:
@@ -548,17 +544,15 @@ class Session:
         if self._ending:
             return self._ending
         counts = self._docket.summary()
-        parts = (self._front, self._log, self._profile, self._saved)
-        unwritten = any(part.failed for part in parts if part is not None)
+        unwritten = any(part.failed for part in (self._front, *self._kept) if part is not None)
         return INCOMPLETE if unwritten or any(counts[key] for key in INCOMPLETE_IF) else OK
 
     def _close(self) -> None:
         self._fleet.close()
         self._guard.close()
         self._links.close()
-        for record in (self._log, self._profile):
-            if record is not None:
-                record.close()
+        for kept in self._kept:
+            kept.close()
 
     def _names(self, container: str, dest: str) -> Sequence[Name]:
         return (self._links.of(container) or self._fleet).names(container, dest)

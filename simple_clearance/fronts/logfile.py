@@ -24,7 +24,7 @@ from . import protocol
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable
+    from typing import Callable, Mapping
 
     from ..base.moment import Now
     from ..docket.docket import Record
@@ -190,9 +190,11 @@ class Profile(Appender):
 
     A line that an undo or a deny of this session takes back becomes a comment wherever it stands by now,
     by changing bytes of that line alone: others may have added to the file since.
+    `versions` has that of each container's shield.
     """
 
-    def __init__(self, path: str, report: Callable[[str], None]) -> None:
+    def __init__(self, path: str, report: Callable[[str], None], versions: Mapping[str, int | None]) -> None:
+        self._versions = versions
         self._ours: set[str] = set()  # lines that were added
         super().__init__(path, "--save-profile", 0o644, report)
         if not self.regular or self.size > PROFILE_LIMIT:
@@ -207,11 +209,12 @@ class Profile(Appender):
             there = b""  # then a target may be in it twice, which harms nobody
         self._lines = set(there.decode("latin-1").splitlines())
 
-    def record(self, record: Record, version: int | None) -> None:
-        """Takes note of a `verdict` record; `version` is that of its container's shield."""
+    def record(self, record: Record, _now: Now) -> None:
+        """Takes note of any record of the session."""
         if record["type"] != "verdict" or record["result"] != APPLIED:
             return
-        line = ("+" if (version or 0) >= PLUS_SINCE else "") + record["target"]
+        version = self._versions.get(record["container"]) or 0
+        line = ("+" if version >= PLUS_SINCE else "") + record["target"]
         if record["action"] == "allow":
             self._add(line)
         else:

@@ -84,6 +84,9 @@ class SavedPolicy:
             elif record["action"] == "allow" or addresses.canonical(target):
                 self._answered(record["action"], target, container, now)
 
+    def close(self) -> None:
+        """Nothing of it is open."""
+
     def _answered(self, action: str, target: str, container: str, now: Now) -> None:
         rule, about = "%s %s" % (action, target), (container, target)
         if self._last.get(about) != rule:  # what is muted may be tried at any number of addresses

@@ -39,8 +39,8 @@ def opened():
     """`opened(Log, path, told)`: closed with the test."""
     found = []
 
-    def make(kind, path, told):
-        found.append(kind(str(path), told))
+    def make(kind, path, told, *more):
+        found.append(kind(str(path), told, *more))
         return found[-1]
 
     yield make
@@ -128,7 +128,7 @@ def test_what_cannot_be_opened_is_refused_with_its_reason(tmp_path, told, make, 
     path = tmp_path / "folder" / "file"
     make(path)
     with pytest.raises(Refused) as refused:
-        kind(str(path), told)
+        kind(str(path), told, *([{}] if kind is Profile else []))
     assert refused.value.code == 3
     assert refused.value.message == "%s %s: %s" % (option, path, problem)
     assert refused.value.hints and told == []
@@ -303,7 +303,7 @@ def test_stdout_serves_as_a_log_without_a_flag_of_it_being_changed(tmp_path):
 
 
 def verdict(action, target, result="applied"):
-    return {"type": "verdict", "action": action, "target": target, "result": result}
+    return {"type": "verdict", "container": "c1", "action": action, "target": target, "result": result}
 
 
 def body(path):
@@ -313,9 +313,9 @@ def body(path):
 
 
 def test_what_was_allowed_is_a_line_each_once(tmp_path, opened, told):
-    profile = opened(Profile, tmp_path / "p.txt", told)
+    profile = opened(Profile, tmp_path / "p.txt", told, {"c1": 18})
     for target in ("198.51.100.1", "www.example.com", "198.51.100.1", "2001:db8::1"):
-        profile.record(verdict("allow", target), 18)
+        profile.record(verdict("allow", target), NOW)
     assert body(tmp_path / "p.txt") == ["+198.51.100.1", "+www.example.com", "+2001:db8::1"]
 
 
@@ -324,7 +324,7 @@ def test_what_was_allowed_is_a_line_each_once(tmp_path, opened, told):
     [(18, "+192.0.2.1"), (15, "+192.0.2.1"), (14, "192.0.2.1"), (None, "192.0.2.1")],
 )
 def test_a_line_has_its_plus_from_version_15_on(tmp_path, opened, told, version, line):
-    opened(Profile, tmp_path / "p.txt", told).record(verdict("allow", "192.0.2.1"), version)
+    opened(Profile, tmp_path / "p.txt", told, {"c1": version}).record(verdict("allow", "192.0.2.1"), NOW)
     assert body(tmp_path / "p.txt") == [line]
 
 
@@ -339,56 +339,56 @@ def test_a_line_has_its_plus_from_version_15_on(tmp_path, opened, told, version,
     ],
 )
 def test_only_an_applied_allow_is_saved(tmp_path, opened, told, record):
-    opened(Profile, tmp_path / "p.txt", told).record(record, 18)
+    opened(Profile, tmp_path / "p.txt", told, {"c1": 18}).record(record, NOW)
     assert read(tmp_path / "p.txt") == ""
 
 
 def test_a_profile_that_is_there_is_added_to_and_nothing_is_in_it_twice(tmp_path, opened, told):
     (tmp_path / "p.txt").write_text("# mine\n+192.0.2.1\n+192.0.2.2")
-    profile = opened(Profile, tmp_path / "p.txt", told)
+    profile = opened(Profile, tmp_path / "p.txt", told, {"c1": 18})
     for target in ("192.0.2.1", "192.0.2.3"):
-        profile.record(verdict("allow", target), 18)
+        profile.record(verdict("allow", target), NOW)
     assert read(tmp_path / "p.txt") == "# mine\n+192.0.2.1\n+192.0.2.2\n+192.0.2.3\n"
 
 
 @pytest.mark.parametrize("version, comment", [(18, "#192.0.2.1"), (14, "#        ")])
 def test_what_is_taken_back_becomes_a_comment(tmp_path, opened, told, version, comment):
-    profile = opened(Profile, tmp_path / "p.txt", told)
+    profile = opened(Profile, tmp_path / "p.txt", told, {"c1": version})
     for target in ("192.0.2.1", "www.example.com"):
-        profile.record(verdict("allow", target), version)
-    profile.record(verdict("deny", "192.0.2.1"), version)
+        profile.record(verdict("allow", target), NOW)
+    profile.record(verdict("deny", "192.0.2.1"), NOW)
     plus = "+" if version == 18 else ""
     assert body(tmp_path / "p.txt") == [comment, plus + "www.example.com"]
-    profile.record(verdict("allow", "192.0.2.1"), version)
+    profile.record(verdict("allow", "192.0.2.1"), NOW)
     assert body(tmp_path / "p.txt") == [comment, plus + "www.example.com", plus + "192.0.2.1"]
     assert told == []
 
 
 def test_a_line_of_the_owners_is_not_taken_back(tmp_path, opened, told):
     (tmp_path / "p.txt").write_text("+192.0.2.1\n")
-    profile = opened(Profile, tmp_path / "p.txt", told)
-    profile.record(verdict("allow", "192.0.2.1"), 18)
-    profile.record(verdict("deny", "192.0.2.1"), 18)
+    profile = opened(Profile, tmp_path / "p.txt", told, {"c1": 18})
+    profile.record(verdict("allow", "192.0.2.1"), NOW)
+    profile.record(verdict("deny", "192.0.2.1"), NOW)
     assert read(tmp_path / "p.txt") == "+192.0.2.1\n"
 
 
 def test_what_others_add_meanwhile_stays(tmp_path, opened, told):
-    profile = opened(Profile, tmp_path / "p.txt", told)
-    profile.record(verdict("allow", "192.0.2.1"), 18)
+    profile = opened(Profile, tmp_path / "p.txt", told, {"c1": 18})
+    profile.record(verdict("allow", "192.0.2.1"), NOW)
     with open(tmp_path / "p.txt", "a") as file:
         file.write("+mine.example\n")
-    profile.record(verdict("allow", "192.0.2.2"), 18)
-    profile.record(verdict("deny", "192.0.2.2"), 18)
-    profile.record(verdict("deny", "192.0.2.1"), 18)
+    profile.record(verdict("allow", "192.0.2.2"), NOW)
+    profile.record(verdict("deny", "192.0.2.2"), NOW)
+    profile.record(verdict("deny", "192.0.2.1"), NOW)
     assert body(tmp_path / "p.txt") == ["#192.0.2.1", "+mine.example", "#192.0.2.2"]
 
 
 def test_a_profile_that_was_changed_meanwhile_is_left_alone_and_that_is_told(tmp_path, opened, told):
     path = tmp_path / "p.txt"
-    profile = opened(Profile, path, told)
-    profile.record(verdict("allow", "192.0.2.1"), 18)
+    profile = opened(Profile, path, told, {"c1": 18})
+    profile.record(verdict("allow", "192.0.2.1"), NOW)
     path.write_text("+198.51.100.7\n" * 20)
-    profile.record(verdict("deny", "192.0.2.1"), 18)
+    profile.record(verdict("deny", "192.0.2.1"), NOW)
     assert read(path) == "+198.51.100.7\n" * 20
     assert len(told) == 1 and "it was changed: take out +192.0.2.1 yourself" in told[0]
 
@@ -397,8 +397,8 @@ def test_a_profile_that_was_changed_meanwhile_is_left_alone_and_that_is_told(tmp
 def test_a_profile_that_was_moved_aside_is_begun_anew(tmp_path, opened, told, how):
     """Whatever was allowed before is not in it: it may be again."""
     path = tmp_path / "p.txt"
-    profile = opened(Profile, path, told)
-    profile.record(verdict("allow", "192.0.2.1"), 18)
+    profile = opened(Profile, path, told, {"c1": 18})
+    profile.record(verdict("allow", "192.0.2.1"), NOW)
     if how == "removed":
         os.unlink(path)
     else:
@@ -406,7 +406,7 @@ def test_a_profile_that_was_moved_aside_is_begun_anew(tmp_path, opened, told, ho
     if how == "replaced":
         path.touch()
     for target in ("192.0.2.2", "192.0.2.1"):
-        profile.record(verdict("allow", target), 18)
+        profile.record(verdict("allow", target), NOW)
     assert body(path) == ["+192.0.2.2", "+192.0.2.1"] and told == []
     if how != "removed":
         assert body(tmp_path / "old.txt") == ["+192.0.2.1"]
@@ -414,13 +414,13 @@ def test_a_profile_that_was_moved_aside_is_begun_anew(tmp_path, opened, told, ho
 
 def test_an_editor_may_replace_a_profile_by_one_that_holds_the_same_and_more(tmp_path, opened, told):
     path = tmp_path / "p.txt"
-    profile = opened(Profile, path, told)
+    profile = opened(Profile, path, told, {"c1": 18})
     for target in ("192.0.2.1", "192.0.2.2"):
-        profile.record(verdict("allow", target), 18)
+        profile.record(verdict("allow", target), NOW)
     (tmp_path / "new").write_text("+mine.example\n" + read(path))
     os.replace(tmp_path / "new", path)
-    profile.record(verdict("deny", "192.0.2.2"), 18)
-    profile.record(verdict("allow", "192.0.2.1"), 18)
+    profile.record(verdict("deny", "192.0.2.2"), NOW)
+    profile.record(verdict("allow", "192.0.2.1"), NOW)
     assert read(path) == "+mine.example\n" + HEADER + "+192.0.2.1\n#192.0.2.2\n", "wherever it stands by now"
     assert told == []
 
@@ -430,7 +430,7 @@ def test_an_editor_may_replace_a_profile_by_one_that_holds_the_same_and_more(tmp
 )
 def test_a_profile_is_an_ordinary_file(told, path, problem):
     with pytest.raises(Refused) as refused:
-        Profile(path, told)
+        Profile(path, told, {})
     assert refused.value.message.endswith(problem)
 
 
@@ -438,16 +438,16 @@ def test_a_file_too_large_for_a_profile_is_refused(tmp_path, told):
     with open(tmp_path / "p.txt", "wb") as file:
         file.truncate(2 << 20)
     with pytest.raises(Refused) as refused:
-        Profile(str(tmp_path / "p.txt"), told)
+        Profile(str(tmp_path / "p.txt"), told, {})
     assert refused.value.message.endswith("it is larger than a profile")
 
 
 def test_nothing_is_left_open(tmp_path, told):
     before = sorted(os.listdir("/proc/self/fd"))
-    log, profile = Log(str(tmp_path / "log"), told), Profile(str(tmp_path / "p.txt"), told)
+    log, profile = Log(str(tmp_path / "log"), told), Profile(str(tmp_path / "p.txt"), told, {"c1": 18})
     log.record(closed(1), NOW)
     for action in ("allow", "deny"):
-        profile.record(verdict(action, "192.0.2.1"), 18)
+        profile.record(verdict(action, "192.0.2.1"), NOW)
     log.close()
     profile.close()
     assert sorted(os.listdir("/proc/self/fd")) == before
