@@ -396,8 +396,11 @@ class Fleet:
             self._docket.handle(one.name, message, now)
         elif isinstance(message, Lost):
             self._docket.lost(one.name, message.count, message.where)
-        elif isinstance(message, Exited) and message.reason == "poststop" and one.pidfd < 0:
-            self._container_ended(one, now)  # else the pidfd knows
+        elif isinstance(message, Exited) and one.stage == WATCHED and not watched.ended(one):
+            if message.reason == "poststop" and one.pidfd < 0:
+                self._container_ended(one, now)  # else the pidfd knows
+            else:
+                self._lose(one, "the reader ended unexpectedly: it takes the container for stopped", now)
 
     def _logged(self, one: Watched, message: Event | ShieldState, now: Now) -> None:
         """What its audit log tells: the shield's state, or a packet that the bridge reader saw blocked."""
