@@ -38,7 +38,8 @@ class Hub:
     what can't be asked for "no hub", never a hub that is active.  `names` are those on the bus, `firsts` is
     empty or that `first`.
 
-    Only `look` connects to the bus, for this container alone; over several of them `guard.Guard` looks.
+    Only `look` connects to the bus, by `common` and for this container alone; over several of them
+    `guard.Guard` looks.
     """
 
     def __init__(
@@ -58,14 +59,14 @@ class Hub:
         self.names = [NAME] + ["%s.Container_%s" % (NAME, sid)] * bool(sid)
         self._places = Places(sid, sidecar, environ, uid)
         self._ignore = ignore
-        self._common = Common(environ, uid, trace)
-        self._common.watch(self.names)
+        self.common = Common(environ, uid, trace)
+        self.common.watch(self.names)
 
     def __enter__(self) -> Hub:
         return self
 
     def __exit__(self, *failure: object) -> None:
-        self._common.close()
+        self.common.close()
 
     def look(self, has_reader: bool | None = None, seconds: float = bus.DEADLINE) -> Active | None:
         """The hub that is active now, or None.  Takes 1 ms, or `seconds` with a bus that hangs.
@@ -73,8 +74,8 @@ class Hub:
         Refused (3) when a socket or the bus can't be asked, unless that is to be ignored.
         `has_reader`: whether the bridge reader that feeds a hub runs, where that is known.
         """
-        owned, doubt = self._common.owned(seconds)
-        signs = Signs(owned, doubt, self._common.sockets(self.firsts))
+        owned, doubt = self.common.owned(seconds)
+        signs = Signs(owned, doubt, self.common.sockets(self.firsts))
         return self.judge(signs, lambda: has_reader)
 
     def judge(self, signs: Signs, fed: Fed) -> Active | None:
@@ -104,14 +105,6 @@ class Hub:
                 yield Active("%s has an owner on the session bus" % name, (CLIENT, STOP_SERVICE))
         if signs.doubt:
             yield signs.doubt
-
-    def poll_fds(self) -> list[int]:
-        """What to poll for reading; `on_readable` when one of them is.  Changes with each look."""
-        return self._common.poll_fds()
-
-    def on_readable(self) -> bool:
-        """Take what the bus sent; whether that is a reason to look again."""
-        return self._common.on_readable()
 
     def folders(self) -> list[str]:
         """Where a hub, or the bus, would appear; some may not exist (yet)."""

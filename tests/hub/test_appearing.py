@@ -76,11 +76,11 @@ class Watching:
             if now >= end:
                 return None
             poll = select.poll()
-            for fd in [self._wakeups.fd, *self.hub.poll_fds()]:
+            for fd in [self._wakeups.fd, *self.hub.common.poll_fds()]:
                 poll.register(fd, select.POLLIN)
             ready = [fd for fd, _ in poll.poll((until - now) * 1000 + 1)]
             self.rounds += bool(ready)
-            again = set(ready) - {self._wakeups.fd} and self.hub.on_readable()
+            again = set(ready) - {self._wakeups.fd} and self.hub.common.on_readable()
             if self._wakeups.fd in ready and self._wakeups.take():
                 self._folders.refresh()
                 again = True
@@ -158,7 +158,7 @@ def test_a_bus_that_appears_with_its_hub_is_found(place, need):
         assert watching.wait(0.2) is None
         place.bus()
         assert watching.wait(2.5) is None
-        assert watching.hub.poll_fds(), "the bus that appeared is listened to"
+        assert watching.hub.common.poll_fds(), "the bus that appeared is listened to"
         rounds = watching.rounds
         assert watching.wait(0.3) is None
         assert watching.rounds == rounds

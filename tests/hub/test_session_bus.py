@@ -29,10 +29,10 @@ def cannot_tell(hub):
 def test_a_bus_without_the_name_is_asked_over_one_kept_connection(place, bus):
     hub = place.hub()
     assert hub.look() is None
-    fds = hub.poll_fds()
+    fds = hub.common.poll_fds()
     assert len(fds) == 1
     assert hub.look() is None
-    assert hub.poll_fds() == fds
+    assert hub.common.poll_fds() == fds
 
 
 @pytest.mark.parametrize("name", [NAME, "%s.Container_%s" % (NAME, SID)])
@@ -60,9 +60,9 @@ def test_an_owner_is_told_without_asking(place, bus, readable):
     hub.look()
     for act in (client.own, client.release):
         act(NAME)
-        assert readable(hub.poll_fds()[0])
-        assert hub.on_readable() is True
-        assert hub.on_readable() is False
+        assert readable(hub.common.poll_fds()[0])
+        assert hub.common.on_readable() is True
+        assert hub.common.on_readable() is False
         assert (hub.look() is not None) == (act == client.own)
 
 
@@ -76,16 +76,16 @@ def test_what_else_happens_on_the_bus_does_not_wake_us(place, bus, readable):
         client.own("%sX.N%d" % (NAME, number))
     client.close()
     place.client()  # once it has been let in, the bus is done with what came before
-    assert not readable(hub.poll_fds()[0], within=0.3)
+    assert not readable(hub.common.poll_fds()[0], within=0.3)
 
 
 def test_a_change_that_a_look_reads_is_not_told_again(place, bus, readable):
     hub, client = place.hub(), place.client()
     hub.look()
     client.own(NAME)
-    assert readable(hub.poll_fds()[0])
+    assert readable(hub.common.poll_fds()[0])
     assert hub.look()
-    assert not readable(hub.poll_fds()[0], within=0)
+    assert not readable(hub.common.poll_fds()[0], within=0)
 
 
 def test_a_bus_that_ends_is_told_and_then_it_is_no_bus(place, bus, readable):
@@ -93,10 +93,10 @@ def test_a_bus_that_ends_is_told_and_then_it_is_no_bus(place, bus, readable):
     hub.look()
     bus.terminate()
     bus.wait()
-    assert readable(hub.poll_fds()[0])
-    assert hub.on_readable() is True
-    assert hub.poll_fds() == []
-    assert hub.on_readable() is False
+    assert readable(hub.common.poll_fds()[0])
+    assert hub.common.on_readable() is True
+    assert hub.common.poll_fds() == []
+    assert hub.common.on_readable() is False
     assert hub.look() is None
 
 
@@ -114,7 +114,7 @@ def test_a_bus_that_appears_later_is_asked(place, need):
     need("dbus-daemon")
     hub = place.hub()
     assert hub.look() is None
-    assert hub.poll_fds() == []
+    assert hub.common.poll_fds() == []
     assert place.path in hub.folders()
     place.bus()
     place.client().own(NAME)
@@ -211,7 +211,7 @@ def test_a_bus_that_never_answers_is_given_up_after_its_deadline(place):
         start = time.monotonic()
         assert hub.look() is None if hub._ignore else "no answer in time" in cannot_tell(hub)
         assert time.monotonic() - start > 0.4
-        assert hub.poll_fds() == []
+        assert hub.common.poll_fds() == []
     assert listener
 
 
@@ -275,7 +275,7 @@ def test_leaving_closes_the_connection(place, bus, descriptors):
         hub.look()
         assert descriptors() == before + 1
     assert descriptors() == before
-    assert hub.poll_fds() == []
+    assert hub.common.poll_fds() == []
 
 
 def test_what_goes_over_the_wire_can_be_traced(place, bus):
