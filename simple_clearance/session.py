@@ -303,9 +303,8 @@ class Session:
                 term, self._loop, self._docket, self._environ, shield=options.shield_name, bell=options.bell
             )
         assert self._front is not None
-        rows = [*self._fleet.rows(), *self._links.rows()]
         watching = [*self._fleet.watching(), *self._links.watching()]
-        self._show(protocol.session(__version__, rows, watching), clocks.now())
+        self._show(protocol.session(__version__, watching), clocks.now())
         if self._listening():
             dry = NO_VERDICTS if self._options.dry_run and not self._options.replay else ""
             self._front.greet(watching, self._fleet.awaited(), dry)

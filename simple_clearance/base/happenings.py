@@ -111,15 +111,16 @@ class Learnt:
 class Watching:
     """A container whose watch begins.
 
-    `state` is its shield's; `missed`, how many packets were blocked before; `held_by`, the pid of
+    `state` is its shield's, `shield` the version of that; `id` is 64 hex digits or "", `source` the kind of
+    where its events come from; `missed`, how many packets were blocked before; `held_by`, the pid of
     terok-shield's reader that holds its packet log, `taken_over`, of the one that was ended, else 0;
-    `recorded`, whether it is a recording that is played; `unseen`, what can't be seen of it, in words;
-    `in_pod`, whether what it tries may be another one's; `no_ipv6`, whether that gets no answer in it.
+    `unseen`, what can't be seen of it, in words; `in_pod`, whether what it tries may be another one's;
+    `no_ipv6`, whether that gets no answer in it.
     """
 
     __slots__ = (
-        "dossier", "held_by", "in_pod", "missed", "name", "no_ipv6", "recorded", "state", "taken_over",
-        "unseen",
+        "dossier", "held_by", "id", "in_pod", "missed", "name", "no_ipv6", "shield", "source", "state",
+        "taken_over", "unseen",
     )  # fmt: skip
 
     def __init__(
@@ -128,22 +129,26 @@ class Watching:
         dossier: dict[str, str],
         state: str,
         *,
+        container_id: str = "",
+        source: str = "",
+        shield: int | None = None,
         missed: int = 0,
         held_by: int = 0,
         taken_over: int = 0,
-        recorded: bool = False,
         unseen: Sequence[str] = (),
         in_pod: bool = False,
         no_ipv6: bool = False,
     ) -> None:
         self.name = name
+        self.id = container_id
+        self.source = source
+        self.shield = shield
         self.unseen = unseen
         self.dossier = dossier
         self.state = state
         self.missed = missed
         self.held_by = held_by
         self.taken_over = taken_over
-        self.recorded = recorded
         self.in_pod = in_pod
         self.no_ipv6 = no_ipv6
 
@@ -154,7 +159,8 @@ class Watching:
             "taken_over": self.taken_over or None, "unseen": list(self.unseen), "dossier": self.dossier,
             "in_pod": self.in_pod, "no_ipv6": self.no_ipv6,
         }  # fmt: skip
-        return {key: value for key, value in known.items() if value or key == "dossier"}
+        told = {key: value for key, value in known.items() if value or key == "dossier"}
+        return {"id": self.id or None, "source": self.source or None, "shield": self.shield, **told}
 
 
 class Recorded:

@@ -242,11 +242,9 @@ class Docket:
         self._dossiers[name] = dossier
         self._budget.containers = len(self._dossiers)
 
-    def started(self, watching: Watching, source: str, container_id: str) -> None:
-        """Its watch has begun in a running session; `source` is where its events come from."""
-        version = self.shields.versions.get(watching.name)
-        about = {"id": container_id or None, "source": source or None, "shield": version}
-        self._tell("container", container=watching.name, state="started", **about, **watching.facts())
+    def started(self, watching: Watching) -> None:
+        """Its watch has begun in a running session."""
+        self._tell("container", container=watching.name, state="started", **watching.facts())
 
     def forget(self, name: str) -> bool:
         """Forgets a container that has ended, its mutes too; False while a verdict for it still runs."""

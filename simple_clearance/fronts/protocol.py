@@ -81,30 +81,13 @@ def safe(value: Any) -> Any:
     return value
 
 
-def session(
-    version: str,
-    containers: Sequence[tuple[str, str, str, int | None]],
-    watching: Sequence[Watching] = (),
-) -> Record:
-    """The first record; a container is its name, its id or "", its source's kind, its shield's version.
-
-    `watching` is what else is known of each.
-    """
-    facts = {one.name: one.facts() for one in watching}
+def session(version: str, watching: Sequence[Watching]) -> Record:
+    """The first record.  A recording that never said which container it is about has no name."""
     return {
         "type": "session",
         "protocol": PROTOCOL,
         "version": version,
-        "containers": [
-            {
-                "name": name,
-                "id": full_id or None,
-                "source": source or None,
-                "shield": shield,
-                **facts.get(name, {}),
-            }
-            for name, full_id, source, shield in containers
-        ],
+        "containers": [{"name": one.name, **one.facts()} for one in watching if one.name],
     }
 
 

@@ -211,9 +211,9 @@ class Link:
 
     def _back(self) -> None:
         self._docket.relay({"type": "container", "host": self.name, "state": "back"})
-        for container, about in self.remote.watching.items():
+        for container in self.remote.watching:
             if container not in self._known:
-                self._docket.started(self.remote.row(container), about["source"], about["id"])
+                self._docket.started(self.remote.row(container))
 
     def _listen(self, _events: int, _now: Now) -> None:
         data = children.read(self._child.err) if self._child is not None else None

@@ -87,14 +87,6 @@ class Links:
         name, _, there = container.partition("/")
         return self._commands[name].before, there
 
-    def rows(self) -> list[tuple[str, str, str, int | None]]:
-        """Name, id, kind of source and bundle version of each container."""
-        return [
-            (name, about["id"], about["source"], about["shield"])
-            for link in self._links.values()
-            for name, about in link.remote.watching.items()
-        ]
-
     def watching(self) -> list[Watching]:
         return [link.remote.row(name) for link in self._links.values() for name in link.remote.watching]
 

@@ -123,7 +123,7 @@ class Remote:
                 self._warn("%s: more than %d containers: the others are left out" % (self.name, CONTAINERS))
                 return
             self._add(record["container"], record)
-            self._docket.started(self.row(container), record["source"], record["id"])
+            self._docket.started(self.row(container))
         elif record["state"] == "stopped":
             self._stop(self._local(record), now, record["reason"], record["hint"])
 
@@ -360,7 +360,8 @@ class Remote:
         """One of its containers, as the operator is told it."""
         about = self.watching[container]
         return Watching(
-            container, about["dossier"], about["shield_state"], missed=about["missed"],
+            container, about["dossier"], about["shield_state"], container_id=about["id"],
+            source=about["source"], shield=about["shield"], missed=about["missed"],
             held_by=about["held_by"], taken_over=about["taken_over"], unseen=about["unseen"],
-            recorded=about["source"] == "replay", in_pod=about["in_pod"], no_ipv6=about["no_ipv6"],
+            in_pod=about["in_pod"], no_ipv6=about["no_ipv6"],
         )  # fmt: skip

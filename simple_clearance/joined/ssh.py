@@ -93,10 +93,8 @@ def _machines(options: Options) -> dict[str, tuple[str, list[str]]]:
 def _passed_on(options: Options) -> list[str]:
     """What holds there, too."""
     words = ["--verdict-timeout", "%g" % options.verdict_timeout]
-    for name, option in (("follow", "--follow"), ("take_over", "--take-over")):
-        words += [option] * bool(getattr(options, name, False))
-    words += ["--ignore-hub"] * options.ignore_hub
-    words += ["--dry-run"] * (not options.decides)
+    words += ["--follow"] * options.follow + ["--take-over"] * options.take_over
+    words += ["--ignore-hub"] * options.ignore_hub + ["--dry-run"] * (not options.decides)
     return words + _shield(options)
 
 

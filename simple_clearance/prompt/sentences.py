@@ -140,7 +140,7 @@ def greetings(watched: Iterable[Watching], room: int, *more: str) -> list[Senten
 
 
 def _watching(one: Watching, room: int, verb: str, when: str) -> Sentence:
-    if one.recorded:
+    if one.source == "replay":
         return Sentence((), "replaying a recording of %s: no verdict is run" % one.name)
     notes = list(one.unseen)
     if one.missed:

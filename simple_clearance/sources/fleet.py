@@ -31,7 +31,7 @@ from .starts import Starts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Mapping, Sequence, Tuple, Union
+    from typing import Callable, Mapping, Sequence
 
     from ..base.happenings import Message, Name, Recorded, Watching
     from ..base.moment import Now
@@ -43,8 +43,6 @@ if TYPE_CHECKING:
     from ..system.loop import Loop
     from .replay import ReplaySource
     from .watched import Source, Watched
-
-    Row = Tuple[str, str, str, Union[int, None]]
 
 
 SHARED = "in the network of %s: what it tries is asked as that one's"
@@ -113,16 +111,8 @@ class Fleet:
         """Whether it goes on without one of them."""
         return self._follows or len(self.containers) > 1
 
-    def rows(self) -> list[Row]:
-        """Name, id, kind of source and bundle version of each container."""
-        return [
-            (one.name, one.id, one.source.kind, one.version)
-            for one in self.containers.values()
-            if one.source is not None and one.name  # a recording that never said so has none
-        ]
-
     def watching(self) -> list[Watching]:
-        """The same as the operator is told it."""
+        """Each container as it is told."""
         return [one.watching() for one in self.containers.values() if one.source is not None]
 
     def awaited(self) -> str:
@@ -293,7 +283,7 @@ class Fleet:
             one.name, one.version, one.dossier, ipv6=not one.no_ipv6, in_pod=one.in_pod, state=one.state
         )
         if self._listened:  # else the greeting tells it
-            self._docket.started(one.watching(), one.source.kind, one.id)
+            self._docket.started(one.watching())
         self._tell_forgotten(one)
 
     def _tell_forgotten(self, one: Watched) -> None:

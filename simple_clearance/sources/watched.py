@@ -131,9 +131,9 @@ class Watched:
         """As the operator is told it, once it has a source."""
         assert self.source is not None
         return Watching(
-            self.name, self.dossier, self.state, missed=self.blocked_before, held_by=self.source.held_by,
-            taken_over=self.taken_over, recorded=self.source.kind == "replay", unseen=self.unseen,
-            in_pod=self.in_pod, no_ipv6=self.no_ipv6,
+            self.name, self.dossier, self.state, container_id=self.id, source=self.source.kind,
+            shield=self.version, missed=self.blocked_before, held_by=self.source.held_by,
+            taken_over=self.taken_over, unseen=self.unseen, in_pod=self.in_pod, no_ipv6=self.no_ipv6,
         )  # fmt: skip
 
     def in_one_network(self, other: Watched) -> bool:

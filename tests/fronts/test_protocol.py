@@ -10,7 +10,7 @@ import random
 
 import pytest
 
-from simple_clearance.base.happenings import Event, Name
+from simple_clearance.base.happenings import Event, Name, Watching
 from simple_clearance.base.moment import Now
 from simple_clearance.docket import policy
 from simple_clearance.docket.docket import Docket
@@ -569,11 +569,15 @@ def test_a_text_is_bounded_and_keeps_its_end():
 
 
 def test_the_first_record_names_the_protocol_and_every_container():
-    record = protocol.session("1.2.3", [("c1", "f" * 64, "nflog", 18), ("c2", "", "replay", None)])
+    first = Watching("c1", {}, "", container_id="f" * 64, source="nflog", shield=18, missed=2)
+    record = protocol.session("1.2.3", [first, Watching("c2", {"task": "t-7"}, "up", source="replay")])
     assert (record["type"], record["protocol"], record["version"]) == ("session", 1, "1.2.3")
     assert record["containers"] == [
-        {"name": "c1", "id": "f" * 64, "source": "nflog", "shield": 18},
-        {"name": "c2", "id": None, "source": "replay", "shield": None},
+        {"name": "c1", "id": "f" * 64, "source": "nflog", "shield": 18, "missed": 2, "dossier": {}},
+        {
+            **{"name": "c2", "id": None, "source": "replay", "shield": None},
+            **{"shield_state": "up", "dossier": {"task": "t-7"}},
+        },
     ]
 
 

@@ -12,7 +12,7 @@ import random
 import pytest
 
 from simple_clearance.base.errors import Refused
-from simple_clearance.base.happenings import Event, Name
+from simple_clearance.base.happenings import Event, Name, Watching
 from simple_clearance.base.jsonlines import BadLine
 from simple_clearance.base.moment import Now
 from simple_clearance.docket import policy
@@ -53,10 +53,8 @@ class Pair:
             self.here.set_policy(policy.parse(policy_here, "rules"), self.now)
         if policy_there:
             self.host.set_policy(policy.parse(policy_there, "rules"), self.now)
-        session = protocol.session("1.0", [(name, "0" * 64, "nflog", version) for name in containers])
-        for each in session["containers"]:
-            each["dossier"] = {"project": "demo"}
-        self._tell_here(session)
+        watching = [Watching(name, {"project": "demo"}, "", shield=version) for name in containers]
+        self._tell_here(protocol.session("1.0", watching))
         self.settle()
 
     @property
@@ -295,7 +293,7 @@ def test_an_undo_after_the_link_was_lost_is_told_not_to_be_possible():
     answer = pair.here.last_verdict()
     pair.remote.hung_up(pair.now, "the link was lost")
     pair.back.clear()
-    pair._tell_here(protocol.session("1.0", [("c1", "", "nflog", 18)]))
+    pair._tell_here(protocol.session("1.0", [Watching("c1", {}, "", shield=18)]))
     pair.settle()
     pair.here.undo([answer], "operator", pair.now)
     pair.settle()

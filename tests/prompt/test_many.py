@@ -110,8 +110,8 @@ def test_many_shields_that_go_down_are_told_as_one_and_not_with_those_that_are_d
 
 def test_many_that_begin_to_be_watched_are_told_as_one(stage):
     for container in HUNDRED[:20]:
-        stage.docket.started(Watching(container, {"task": "t-7"}, "up"), "nflog", "0" * 64)
-    stage.docket.started(Watching("c50", {}, "up", missed=2), "nflog", "0" * 64)
+        stage.docket.started(Watching(container, {"task": "t-7"}, "up"))
+    stage.docket.started(Watching("c50", {}, "up", missed=2))
     text = told(stage)
     assert "now watching c1, c2 and 18 more: shield up" in text
     assert "now watching c50" in text and text.count("now watching") == 2

@@ -122,7 +122,7 @@ def test_a_terminal_and_a_journal_tell_the_same_of_a_verdict(more):
                 " and a hub would take it for stopped"
             ],
         ),
-        ({"recorded": True}, ["replaying a recording of c1: no verdict is run"]),
+        ({"source": "replay"}, ["replaying a recording of c1: no verdict is run"]),
     ],
 )
 def test_the_start_says_what_is_watched_and_what_is_missing(more, lines):

@@ -17,7 +17,7 @@ from support import PATIENCE, eventually
 
 from simple_clearance.base import timestamps
 from simple_clearance.base.errors import Refused
-from simple_clearance.base.happenings import Event, Learnt
+from simple_clearance.base.happenings import Event, Learnt, Watching
 from simple_clearance.base.jsonlines import LINE_LIMIT, BadLine
 from simple_clearance.base.moment import Now
 from simple_clearance.docket.budget import Budget
@@ -496,7 +496,12 @@ def test_what_a_session_logs_is_the_same_events_when_it_is_replayed(tmp_path, ro
     chance = random.Random(3)
     docket = Docket(report_again=True)
     docket.add_container("c1", 18, {"project": "demo"})
-    lines = [protocol.line(protocol.session("0.1.0", [("c1", "ab" * 32, "nflog", 18)]), timestamps.stamp(0))]
+    lines = [
+        protocol.line(
+            protocol.session("0.1.0", [Watching("c1", {}, "", container_id="ab" * 32, shield=18)]),
+            timestamps.stamp(0),
+        )
+    ]
     sent = {}
     clock = 0.0
 
