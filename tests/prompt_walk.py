@@ -106,7 +106,8 @@ class PromptWalk(Walk):
         self._moved(request)
 
     def show(self, view, own_key):
-        if isinstance(view, Asking) and view is not self.stage.prompt._view:
+        standing = self.stage.prompt._view  # or what is read before it comes back
+        if isinstance(view, Asking) and view not in (standing, getattr(standing, "_below", None)):
             lead = view.group.lead
             if self.chosen not in view.ids:
                 first = self.docket.waiting(lead.container)[0]

@@ -21,6 +21,7 @@ from simple_clearance.docket.verdict import Outcome
 from simple_clearance.prompt.keyboard import TAKE_BACK
 from simple_clearance.prompt.painter import UP, Painter
 from simple_clearance.prompt.prompt import RESIZE_REST, Prompt
+from simple_clearance.prompt.reading import Reading
 
 START = 17 * 3600 + 32 * 60 + 5  # 17:32:05
 SGR = re.compile(rb"\x1b\[[0-9;]*m")
@@ -242,6 +243,14 @@ class Stage(Bench):
         self.wait(seconds)
         if self.prompt._keyboard.announced:
             self.wait(TAKE_BACK)
+
+    def read(self):
+        """Turns the pages of a text that the screen has no room for; the lines of all of them."""
+        told = []
+        while isinstance(self.prompt._view, Reading):
+            told += self.prompt._view.lines()
+            self.key(" ")
+        return told
 
     def resize(self, width, height):
         self.screen.resize(height, width)

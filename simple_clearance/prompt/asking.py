@@ -94,9 +94,10 @@ class Asking(View):
         """Its question is painted anew below, with what is known now: the two say the same."""
         prompt, self._painted_for = self.prompt, None
         self._fit()
-        known = details.details(prompt.docket, self.group, self.width, prompt.clock, self.named)
-        prompt.painter.lines(known)
-        prompt.show(self, True)
+        named = self.named
+        prompt.open_text(
+            self, lambda width: details.details(prompt.docket, self.group, width, prompt.clock, named)
+        )
 
     def announcement(self, key: str) -> str:
         lead = self.group.lead

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def details(docket: Docket, group: Group, width: int, clock: Clock, named: bool) -> list[str]:
-    """Everything known about one request; on a small screen its beginning is in the scrollback.
+    """Everything known about one request.
 
     `named` says whether `A` is a key of the question.
     """

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from typing import Sequence
 
 PAGE = 9
-"""Rows of a page at most: each has a digit."""
+"""Rows of a page at most, where each has a digit."""
 
 ONE_PAGE = "there is one page only"
 NO_ROW = "no row has a {}"
@@ -21,12 +21,12 @@ class Pages:
         self._number = 0
         self._shown = 0
 
-    def fit(self, heights: Sequence[int], room: int) -> None:
+    def fit(self, heights: Sequence[int], room: int, most: int = PAGE) -> None:
         """Rows of these heights, as many on a page as have room; the page with the row that stood first."""
         first, self._starts, self._number = self.first, [0], len(heights)
         start, left = 0, room
         for number, height in enumerate(heights):
-            if (height > left or number - start == PAGE) and number > start:
+            if (height > left or number - start == most) and number > start:
                 self._starts.append(number)
                 start, left = number, room
             left -= height

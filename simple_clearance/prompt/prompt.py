@@ -20,12 +20,13 @@ from .keyboard import INTERRUPTS, Keyboard, Press
 from .lists import Listing
 from .notices import NOTICE_LINES
 from .painter import Painter
+from .reading import Reading
 from .sentences import NO_IPV6, batch
 from .view import View, key_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Sequence
+    from typing import Any, Callable, Sequence
 
     from ..base.moment import Clock
     from ..docket.batch import Batch
@@ -375,6 +376,13 @@ class Prompt:
     def open_history(self) -> None:
         """The operator's own key shows what was answered."""
         self.show(History(self), True)
+
+    def open_text(self, view: View, text: Callable[[int], list[str]]) -> None:
+        """The operator's own key has a text told: above what stands, or before it where there is no room."""
+        reading = Reading(self, view, text)
+        if reading.fits():
+            self.painter.lines(text(self.painter.width - 1))
+        self.show(view if reading.fits() else reading, True)
 
     def prefer(self, request_id: str) -> None:
         """Which request is asked next, when it still waits."""

@@ -69,6 +69,9 @@ if TYPE_CHECKING:
         def paint_keys(self) -> None:
             """The line of keys anew, and the rows above it."""
 
+        def open_text(self, view: View, text: Callable[[int], list[str]]) -> None:
+            """A text, in lines of so many columns, above that view."""
+
         def open_list(self) -> None: ...
         def open_history(self) -> None: ...
 
@@ -158,8 +161,7 @@ class View:
         elif key == "h":
             prompt.open_history()
         elif key == "?":
-            prompt.painter.lines(details.help_lines(self.help, self.width))
-            prompt.show(self, True)
+            prompt.open_text(self, lambda width: details.help_lines(self.help, width))
         elif key == "i":
             self.inform()
         elif key == "u":

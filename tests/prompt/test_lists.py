@@ -618,6 +618,7 @@ def test_help_in_the_list_tells_its_keys(width):
     several(stage, 12)
     stage.key("l")
     stage.key("?")
+    stage.read()
     told = " ".join(stage.text.split())
     for words in ("marks all, those of the other pages too", "the next page; Backspace: the one before"):
         assert words in told

@@ -83,6 +83,7 @@ def test_while_earlier_look_ups_are_being_read_a_question_says_so_and_i_asks_by_
     stage.wait(1.2)
     before = len(painted(stage))
     stage.key("i")
+    stage.read()
     assert any("|" in line and "example.com" in line for line in painted(stage)[before - 3 :])
     if width == 80:
         assert " A name " in painted(stage)[-1]

@@ -7,12 +7,15 @@ What hangs on milliseconds between two keys is shown on a simulated clock: test_
 from __future__ import annotations
 
 import random
+import re
 import time
 
 import endtoend
 import pytest
 from support import eventually
 from terminal_driver import PROMPT, state
+
+from simple_clearance.prompt import details
 
 desk = endtoend.desk
 
@@ -426,6 +429,26 @@ def test_a_notice_goes_above_the_list_and_a_smaller_window_has_it_anew(desk):
     assert t.screen()[-1] == "1 marked: a s m  Enter asks  l back"
     t.send("\x03")
     desk.ends(5)
+
+
+@pytest.mark.parametrize("size", [(12, 40), (6, 20)])
+def test_the_keys_are_read_page_by_page_in_a_small_window(desk, size):
+    t = desk.sit(size=size)
+    t.expect("q stop")
+    t.send("?")
+    told, pages = [], 1
+    while len(told) < pages:
+        number = len(told) + 1
+        here = re.compile(r"(?:page )?%d(?: of |/)(\d+) +space" % number)
+        lines = t.until(lambda lines, here=here: lines and here.match(lines[-1]))
+        pages = int(here.match(lines[-1]).group(1))
+        told.append(lines[-size[0] : -1])
+        t.send(" ")
+    t.until(lambda lines: lines and "space" not in lines[-1])
+    text = " ".join(" ".join(line for page in told for line in page).split())
+    for _, words in details.HELP:
+        assert " ".join(words.split()) in text
+    desk.quit()
 
 
 def test_asking_again_what_is_muted_tells_that_it_is_so_no_longer(desk):
