@@ -160,7 +160,7 @@ class Session:
         if term is None:
             self._front = self._piped_front()
         if self._options.elsewhere:
-            self._join(may_ask=term is not None)
+            self._links.join(self._options, may_ask=term is not None)
         if not self._options.replay:
             self._fleet.prepare(self._guard)
             self._guard.check()
@@ -264,17 +264,6 @@ class Session:
             self._look_at = 0.0
         if self._ending is None:
             self._fleet.claim()
-
-    def _join(self, may_ask: bool) -> None:
-        from .joined import ssh
-        from .joined.link import Command
-
-        commands = ssh.sessions(self._options, may_ask)
-        for name, argv in self._options.joined:
-            if name in commands:
-                raise Refused(USAGE, f"--join {name}: another one has this name", "give it another one")
-            commands[name] = Command(argv)
-        self._links.join(commands)
 
     def _listening(self) -> bool:
         return self._fleet.listening() and self._links.listening(clocks.now())

@@ -5,12 +5,15 @@ As a rule there are none; so what speaks to one is imported with the first.
 
 from __future__ import annotations
 
+from ..base.errors import USAGE, Refused
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Mapping
+    from typing import Callable
 
     from ..base.happenings import Watching
     from ..base.moment import Now
+    from ..base.options import Options
     from ..docket.docket import Docket, Record
     from ..docket.jobs import Job
     from ..system.loop import Loop
@@ -27,17 +30,22 @@ class Links:
         self._timeout = timeout
         self._trace = trace
         self._links: dict[str, Link] = {}
-        self._commands: Mapping[str, Command] = {}
+        self._commands: dict[str, Command] = {}
         self._began = False
 
     def __bool__(self) -> bool:
         return bool(self._links)
 
-    def join(self, commands: Mapping[str, Command]) -> None:
-        """Those that these commands will start, by their names."""
-        from .link import Link
+    def join(self, options: Options, may_ask: bool) -> None:
+        """Those of `--host` and `--join`, which `start` starts.  Refused (2) where two have one name."""
+        from . import ssh
+        from .link import Command, Link
 
-        self._commands = commands
+        commands = self._commands = ssh.sessions(options, may_ask)
+        for name, argv in options.joined:
+            if name in commands:
+                raise Refused(USAGE, f"--join {name}: another one has this name", "give it another one")
+            commands[name] = Command(argv)
         self._links = {
             name: Link(name, command, self._loop, self._docket, self._timeout, self._trace)
             for name, command in commands.items()

@@ -365,7 +365,7 @@ WHILE_IT_STARTS = {
     "reader/reader": None,
     "sources/fleet": {"start_replay"},
     "joined/links": {"join"},
-    "session": {"_load_policy", "_open_records", "_piped_front", "_greet", "_save_policy", "_join"},
+    "session": {"_load_policy", "_open_records", "_piped_front", "_greet", "_save_policy"},
 }
 
 
