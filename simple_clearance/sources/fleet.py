@@ -95,12 +95,6 @@ class Fleet:
     # What the others ask
 
     @property
-    def sources(self) -> list[Source]:
-        """Where events come from now."""
-        left = (one for one in self.containers.values() if one.stage != OVER)
-        return [one.source for one in left if one.source is not None]
-
-    @property
     def watches(self) -> bool:
         """Whether any of them is watched, or may be yet."""
         awaited = self._follows and (self._options.all or self._options.containers)
@@ -121,7 +115,7 @@ class Fleet:
             return ""
         if self._options.all:
             start = "each shielded container of this user is watched, also those that start later"
-            return start if self.sources else start + ": none runs yet"
+            return start if self._sources else start + ": none runs yet"
         missing = [name for name in self._options.containers if name not in self.containers]
         return "waiting for the start of " + ", ".join(missing) if missing else ""
 
@@ -168,7 +162,8 @@ class Fleet:
 
         Refused (3) when one can't be watched, unless all that it lacks is that it runs and it is waited for.
         """
-        self._guard, names = guard, self._options.containers
+        self._guard = guard
+        names = self._options.containers
         known = inspect_all(names) if len(names) > 1 or self._follows and names else {}
         for name in names:
             found = known.get(name)
@@ -198,7 +193,7 @@ class Fleet:
             self._roster.begin(now)
 
     def listening(self) -> bool:
-        if self._roster.complete and all(source.started for source in self.sources):
+        if self._roster.complete and all(source.started for source in self._sources):
             self._listened = True
         return self._listened
 
@@ -324,7 +319,7 @@ class Fleet:
 
     def reap(self, now: Now) -> None:
         """After SIGCHLD."""
-        for source in self.sources:
+        for source in self._sources:
             source.reap(now)
         self._endings.reap()
         self._roster.reap(now)
@@ -344,7 +339,7 @@ class Fleet:
 
     def close(self) -> None:
         self._roster.stop()
-        for source in self.sources:
+        for source in self._sources:
             source.close()
         self._endings.close()
         self._forkserver.close()
@@ -404,6 +399,12 @@ class Fleet:
             one.blocked_before += 1  # while it was found out who listens
 
     # Sources
+
+    @property
+    def _sources(self) -> list[Source]:
+        """Where events come from now."""
+        left = (one for one in self.containers.values() if one.stage != OVER)
+        return [one.source for one in left if one.source is not None]
 
     def _source(self, one: Watched) -> ReaderSource | SharedSource:
         """A reader, or that of another container with the same network: one program can listen in it."""
