@@ -174,11 +174,14 @@ class Verdicts:
             self._tell("batch", **batch.told(), seconds=round(now.mono - batch.since, 3))
 
     def _helped(self, job: Job, outcome: Outcome, asked: list[Request]) -> list[Request]:
-        """The open requests that a verdict has answered, by its addresses; those it was asked for first."""
+        """The open requests that a verdict has answered, by its addresses; those it was asked for first.
+
+        An allow by name that doesn't say what it opened is believed to have helped until a packet denies it.
+        """
         if outcome.result not in (APPLIED, DRY_RUN) or (job.named and job.action == "deny"):
             return []
         dests: Iterable[str] = outcome.opened if job.named else (job.target,)
-        if outcome.result == DRY_RUN and job.named:
+        if job.named and (outcome.result == DRY_RUN or not outcome.opened):
             dests = dict.fromkeys(request.dest for request in asked)
         found = [request for dest in dests for request in self._register.at(job.container, dest)]
         return sorted(found, key=lambda request: request.id not in job.ids)
@@ -212,6 +215,8 @@ class Verdicts:
         self, job: Job, outcome: Outcome, asked: list[Request], missed: list[Request], now: Now
     ) -> None:
         dests = outcome.opened if job.named else (job.target,)
+        if job.named and job.action == "allow" and not dests:  # it doesn't say: packets will
+            dests = tuple(dict.fromkeys(request.dest for request in asked))
         if job.named and job.action == "deny" and job.undoes is not None:
             dests = job.undoes.opened
         self.tally.was_applied(job, _places(job, asked).union((job.container, dest) for dest in dests))

@@ -192,8 +192,8 @@ def verdict(record: Record, elsewhere: Sequence[str] = ()) -> Sentence:
         text = ALREADY[reason]
     elif result == "applied":
         text = "done in " + took
-        if allow and addresses.canonical(record["target"]) is None:
-            text += ": opened " + (_listed(record["opened"]) or "nothing")
+        if allow and record["opened"] and addresses.canonical(record["target"]) is None:
+            text += ": opened " + _listed(record["opened"])
     elif result == "dry-run":
         text = "dry run: nothing was run"
     elif reason == NOT_STARTED:

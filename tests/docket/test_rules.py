@@ -142,6 +142,19 @@ def test_when_the_name_leads_elsewhere_the_request_goes_on_to_the_next_rule():
     assert bench.run(opened=["198.51.100.7"]) == ["allow c1 www.example.com", "allow c1 203.0.113.10"]
 
 
+def test_where_an_allow_by_name_does_not_say_what_it_opened_packets_do():
+    bench = bench_with("allow *.example.com\nskip *")
+    bench.blocked(names=["www.example.com"])
+    assert bench.run(opened=[]) == ["allow c1 www.example.com"]
+    (verdict,) = bench.take("verdict")
+    assert (verdict["ids"], verdict["elsewhere"], verdict["opened"]) == (["r1"], [], [])
+    bench.mono += 1
+    bench.blocked(names=["www.example.com"])
+    records = bench.take()
+    assert [record["type"] for record in records] == ["still_blocked", "pending", "closed"]
+    assert (bench.run(), records[-1]["why"]) == ([], "skipped")
+
+
 @pytest.mark.parametrize("opened", [["198.51.100.7"], []])
 @pytest.mark.parametrize(
     "text, answer", [("allow *.example.com", "deny"), ("allow *.example.com\ndeny *\ndeny 203.0.113.10", "")]
