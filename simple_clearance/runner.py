@@ -126,7 +126,9 @@ class Runner:
         inside = not processes.is_beside_us(pid)
         theirs = None if inside else processes.home(pid)
         elsewhere = theirs is not None and theirs != os.environb.get(b"HOME", theirs)
-        if has_ended(pidfd) or inside or elsewhere:
+        # one on its way to its end has no memory any more, and so no home: its work is done
+        over = has_ended(pidfd) or not processes.words(pid, processes.LOOKED_AT)
+        if over or inside or elsewhere:
             os.close(pidfd)
             return False
         other = self._others.setdefault(container, Other(now.mono + self._timeout))

@@ -14,6 +14,7 @@ import endtoend
 import pytest
 from busmade import Owner
 from support import PATIENCE, eventually
+from terminal_driver import state
 
 desk = endtoend.desk
 
@@ -164,6 +165,7 @@ def test_a_session_of_several_has_one_connection_to_the_bus(desk, runtime, need)
     connected = []
     for names in (["c1"], ["c1", "c2"]):
         desk.start(*names).expect("watching " + names[-1])
+        eventually(lambda: state(daemon.pid) == "S", what="the bus is done with what has come")
         connected.append(len(os.listdir("/proc/%d/fd" % daemon.pid)))
         desk.quit()
     assert connected[0] == connected[1]

@@ -251,11 +251,9 @@ def test_where_no_process_may_be_made_the_reason_is_told(archive):
 
 @pytest.mark.parametrize("left", [0, 1, 2, 3])
 def test_where_no_descriptor_is_left_the_reason_is_told(labs, server, left):
-    folder = "/proc/%d/fd" % server.pid
-    before = len(os.listdir(folder))
     reader = server.fork(labs[0].netns).listens()
-    eventually(lambda: len(os.listdir(folder)) == before + 1, what="it has closed what it was handed")
-    most = before + 1 + left
+    eventually(lambda: state(server.pid) == "S", what="it has closed what it was handed")
+    most = len(os.listdir("/proc/%d/fd" % server.pid)) + left
     usual = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
     resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (most, usual[1]))
     code, said = server.fork(labs[1].netns).ended()

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import pathlib
 import signal
+import subprocess
+import sys
 
 import pytest
 from stage import Bench
 from support import eventually
+from terminal_driver import state
 
 from simple_clearance.runner import Runner
 from simple_clearance.system import clocks
@@ -262,3 +265,21 @@ def test_nothing_is_read_or_kept_open_once_it_has_ended_though_it_left_a_process
         assert rounds(loop) <= 2
     finally:
         os.kill(int(pathlib.Path(str(path) + ".pid").read_text()), signal.SIGKILL)
+
+
+def test_somebody_elses_that_is_on_its_way_to_its_end_is_not_waited_for(case):
+    """What it was started with is gone by then, so that nobody can tell whose it is."""
+    it = case()
+    code = "import ctypes, sys, threading; sys.stdin.readline();"
+    code += "threading.Thread(target=sys.stdin.read).start();"
+    number = {"x86_64": 60}.get(os.uname().machine, 93)  # exit(2), of one thread: the other goes on
+    argv = [sys.executable, "-c", code + "ctypes.CDLL(None).syscall(%d, 0)" % number]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE) as other:
+        eventually(lambda: state(other.pid) == "S", what="it waits")
+        assert it.runner._wait_for(other.pid, "c2", it.bench.now)
+        other.stdin.write(b"\n")
+        other.stdin.flush()
+        eventually(lambda: state(other.pid) == "Z", what="its main thread has ended")
+        assert len(os.listdir("/proc/%d/task" % other.pid)) == 2, "which is not its end"
+        assert not it.runner._wait_for(other.pid, "c1", it.bench.now)
+        other.stdin.close()
