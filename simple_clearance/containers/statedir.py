@@ -12,7 +12,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import shlex
 import stat
 
 from ..base.errors import CANNOT_START, Refused
@@ -74,6 +73,8 @@ def check_given(path: str, name: str, container_id: str = "") -> None:
     inner = os.path.join(path, "containers", name)
     if not recorded and os.path.isdir(inner):
         reason = "%s is the root of all containers' state" % quoted(path)
+        import shlex
+
         raise Refused(CANNOT_START, reason, "--state-dir %s" % shlex.quote(printable(inner)))
     if recorded and container_id and recorded != container_id[:SHORT_ID]:
         reason = "state directory %s is that of container %s" % (quoted(path), recorded)

@@ -44,6 +44,7 @@ class Names:
     def __init__(self, lookup: Callable[[str, str], Sequence[Name]]) -> None:
         self.lookup = lookup
         self._heard: dict[tuple[str, str], Heard] = {}
+        self._nothing = Heard(())  # one for all the addresses that have no name: tens of thousands perhaps
         self._shown_as: dict[str, Index] = {}  # by container: the same addresses under their names
 
     def shown(self, container: str, dest: str) -> Name | None:
@@ -68,7 +69,8 @@ class Names:
     def hear(self, container: str, dest: str) -> tuple[Heard | None, Heard]:
         """What was heard of it before, and now."""
         before = self._heard.get((container, dest))
-        heard = self._heard[container, dest] = Heard(self.lookup(container, dest))
+        names = self.lookup(container, dest)
+        heard = self._heard[container, dest] = Heard(names) if names else self._nothing
         self._show_no_longer(container, dest, before)
         if heard.text:
             self._shown_as.setdefault(container, Index()).add(heard.text, dest)
