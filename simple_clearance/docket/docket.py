@@ -253,6 +253,7 @@ class Docket:
         self._stopped.discard(name)
         for part in (self._register, self._proof):
             part.drop(name)
+        self._verdicts.forget(name)
         for other in (self.shields, self._aside, self._answers, self.tally, self.rules, self._losses):
             other.forget(name)
         self.pods.discard(name)
@@ -319,6 +320,19 @@ class Docket:
     def relay(self, record: Record) -> None:
         """Tells what another session has told."""
         self._records.append(record)
+
+    def recorded_now(self, container: str, verdict: Recorded) -> None:
+        """The shield has recorded a verdict: somebody else's on what waits here is told.
+
+        It decides nothing here: only a packet tells what it did.
+        """
+        waits = [one for one in self._register.at(container, verdict.dest) if one.state == OPEN]
+        heard = all(one.recorded == verdict.action for one in waits)
+        if heard or self._verdicts.is_own(container, verdict.action, verdict.target or verdict.dest):
+            return
+        for request in waits:
+            request.recorded = verdict.action
+        self._tell("recorded", container=container, dest=verdict.dest, action=verdict.action)
 
     def learn(self, container: str, dest: str, now: Now) -> None:
         """The names of an address have changed, or which of them was looked up last."""
@@ -706,6 +720,7 @@ class Docket:
         """A request is opened: told, and closed at once where the floor refuses it anyway."""
         request.told, request.told_at = request.count, now.mono
         request.undecided, request.failure, request.rests_until, request.asked_by = None, "", 0.0, None
+        request.recorded = ""
         self._names.listen(request.container, request.dest)
         self._agree(request.container, request.dest, request.private, request, now)
         self._move(request, cause, now)

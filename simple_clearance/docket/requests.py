@@ -43,7 +43,7 @@ class Request:
     __slots__ = (
         "after_rule", "allowed_in", "asked_by", "by_hand", "changed", "container", "count", "dest", "failure",
         "first", "floor", "id", "in_doubt", "key", "last", "port", "ports", "private", "proto", "reader_id",
-        "rests_until", "state", "told", "told_at", "touched", "uid", "undecided", "undecided_by",
+        "recorded", "rests_until", "state", "told", "told_at", "touched", "uid", "undecided", "undecided_by",
     )  # fmt: skip
 
     def __init__(self, container: str, event: Event, now: Now, rest: bool = False) -> None:
@@ -65,6 +65,7 @@ class Request:
         self.touched = self.changed = now.mono
         self.state = NEW
         self.failure = ""
+        self.recorded = ""  # the action of somebody else's verdict that was told while it waits
         self.rests_until = 0.0
         self.after_rule: Rule | None = None
         self.allowed_in = 0

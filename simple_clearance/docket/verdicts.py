@@ -13,7 +13,7 @@ from .history import Answers, Tally
 from .jobs import Jobs
 from .proof import ASK_AGAIN, Proof
 from .requests import Answer, keys_of
-from .states import LATE, OPEN, QUEUED
+from .states import LATE, OPEN, QUEUED, RUNNING
 from .verdict import APPLIED, DRY_RUN, FAILED, NOT_STARTED, UNKNOWN, Outcome
 
 TYPE_CHECKING = False
@@ -48,6 +48,7 @@ class Verdicts:
         self.answers = Answers(budget, tell)
         self.tally = Tally(budget, tell)
         self.proof = Proof(tell, budget)
+        self._last: dict[str, Job] = {}  # by container, the one whose command ended last
         self._next_batch = 1
         self._register = register
         self._shields = shields
@@ -77,11 +78,21 @@ class Verdicts:
         """The command has ended, or could not be started."""
         late = job.state == LATE
         self.jobs.end(job)
+        self._last[job.container] = job
         if job.action == "allow":
             self._shields.why(job.container, outcome)
         self._conclude(job, outcome, now, late=late)
         if self.jobs.none_left(job.container):
             self.proof.idle(job.container)
+
+    def is_own(self, container: str, action: str, target: str) -> bool:
+        """Whether a verdict that the shield has recorded is one of ours, which may be read after its end."""
+        jobs = [job for job in self.jobs.all(container) if job.state in (RUNNING, LATE)]
+        jobs += [self._last[container]] if container in self._last else []
+        return any((job.action, job.target) == (action, target) for job in jobs)
+
+    def forget(self, container: str) -> None:
+        self._last.pop(container, None)
 
     def call_off(self, jobs: Iterable[Job], now: Now) -> None:
         """Those that have not begun are not run: what they were for waits again, and has not failed."""

@@ -273,6 +273,11 @@ FIELDS: dict[str, Fields] = {
         "count": (_count, NEEDED),
         "reason": (_word, None),
     },
+    "recorded": {
+        "container": (_name, NEEDED),
+        "dest": (_address, NEEDED),
+        "action": (_one_of("allow", "deny"), NEEDED),
+    },
     "shield": {"container": (_name, NEEDED), "state": (_one_of(*STATES), NEEDED)},
     "lost": {"container": (_name, ""), "count": (_count, NEEDED), "where": (_one_of(*LOST_WHERE), "reader")},
     "error": {"message": (_text(500), NEEDED), "line": (_text(400), ""), "hint": (_text(300), "")},

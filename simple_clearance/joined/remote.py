@@ -233,7 +233,7 @@ class Remote:
     def _take_passed(self, record: Record, now: Now) -> None:
         self._docket.relay({**record, "container": self._local(record)})
 
-    _take_still_blocked = _take_passed
+    _take_still_blocked = _take_recorded = _take_passed
 
     def _take_shield(self, record: Record, now: Now) -> None:
         self._docket.shields.state(self._local(record), record["state"], now)

@@ -8,7 +8,7 @@ from ..base.text import count, printable
 from . import many
 from .layout import COMMAND, folded, refit
 from .questions import floor_lines
-from .sentences import SENTENCES, Sentence, greetings, lost, verdict
+from .sentences import SENTENCES, Sentence, greetings, lost, recorded, verdict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -166,6 +166,8 @@ def notice_lines(record: dict[str, Any], width: int, when: str) -> list[str]:
     """What a record tells the operator beside questions; nothing for most."""
     if record["type"] == "pending" and record["floor"]:
         return floor_lines(record, width, when)
+    if record["type"] == "recorded":
+        return laid_out(recorded(record, when), width)
     sentence = SENTENCES.get(record["type"])
     return laid_out(sentence(record), width) if sentence else []
 

@@ -258,6 +258,14 @@ def _still_blocked(record: Record) -> Sentence:
     return Sentence((record["container"], record["dest"]), text, grave=True)
 
 
+def recorded(record: Record, when: str = "") -> Sentence:
+    """Somebody else's verdict on what waits here; `when`, where the reader has no clock of his own."""
+    text = "%s by somebody else" % {"allow": "allowed", "deny": "denied"}[record["action"]]
+    if when:
+        text += " at %s; it still waits here: s closes it" % when
+    return Sentence((record["container"], record["dest"]), text)
+
+
 def _shield(record: Record) -> Sentence:
     text = SHIELD_STATES.get(record["state"], "the shield is " + printable(record["state"], 40))
     return Sentence((record["container"],), text, grave=True, same=("", ": " + text))
@@ -297,6 +305,7 @@ SENTENCES: dict[str, Callable[[Record], Sentence]] = {
     ),
     "still_blocked": _still_blocked,
     "container": _container,
+    "recorded": recorded,
     "shield": _shield,
     "lost": lost,
     "error": _error,

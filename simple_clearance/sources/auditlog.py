@@ -101,11 +101,11 @@ class ShieldLog:
                 continue
             if isinstance(message, auditline.ShieldState):
                 state = message.state
-            else:
+            elif isinstance(message, Event):
                 blocked += 1
         return state, blocked
 
-    def read(self) -> list[Event | auditline.ShieldState]:
+    def read(self) -> list[Event | auditline.ShieldState | Recorded]:
         """A slice of what has come since."""
         self.noticed = False
         data = self._follower.read(SLICE)
@@ -123,7 +123,7 @@ class ShieldLog:
     def close(self) -> None:
         self._follower.close()
 
-    def _parse(self, data: bytes) -> list[Event | auditline.ShieldState]:
+    def _parse(self, data: bytes) -> list[Event | auditline.ShieldState | Recorded]:
         found = []
         dropped = self._lines.dropped
         for line in self._lines.feed(data):
@@ -134,7 +134,7 @@ class ShieldLog:
                 continue
             if isinstance(message, Recorded):
                 self._record(message)
-            elif message is not None:
+            if message is not None:
                 found.append(message)
         if self._lines.dropped > dropped:
             self._bad("longer than %d bytes" % jsonlines.LINE_LIMIT)

@@ -12,7 +12,7 @@ import os
 
 from ..base import jsonlines
 from ..base.errors import CANNOT_START, HUB_ACTIVE, OK, READER_ENDED, Refused
-from ..base.happenings import Event, Exited, Lost, Started
+from ..base.happenings import Event, Exited, Lost, Recorded, Started
 from ..base.ids import SHORT_ID
 from ..base.text import printable
 from ..containers import forgotten, kept
@@ -33,7 +33,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable, Mapping, Sequence
 
-    from ..base.happenings import Message, Name, Recorded, Watching
+    from ..base.happenings import Message, Name, Watching
     from ..base.moment import Now
     from ..base.options import Options
     from ..containers.podman import Listed
@@ -387,9 +387,11 @@ class Fleet:
             else:
                 self._lose(one, "the reader ended unexpectedly: it takes the container for stopped", now)
 
-    def _logged(self, one: Watched, message: Event | ShieldState, now: Now) -> None:
-        """What its audit log tells: the shield's state, or a packet that the bridge reader saw blocked."""
-        if isinstance(message, ShieldState):
+    def _logged(self, one: Watched, message: Event | ShieldState | Recorded, now: Now) -> None:
+        """What its audit log tells: the shield's state, a verdict, or what the bridge reader saw blocked."""
+        if isinstance(message, Recorded):
+            self._docket.recorded_now(one.name, message)
+        elif isinstance(message, ShieldState):
             one.state = message.state
             if one.stage != STARTING:
                 self._docket.shields.state(one.name, message.state, now)

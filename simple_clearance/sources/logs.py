@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable
 
-    from ..base.happenings import Event
+    from ..base.happenings import Event, Recorded
     from ..base.moment import Now
     from ..docket.docket import Docket
     from ..formats.auditline import ShieldState
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .watched import Watched
 
     Reading = Callable[[Watched, Now], bool]
-    Sink = Callable[[Watched, "Event | ShieldState", Now], None]
+    Sink = Callable[[Watched, "Event | ShieldState | Recorded", Now], None]
 
 REST = 0.2
 """Seconds for the rest of an audit log, once nobody writes to it any more."""

@@ -39,6 +39,7 @@ SAMPLES = [
     {"type": "summary", "untold": 3, "exit": 5},
     {"type": "names_read", "container": "c1"},
     {"type": "check", "container": None, "name": "python", "ok": True, "message": "3.11", "hint": None},
+    {"type": "recorded", "container": "c1", "dest": "198.51.100.1", "action": "deny"},
 ]
 
 

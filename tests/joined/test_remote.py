@@ -12,7 +12,7 @@ import random
 import pytest
 
 from simple_clearance.base.errors import Refused
-from simple_clearance.base.happenings import Event, Name, Watching
+from simple_clearance.base.happenings import Event, Name, Recorded, Watching
 from simple_clearance.base.jsonlines import BadLine
 from simple_clearance.base.moment import Now
 from simple_clearance.docket import policy
@@ -457,6 +457,15 @@ def test_what_is_blocked_again_after_an_allow_is_asked_when_the_host_asks():
 
 
 # --- what else is told
+
+
+def test_somebody_elses_verdict_there_is_told_here():
+    pair = Pair()
+    pair.blocked()
+    pair.host.recorded_now("c1", Recorded("deny", "198.51.100.1", "", ""))
+    pair.settle()
+    assert [(one["container"], one["action"]) for one in pair.of("recorded")] == [("web/c1", "deny")]
+    assert pair.open == pair.open_there == ["r1"]
 
 
 def test_proof_and_the_shields_state_are_passed_on():

@@ -144,10 +144,20 @@ def test_what_waits_behind_a_name_is_told_only_on_the_screen():
     ]
 
 
+@pytest.mark.parametrize("action, done", [("allow", "allowed"), ("deny", "denied")])
+def test_what_closes_a_request_that_somebody_else_decided_is_told_only_on_the_screen(action, done):
+    told = {"type": "recorded", "container": "c1", "dest": "203.0.113.10", "action": action}
+    assert Journal().line(told) == f"c1: 203.0.113.10: {done} by somebody else"
+    assert notice_lines(told, 100, "17:32:05") == [
+        f"c1  203.0.113.10: {done} by somebody else at 17:32:05; it still waits here: s closes it"
+    ]
+
+
 def test_every_sentence_of_the_table_is_one_of_these():
     """Whoever adds one adds it to the tests above."""
     assert set(SENTENCES) == {
-        *("verdict", "passed", "still_blocked", "container", "shield", "lost", "error", "summary")
+        *("verdict", "passed", "still_blocked", "container", "recorded"),
+        *("shield", "lost", "error", "summary"),
     }
 
 

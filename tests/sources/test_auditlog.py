@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 
@@ -234,6 +235,38 @@ def test_what_a_hub_decided_before_is_told_among_all_that_is_known(desk):
     desk.block(OTHER)
     t.send("i")
     t.expect("recorded by the shield: allow 31 Jan, ")
+
+
+@pytest.mark.parametrize("action, done", [("allow", "allowed"), ("deny", "denied")])
+def test_what_somebody_else_decides_while_the_question_stands_is_told_once_and_decides_nothing(
+    desk, action, done
+):
+    t = desk.sit()
+    desk.block(ADDRESS)
+    by_hand = [os.path.join(desk.host.folder, "bin/terok-shield"), action, "c1", ADDRESS]
+    for _ in range(2):
+        subprocess.run(by_hand, env=desk.env, check=True, stdout=subprocess.DEVNULL)
+    assert desk.host.targets() == [f"{action} {ADDRESS}"] * 2
+    t.expect(re.compile(r"c1  %s: %s by somebody else at \d\d:\d\d:\d\d;" % (ADDRESS, done)))
+    desk.press("s", t.expect(KEYS))
+    t.expect("s not now\n")
+    t.quiet(2.2)  # nothing more is told
+    assert t.text().count("by somebody else") == 1
+    desk.quit()
+
+
+def test_what_a_session_decides_itself_was_nobody_else(desk):
+    desk.host.control("terok-shield", names={"www.example.com": [OTHER]})
+    desk.c1.looks_up("www.example.com", ADDRESS)
+    t = desk.sit()
+    desk.press("A", desk.block(ADDRESS))
+    desk.press("y", t.expect("any other key: no"), own=True)
+    t.expect("opened " + OTHER)
+    desk.press("d", t.expect(KEYS))
+    t.expect("d deny %s ... done" % ADDRESS)
+    t.quiet(2.2)
+    assert "somebody else" not in t.text()
+    desk.quit()
 
 
 def test_after_quarantine_the_same_allow_works(desk):
