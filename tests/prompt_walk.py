@@ -22,6 +22,7 @@ from stage import SGR, Stage
 
 from simple_clearance.docket.states import OPEN
 from simple_clearance.prompt.asking import Asking, Confirming
+from simple_clearance.prompt.counting import Counting
 from simple_clearance.prompt.keyboard import (
     AFTER_CHANGE,
     AFTER_OWN_KEY,
@@ -30,7 +31,7 @@ from simple_clearance.prompt.keyboard import (
     QUIET,
     TAKE_BACK,
 )
-from simple_clearance.prompt.lists import Counting, Listing
+from simple_clearance.prompt.lists import Listing
 
 NEARLY = 1e-6
 KEYS = "aaaaAAddssmmuuyyyyyylhi?qxcc\n\n\r123**00\x7f\x0c /\x1b"
