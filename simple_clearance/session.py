@@ -153,6 +153,7 @@ class Session:
         except Refused:
             if self._options.replay:
                 return None
+            self._look_for_hubs()  # where one is active, a terminal is not what is missing
             raise
 
     def _run_on(self, term: terminal.Terminal | None) -> int:
@@ -205,6 +206,15 @@ class Session:
         self._guard.add("", Hub(None, None, self._environ, os.getuid(), self._options.ignore_hub))
         self._guard.check()
         self._guard.remove("")
+
+    def _look_for_hubs(self) -> None:
+        """Refused (1) where one of a container that was named is active."""
+        try:
+            self._fleet.prepare(self._guard)
+            self._guard.check()
+        except Refused as refused:
+            if refused.code == HUB_ACTIVE:
+                raise
 
     def _save_policy(self, path: str) -> None:
         from .fronts.savedpolicy import SavedPolicy

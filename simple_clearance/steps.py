@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     Known = Dict[str, Union[podman.Container, Refused]]  # by the name that it is given here
 
 DEADLINE = 10.0  # seconds for a command to answer
+NOT_RUN = (126, 127)  # exit codes of what should have run it, as env or a shell
+NO_OPTION = 2  # exit code where an option is not known
 
 
 class Line:
@@ -367,14 +369,19 @@ def no_trace(_text: str) -> None:
 
 
 def _version(command: list[str]) -> str:
-    """The first line of `COMMAND --version`; "" where that is no option.  Refused when it can't be run."""
+    """The first line of `COMMAND --version`, or what it says to that; "" where it is just no option of its.
+
+    Refused when it can't be run: a session asks it for no version, and so starts whatever it says.
+    """
     shown = printable(" ".join(command), 100)
     try:
         status, out, err = children.run([*command, "--version"], DEADLINE)
     except (OSError, children.Stuck) as error:
         reason = getattr(error, "strerror", None) or error
         raise Refused(CANNOT_START, f"{shown} --version: {reason}", RUN_IT) from None
-    if status not in (0, 2):  # 2: an option that it doesn't know
-        said = err.strip().rpartition(b"\n")[2] or b"exit code %d" % status
-        raise Refused(CANNOT_START, f"{shown} --version: {printable(said, 200)}", RUN_IT)
-    return printable((out.splitlines() or [b""])[0].strip(), 60) if status == 0 else ""
+    said = printable(err.strip().rpartition(b"\n")[2] or b"exit code %d" % status, 200)
+    if status in NOT_RUN:
+        raise Refused(CANNOT_START, f"{shown} --version: {said}", RUN_IT)
+    if status == 0:
+        return printable((out.splitlines() or [b""])[0].strip(), 60)
+    return "" if status == NO_OPTION else f"tells no version, but: {said} ({RUN_IT})"

@@ -328,6 +328,18 @@ def test_a_bus_that_hangs_keeps_nobody_waiting_who_has_a_hundred_verdicts_to_run
     assert 0 < looks < 50
 
 
+def test_it_is_said_also_where_there_is_no_terminal(desk, runtime):
+    """Which is not what is missing then."""
+    done = desk.run("c1")
+    assert done.returncode == 2
+    runtime.listen(SOCKETS["today's hub"])
+    done = desk.run("c1")
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr.startswith(b"simple-clearance: the clearance hub is active")
+    os.remove(desk.host.bin + "/podman")
+    assert desk.run("c1").returncode == 2, "which is still what is missing"
+
+
 def test_as_a_library_it_raises_system_exit_1(desk, runtime):
     runtime.listen(SOCKETS["today's hub"])
     code = (

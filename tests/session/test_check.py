@@ -36,6 +36,7 @@ LINES = [
     "hub",
     "terminal",
 ]
+RUN_IT = "run it by hand, as this user, to see why"
 JSON_FIELDS = ["type", "ts", "container", "name", "ok", "message", "hint"]
 STATES = {
     "shield_down": "the shield is down: connections are let through, only the floor and denies hold",
@@ -313,9 +314,10 @@ def without_this_machines_own(desk):
 def test_podman_can_not_be_run(desk, check):
     desk.host.control("podman", mode="fail")
     told = check()
-    assert told.wrong() == ["podman"] and told.code == 3
-    assert told.lines["podman"][1] == "podman --version: Error: cannot open run-dir: permission denied"
-    assert "run it by hand" in told.lines["podman"][2][0]
+    assert told.wrong() == ["container"] and told.code == 3
+    said = "Error: cannot open run-dir: permission denied"
+    assert told.lines["podman"][1] == "tells no version, but: %s (%s)" % (said, RUN_IT)
+    assert said in told.lines["container"][1]
 
 
 def test_there_is_no_such_container(broken):
@@ -680,12 +682,16 @@ def script(desk, name, text):
 
 
 def test_terok_shield_does_not_run(desk, check):
-    """A session would start, and fail with the first verdict: better told before."""
+    """A session starts, and fails with the first verdict: better told before."""
     script(desk, "terok-shield", "echo 'ModuleNotFoundError: no module' >&2; exit 1")
     told = check()
+    assert told.wrong() == [] and told.code == 0
+    said = "tells no version, but: ModuleNotFoundError: no module (%s)" % RUN_IT
+    assert told.lines["terok-shield"][1] == said
+    script(desk, "terok-shield", "exec no-such-program")
+    told = check()
     assert told.wrong() == ["terok-shield"] and told.code == 3
-    assert told.lines["terok-shield"][1] == "terok-shield --version: ModuleNotFoundError: no module"
-    assert told.lines["terok-shield"][2] == ["run it by hand, as this user, to see why"]
+    assert "--version: " in told.lines["terok-shield"][1] and told.lines["terok-shield"][2] == [RUN_IT]
 
 
 def test_the_whole_verdict_command_is_asked_for_its_version(desk, check):

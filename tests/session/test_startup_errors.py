@@ -322,7 +322,7 @@ def test_no_terminal(desk):
     got = Told(done.returncode, done.stdout.decode(), done.stderr.decode())
     assert (got.code, got.message) == (2, "no terminal to prompt on")
     assert "ssh -t" in got.hints[0] and any("--json" in hint for hint in got.hints)
-    assert desk.host.calls() == []
+    assert [call.argv[0] for call in desk.host.calls()] == ["inspect"], "whose hub might be active"
 
 
 @pytest.mark.parametrize("controlling", [True, False], ids=["controlling", "on stdin alone"])
