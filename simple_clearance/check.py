@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from typing import Mapping
 
     from .base.options import Options
-    from .steps import Known
 
 ORDER = (
     "python", "podman", "container", "shielded", "rootless", "state dir", "verdicts", "namespace",
@@ -51,19 +50,20 @@ class Check:
             self._host.take()
             if not self._is_one:
                 self._host.take_hub()
-            self._take_containers(self._host.find())
+            if self._options.all:
+                self._host.find_all()
+            self._take_containers()
         else:
             self._host.take_policy()
         self._containers.sort(key=lambda one: min(map(_rank, one.lines)))
         lines = [*self._host.lines, *(line for one in self._containers for line in one.lines)]
         return _gravest([line.refusal.code for line in lines if line.refusal is not None])
 
-    def _take_containers(self, known: Known) -> None:
+    def _take_containers(self) -> None:
         loop = Loop()
         forkserver = Forkserver(loop, no_trace)
         try:
-            for name in sorted(known) if self._options.all else self._options.containers:
-                told = known.get(name)
+            for name, told in self._host.known.items():
                 one = ContainerSteps(self._options, self._environ, name, self._host, told, loop, forkserver)
                 one.take()
                 self._containers.append(one)

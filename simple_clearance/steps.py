@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from .base.options import Options
 
-    Known = Dict[str, Union[podman.Container, Refused]]  # by the name that it is given here
+    Known = Dict[str, Union[podman.Container, Refused, None]]  # by podman's name; None: it was not asked
 
 DEADLINE = 10.0  # seconds for a command to answer
 NOT_RUN = (126, 127)  # exit codes of what should have run it, as env or a shell
@@ -93,7 +93,11 @@ class Steps:
 
 
 class HostSteps(Steps):
-    """What is the same whatever the container."""
+    """What is the same whatever the container; and `known`, what podman tells of each that is looked at."""
+
+    def __init__(self, options: Options, environ: Mapping[str, str]) -> None:
+        super().__init__(options, environ)
+        self.known: Known = dict.fromkeys(options.containers)
 
     def take_policy(self) -> None:
         if self._options.policy is not None:
@@ -103,38 +107,38 @@ class HostSteps(Steps):
         self._step("python", self._python)
         if self.needs_podman:
             self._step("podman", self._podman)
+            if "podman" not in self.failed:
+                self._find()
         self._step("terok-shield", self._shield)
         self.take_policy()
         self._step("terminal", self._terminal)
 
-    def find(self) -> Known:
-        """What podman tells of each container that is to be looked at, by the name that it is given here."""
-        found: Known = {}
-        if self._options.all:
-            self._step("containers", lambda: self._shielded(found), "podman")
-        elif self.needs_podman and "podman" not in self.failed:
-            for name in self._options.containers:
-                try:
-                    podman.check_name(name)
-                except Refused as refused:
-                    found[name] = refused
-            asked = [name for name in self._options.containers if name not in found]
+    def _find(self) -> None:
+        """Those that were named."""
+        wrong: Known = {}
+        for name in self._options.containers:
             try:
-                found.update(podman.inspect_all(asked) if asked else {})
+                podman.check_name(name)
             except Refused as refused:
-                found.update(dict.fromkeys(asked, refused))
-        return found
+                wrong[name] = refused
+        asked = [name for name in self._options.containers if name not in wrong]
+        try:
+            self.known = {**podman.inspect_all(asked), **wrong} if asked else wrong
+        except Refused as refused:
+            self.known = {**dict.fromkeys(asked, refused), **wrong}
 
-    def _shielded(self, found: Known) -> str:
-        """All that run, by their names, into `found`."""
+    def find_all(self) -> None:
+        """All shielded ones that run."""
+        self._step("containers", self._shielded, "podman")
+
+    def _shielded(self) -> str:
         ids = podman.running()
-        known = podman.inspect_all(ids).values() if ids else ()
-        for one in known:
+        for name, one in sorted(podman.inspect_all(ids).items()) if ids else ():
             if isinstance(one, podman.Container) and one.running and one.state_dir is not None:
-                found[one.name] = one
-        if not found:
+                self.known[name] = one
+        if not self.known:
             return "no shielded one runs yet: a session waits for the first"
-        return count(len(found), "shielded one") + (" runs" if len(found) == 1 else " run")
+        return count(len(self.known), "shielded one") + (" runs" if len(self.known) == 1 else " run")
 
     def take_hub(self) -> None:
         """The look for a hub of all containers."""
@@ -171,7 +175,7 @@ class HostSteps(Steps):
             self.lines.append(Line("policy", mistake.message, mistake))
         if not mistakes:
             rules = "%s: %s" % (printable(self._options.policy, 200), count(len(found.rules), "rule"))
-            only = self._options.containers[0] if len(self._options.containers) == 1 else ""
+            only = next(iter(self.known)) if len(self.known) == 1 else ""
             ours = found.of(only).number
             some = ", of which %d for %s" % (ours, only or "all") if ours < len(found.rules) else ""
             self.lines.append(Line("policy", rules + some))

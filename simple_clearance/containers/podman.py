@@ -9,7 +9,7 @@ image may have written any of them.
 
 from __future__ import annotations
 
-from ..base.errors import CANNOT_START, Refused
+from ..base.errors import CANNOT_START, USAGE, Refused
 from ..base.ids import LONG_ID, SHORT_ID, is_hex, is_name
 from ..base.text import bounded_labels, clip_right, printable
 from ..system import children
@@ -26,6 +26,8 @@ INSPECT = ["inspect", "--format", "json", "--"]
 
 DEADLINE = 30.0  # seconds; 0.03 is usual, 10 were seen while a build held the lock of podman's storage
 FOR_A_HINT = 2.0  # seconds that it may take where nothing more hangs on it
+TWICE = "name each container once"
+AMBIGUOUS = "give more of its id, or its name: podman ps -a"
 LOCKED = "its storage is locked, as by a long build, or slow: podman ps answers once it is free"
 USERS = "/proc/sys/user/max_user_namespaces"
 NO_USERS = "no user namespace is allowed here (%s is 0): sysctl user.max_user_namespaces=15000" % USERS
@@ -72,7 +74,7 @@ class Container:
         return "Container(%s, %s, pid %d)" % (self.name, self.short_id, self.pid)
 
     def is_called(self, name: str) -> bool:
-        """Whether that is its name or its id, of 12 or 64 digits."""
+        """Whether that is its name or its id, of 12 or 64 digits, and not just the beginning of one."""
         return name in (self.name, self.id, self.short_id)
 
     @property
@@ -123,10 +125,6 @@ class Listed:
     def __repr__(self) -> str:
         return "Listed(%s, %s, pid %d)" % (self.name, self.id[:SHORT_ID], self.pid)
 
-    def is_called(self, name: str) -> bool:
-        """Whether that is its name or its id, of 12 or 64 digits."""
-        return name in (self.name, self.id, self.id[:SHORT_ID])
-
 
 def _checked(kind: type, value: Any) -> Any:
     if type(value) is not kind:  # exactly: True is an int, too
@@ -146,23 +144,37 @@ def check_name(text: str) -> None:
 def inspect_all(
     names: Sequence[str], podman: str = "podman", deadline: float = DEADLINE
 ) -> dict[str, Container | Refused]:
-    """Each of these names or ids with its container, running or not, or with why there is none.
+    """Each of these containers, running or not, by its own name, or why there is none by what was given.
 
-    Raises Refused when podman is missing, takes longer than `deadline` seconds or says something else than
-    it should.
+    That is a name, or an id or the beginning of one that no other has, as podman takes it.  Raises Refused
+    when podman is missing, takes longer than `deadline` seconds or says something else than it should, and
+    (2) when two of `names` are one container.
     """
     for name in names:
         check_name(name)
     status, output, errors = _run([podman, *INSPECT, *names], deadline)
     if status and b"no such " not in errors:
         raise _failed("podman inspect " + " ".join(names), status, errors)
-    found = parse(output, *names)
-    return {name: next((one for one in found if one.is_called(name)), _missing(name)) for name in names}
+    told = parse(output, *names)
+    found: dict[str, Container | Refused] = {}
+    for given in names:
+        one = _called(given, told)
+        name = given if one is None else one.name
+        if name in found:
+            raise Refused(USAGE, "%s is named twice, here as %s" % (name, given), TWICE)
+        found[name] = one or _missing(given)
+    return found
+
+
+def _called(given: str, told: list[Container]) -> Container | None:
+    """As podman finds it: the one of that name, else the one whose id begins like that."""
+    named = [one for one in told if one.name == given]
+    return next(iter(named or [one for one in told if one.id.startswith(given)]), None)
 
 
 def inspect(name: str, podman: str = "podman", deadline: float = DEADLINE) -> Container:
-    """The container of that name or id, running or not; raises Refused when there is none, too."""
-    found = inspect_all([name], podman, deadline)[name]
+    """That one alone; raises Refused when there is none, too."""
+    (found,) = inspect_all([name], podman, deadline).values()
     if isinstance(found, Refused):
         raise found
     return found
@@ -227,7 +239,8 @@ def _run(argv: list[str], deadline: float) -> tuple[int, bytes, bytes]:
 
 def _failed(what: str, status: int, errors: bytes) -> Refused:
     said = printable(errors.strip().rpartition(b"\n")[2]) or "exit %d" % status
-    return Refused(CANNOT_START, "%s: %s" % (what, said), remedy())
+    hint = AMBIGUOUS if b"more than one result" in errors else remedy()
+    return Refused(CANNOT_START, "%s: %s" % (what, said), hint)
 
 
 def remedy() -> str:

@@ -89,6 +89,7 @@ class Fleet:
         self._files: Folders  # these two from `start` on
         self._starts: Starts
         self._endings = Endings(loop, docket, self.logs, self._over)
+        self._named: list[str] = []  # those that were, by what podman calls them
         self._absent: dict[str, str] = {}  # state directories of those that don't run at the start, by name
         self._roster = Roster(loop, self._is_wanted, self._take_up, docket.warn)
 
@@ -116,7 +117,7 @@ class Fleet:
         if self._options.all:
             start = "each shielded container of this user is watched, also those that start later"
             return start if self._sources else start + ": none runs yet"
-        missing = [name for name in self._options.containers if name not in self.containers]
+        missing = [name for name in self._named if name not in self.containers]
         return "waiting for the start of " + ", ".join(missing) if missing else ""
 
     def spellings(self, name: str) -> tuple[str, ...]:
@@ -164,15 +165,18 @@ class Fleet:
         """
         self._guard = guard
         names = self._options.containers
-        known = inspect_all(names) if len(names) > 1 or self._follows and names else {}
-        for name in names:
-            found = known.get(name)
+        known: Mapping[str, Container | Refused | None] = (
+            inspect_all(names) if len(names) > 1 or self._follows and names else dict.fromkeys(names)
+        )
+        self._named = list(known)
+        for name, found in known.items():
             if self._follows and isinstance(found, Container) and not found.running:
                 self._absent[name] = found.state_dir or ""
                 continue
-            one = self.containers[name] = self._prepared(name, found)
+            one = self._prepared(name, found)
+            self.containers[one.name] = one
             if one.hub is not None:
-                guard.add(name, one.hub)
+                guard.add(one.name, one.hub)
 
     def _prepared(self, name: str, found: Container | Refused | None) -> Watched:
         return watched.prepare(name, self._options, self._environ, os.getuid(), self._trace, found)
@@ -220,21 +224,20 @@ class Fleet:
             one.claim()
 
     def _is_wanted(self, found: Listed) -> bool:
-        return self._options.all or any(map(found.is_called, self._options.containers))
+        return self._options.all or found.name in self._named
 
     def _take_up(self, found: Container, now: Now) -> None:
         """One that runs and is not watched.  Refused when it can't be."""
         if self._options.all and found.state_dir is None:
             return
-        name = found.name if self._options.all else next(filter(found.is_called, self._options.containers))
-        before = self.containers.get(name)
+        before = self.containers.get(found.name)
         if before is not None and before.stage != OVER:
             if (before.id, before.first) != (found.id, found.pid):
                 self._roster.let_go(found.id)  # its turn comes when the one before has had its last words
             return
-        one = self._prepared(name, found)
-        self.containers.pop(name, None)  # to be the last one again
-        self.containers[name] = one
+        one = self._prepared(found.name, found)
+        self.containers.pop(one.name, None)  # to be the last one again
+        self.containers[one.name] = one
         try:
             self._look_for_a_hub(one)
             self._claim(one)  # before a reader is started, which would be in the way of the next one

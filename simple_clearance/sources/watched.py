@@ -165,6 +165,7 @@ def prepare(
 ) -> Watched:
     """Finds out everything about a container.  Refused (3) with the remedy when it can't be watched.
 
+    `name` is what was given; it is watched by the name that podman tells, which the shield, too, goes by.
     `known` is what podman has told of it, where it was asked already.
     """
     podman.check_name(name)
@@ -172,7 +173,7 @@ def prepare(
     try:
         _fill(watched, options, uid, known)
         if watched.roots and options.decides:
-            raise podman.not_rootless(name)
+            raise podman.not_rootless(watched.name)
         if options.sandbox:
             watched.version = SANDBOX_VERSION
             return watched
@@ -196,6 +197,9 @@ def _fill(watched: Watched, options: Options, uid: int, known: Container | Refus
         found = known or podman.inspect(watched.name)
         if isinstance(found, Refused):
             raise found
+        if not needs_podman(options) and not found.is_called(watched.name):
+            raise Refused(CANNOT_START, "it is another one, whose id happens to begin like that name")
+        watched.name = found.name
         watched.id, watched.version, watched.dossier = found.id, found.shield_version, found.dossier
         watched.in_pod = found.in_pod
         watched.roots = podman.is_roots(found, uid)

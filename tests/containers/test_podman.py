@@ -181,6 +181,41 @@ def test_a_missing_container_is_told_with_where_to_look(said, fake):
     assert error.hints[0].startswith("podman ps -a")
 
 
+def test_a_container_is_found_by_the_beginning_of_its_id_and_goes_by_its_name(fake):
+    path = fake("cat %s/podman-inspect-0.9.json" % SAMPLES)
+    for given in ("3b068f2a090c", "3b0", "c1"):
+        assert [*podman.inspect_all([given], path)] == ["c1"]
+    assert [*podman.inspect_all(["3B0"], path)] == ["3B0"], "no such one: podman minds the case"
+
+
+def answering(fake, **names):
+    """A podman that tells of containers with these names and these beginnings of their ids."""
+    parts = [json.loads(changed(Name=name, Id=start.ljust(64, "0")))[0] for name, start in names.items()]
+    answer = pathlib.Path(fake("")).parent / "answer"
+    answer.write_text(json.dumps(parts))
+    return fake("cat %s" % answer)
+
+
+def test_what_is_a_name_is_not_the_beginning_of_an_id(fake):
+    path = answering(fake, web="c1", c1="d2")
+    found = podman.inspect_all(["web", "c1"], path)
+    assert {name: one.id[:2] for name, one in found.items()} == {"web": "c1", "c1": "d2"}
+
+
+def test_two_words_for_one_container_are_one_too_many(fake):
+    with pytest.raises(Refused) as caught:
+        podman.inspect_all(["db", "web", "c1"], answering(fake, web="c1", db="d2"))
+    assert (caught.value.code, caught.value.message) == (2, "web is named twice, here as c1")
+    assert caught.value.hints == ("name each container once",)
+
+
+def test_the_beginning_of_several_ids_is_told_with_what_tells_them_apart(fake):
+    said = "Error: more than one result for container ID 3: container already exists"  # 4.3.1
+    error = refusal(podman.inspect, "3", fake("echo '%s' >&2; exit 125" % said))
+    assert error.message == "podman inspect 3: " + said
+    assert error.hints == ("give more of its id, or its name: podman ps -a",)
+
+
 def test_an_image_of_that_name_is_no_container(fake):
     error = refusal(podman.inspect, "rig", fake("""echo '[{"Id": "73", "RepoTags": ["localhost/rig"]}]'"""))
     assert error.message == "no such container: rig"

@@ -95,6 +95,15 @@ def test_without_podman_the_state_directory_tells_which_it_is(prepare, host, c1)
         assert it.id == c1.sid and it.namespace == -1
 
 
+def test_a_name_that_is_made_up_is_not_taken_for_the_beginning_of_an_id(c1, c2, prepare):
+    """Nothing tells that podman's container is meant, where neither its name nor its id is given."""
+    label = c2.id[:4]
+    with prepare(label, netns="/proc/self/ns/net", state_dir=c1.state_dir) as it:
+        assert (it.name, it.id, it.pidfd) == (label, c1.sid, -1)
+    with prepare(label) as it:
+        assert (it.name, it.id) == ("c2", c2.id)
+
+
 def test_without_podman_a_relative_state_directory_is_made_absolute(prepare, host, c1, monkeypatch):
     host.remove("podman")
     monkeypatch.chdir(os.path.dirname(c1.state_dir))

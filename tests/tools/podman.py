@@ -16,6 +16,9 @@ def inspect(words):
     found, missing = [], []
     for name in names:
         text = standin.text(name)
+        if text is None:
+            standin.tell("Error: more than one result for container ID %s: container already exists" % name)
+            return 125
         found.append(text) if text else missing.append(name)
     print("[%s]" % ",\n".join(found))
     for i, name in enumerate(missing):

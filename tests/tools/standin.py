@@ -33,11 +33,11 @@ def texts():
 
 
 def text(name):
-    """The same of one, by its name or the beginning of its id; "" where there is none."""
+    """The same of one, by its name or the beginning of its id; "" where there is none, None for several."""
     for start in ('"Name": "%s"', '"Id": "%s'):
-        for it in texts():
-            if name and start % name in it:
-                return it
+        found = [it for it in texts() if name and start % name in it]
+        if found:
+            return found[0] if len(found) == 1 else None
     return ""
 
 
