@@ -9,6 +9,7 @@ import os
 
 from . import NAME, __version__
 from .base.errors import USAGE, Refused
+from .base.ids import TWICE
 from .base.options import Options
 
 TYPE_CHECKING = False
@@ -44,6 +45,17 @@ watched it gives 3, so that no script takes it for an end without a block.
 """
 
 
+NO_USE = {
+    "follow": (("netns", "replay"), "nothing tells of a start"),
+    "take_over": (("reader", "replay"), "nobody's reader is in its way"),
+    "replay": (("state_dir", "netns", "reader"), "all that is told is in the recording"),
+}
+"""For an option those that it has no use with, and why."""
+FILES = ("policy", "save_policy", "save_profile", "log", "replay")
+SHARED = {"policy", "save_policy"}
+"""The two that may name one file: an answer that is saved is a rule from then on."""
+
+
 class Instead(Exception):
     """What is to be said, and nothing else to be done."""
 
@@ -63,7 +75,9 @@ def parse(argv: list[str]) -> Options:
         for name in Options.__slots__:
             if hasattr(found, name):
                 setattr(options, name, getattr(found, name))
+    _check_values(options)
     if options.role == "demo":
+        _check_demo(options)
         return options
     options.follow = options.follow or options.all
     names_some = options.containers or options.replay or options.all or options.elsewhere
@@ -79,29 +93,34 @@ def _check(options: Options) -> None:
         raise Refused(USAGE, "--all goes without names", "name containers, or give --all")
     single = [name for name in ("state_dir", "netns", "reader", "replay") if getattr(options, name)]
     if (len(options.containers) > 1 or options.all) and single:
-        option = "--" + single[0].replace("_", "-")
-        raise Refused(USAGE, f"{option} goes with one container", "call it once for each container")
-    if options.follow and (options.netns or options.replay):
-        option = "--netns" if options.netns else "--replay"
-        raise Refused(USAGE, f"--follow has no use with {option}: nothing tells of a start", "leave one out")
+        text = f"{_option(single[0])} goes with one container"
+        raise Refused(USAGE, text, "call it once for each container")
+    for name, (others, why) in NO_USE.items():
+        other = next(filter(lambda other: getattr(options, other), others), "")
+        if getattr(options, name) and other:
+            text = f"{_option(name)} has no use with {_option(other)}: {why}"
+            raise Refused(USAGE, text, "leave one out")
     if options.joined and options.role == "check":
         raise Refused(
             USAGE, "--check goes without --join", "run its command by hand, with --check for --json"
         )
-    if options.elsewhere and single:
-        option = "--" + single[0].replace("_", "-")
-        raise Refused(USAGE, f"{option} goes without --host and --join", "call it once for each machine")
-    if options.take_over and (options.reader or options.replay):
-        option = "--reader" if options.reader else "--replay"
+    if options.replay and options.role == "check":
         raise Refused(
-            USAGE, f"--take-over has no use with {option}", f"{option} alone: nobody's reader is in its way"
+            USAGE, "--check goes without --replay", "--replay FILE --policy FILE tells what rules decide"
         )
+    if options.elsewhere and single:
+        text = f"{_option(single[0])} goes without --host and --join"
+        raise Refused(USAGE, text, "call it once for each machine")
     if len(set(options.containers)) < len(options.containers):
-        raise Refused(USAGE, "a container is named twice", "name each container once")
+        raise Refused(USAGE, "a container is named twice", TWICE)
     if options.netns and not options.state_dir:
         raise Refused(
             USAGE, "--netns needs --state-dir", "--state-dir DIR: the container's own shield state directory"
         )
+
+
+def _check_values(options: Options) -> None:
+    """Values that don't go together, whatever is watched: Refused (2)."""
     if (
         options.answer == "allow"
         and options.duration is None
@@ -109,6 +128,39 @@ def _check(options: Options) -> None:
         and not options.replay
     ):
         raise Refused(USAGE, "--answer allow needs a bound", "--for SECONDS or --count N")
+    taken: dict[str, str] = {}
+    for name in FILES:
+        given = getattr(options, name)
+        path = os.path.realpath(given or "/")
+        if given == "-" or os.path.exists(path) and not os.path.isfile(path):
+            continue  # /dev/null is anybody's
+        other = taken.setdefault(path, name)
+        if other != name and {other, name} != SHARED:
+            text = f"{_option(other)} and {_option(name)} name one file"
+            raise Refused(USAGE, text, "name two: each has lines of its own")
+
+
+def _check_demo(options: Options) -> None:
+    """What the demonstration would pass over: Refused (2)."""
+    from .demo.demo import TAKEN
+
+    plain = Options([])
+    for name in Options.__slots__:
+        if name not in (*TAKEN, "role") and getattr(options, name) != getattr(plain, name):
+            text = "--demo goes without " + ("containers" if name == "containers" else _option(name))
+            raise Refused(USAGE, text, "leave that out: the demonstration has a container of its own")
+
+
+def _option(name: str) -> str:
+    """The option that has that name among `Options`."""
+    return {"hosts": "--host", "joined": "--join"}.get(name, "--" + name.replace("_", "-"))
+
+
+def _told(action: argparse.Action) -> str:
+    """An option as --help has it."""
+    value = action.metavar or "|".join(action.choices or ())
+    words = [*action.option_strings, *([str(value)] if action.nargs != 0 else [])]
+    return " ".join(words) + f": {action.help}"
 
 
 def _manual(topic: str) -> str:
@@ -132,7 +184,9 @@ def _parser() -> argparse.ArgumentParser:
 
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> None:  # type: ignore[override]
-            raise Refused(USAGE, message, f"{NAME} --help")
+            words = message.partition("argument ")[2].partition(":")[0]
+            wrong = [action for action in actions if words in action.option_strings]
+            raise Refused(USAGE, message, *(map(_told, wrong) if wrong else [f"{NAME} --help"]))
 
     class Version(argparse.Action):
         def __call__(self, *_: object) -> None:
@@ -169,13 +223,23 @@ def _parser() -> argparse.ArgumentParser:
         except ValueError:
             found = 0.0
         if not 0 < found <= 1e7:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0, up to 10000000")
         return found
 
     def number(text: str) -> int:
         if not (text.isascii() and text.isdigit()) or not 0 < int(text[:9]) < 10**6:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 999999")
         return int(text)
+
+    def path(text: str) -> str:
+        if not text:
+            raise argparse.ArgumentTypeError("an empty name")
+        return text
+
+    def file(text: str) -> str:
+        if text == "-":
+            raise argparse.ArgumentTypeError("'-' is no file here: a file of that name is ./-")
+        return path(text)
 
     def formatter(prog: str) -> argparse.HelpFormatter:
         """As wide as shutil.get_terminal_size tells, which argparse imports, 2 ms, for each option anew."""
@@ -209,15 +273,13 @@ def _parser() -> argparse.ArgumentParser:
                 raise Instead("".join(name + "\n" for name in shielded()))
             raise Instead(completion.script(asked, actions))
 
-    def group(title: str) -> Callable[..., None]:
-        found = parser.add_argument_group(title)
-
+    def adder(group: Any) -> Callable[..., None]:
         def add(*names: str, **more: Any) -> None:
-            actions.append(found.add_argument(*names, **more))
+            actions.append(group.add_argument(*names, **more))
 
         return add
 
-    add = group("what to watch")
+    add = adder(parser.add_argument_group("what to watch"))
     add("containers", nargs="*", metavar="CONTAINER", help="name or id of a running shielded container")
     add("--all", action="store_true", help="every shielded container here, and those that start later")
     add("--follow", action="store_true", help="wait for a container that stops, and go on when it runs again")
@@ -238,8 +300,8 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="those of a session that CMD runs with --json, as NAME/...; repeatable",
     )
-    add("--state-dir", metavar="DIR", help="the container's own shield state directory")
-    add("--netns", metavar="PATH", help="the network namespace to listen in; needs --state-dir")
+    add("--state-dir", metavar="DIR", type=path, help="the container's own shield state directory")
+    add("--netns", metavar="PATH", type=path, help="the network namespace to listen in; needs --state-dir")
     add(
         "--reader",
         metavar="CMD",
@@ -253,8 +315,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--for", metavar="SECONDS", dest="duration", type=seconds, help="end after that time")
     add("--count", metavar="N", type=number, help="end after N applied verdicts")
 
-    add = group("what decides")
-    add("--policy", metavar="FILE", help="rules that decide without asking")
+    add = adder(parser.add_argument_group("what decides"))
+    add("--policy", metavar="FILE", type=file, help="rules that decide without asking")
     add(
         "--answer",
         choices=["allow", "deny", "skip", "none"],
@@ -273,17 +335,32 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--dry-run", action="store_true", help="decide and report, run no verdict command")
 
-    add = group("what is kept")
-    add("--log", metavar="FILE", help="append every event, decision and outcome as JSON lines, - to stdout")
-    add("--save-profile", metavar="FILE", help="append what was allowed, as a terok-shield profile")
-    add("--save-policy", metavar="FILE", help="append what was answered, as rules for --policy")
-
-    add = group("trying it")
-    add("--check", dest="role", action="store_const", const="check", help="say what is missing on this host")
+    add = adder(parser.add_argument_group("what is kept"))
     add(
+        "--log",
+        metavar="FILE",
+        type=path,
+        help="append every event, decision and outcome as JSON lines, - to stdout",
+    )
+    add(
+        "--save-profile", metavar="FILE", type=file, help="append what was allowed, as a terok-shield profile"
+    )
+    add("--save-policy", metavar="FILE", type=file, help="append what was answered, as rules for --policy")
+
+    trying = parser.add_argument_group("trying it")
+    add, instead = adder(trying), adder(trying.add_mutually_exclusive_group())
+    instead(
+        "--check", dest="role", action="store_const", const="check", help="say what is missing on this host"
+    )
+    instead(
         "--demo", dest="role", action="store_const", const="demo", help="see it work here: no podman, no root"
     )
-    add("--replay", metavar="FILE", help="take the events of a recording, - for stdin; implies --dry-run")
+    add(
+        "--replay",
+        metavar="FILE",
+        type=path,
+        help="take the events of a recording, - for stdin; implies --dry-run",
+    )
     add("--debug", action="store_true", help="what goes over each wire, and traces, on stderr")
     add(
         "--completion",

@@ -175,11 +175,13 @@ def _reader(argv: list[str]) -> int:
     netns = None
     rest = iter(argv)
     for word in rest:
-        if word.startswith("--netns"):
-            netns = word[len("--netns=") :] if word.startswith("--netns=") else next(rest, None)
+        if word == "--netns":
+            netns = next(rest, "")
+        elif word.startswith("--netns="):
+            netns = word[len("--netns=") :]
         elif word != "--emit=json":
             words.append(word)
-    if len(words) != 2 or any(word.startswith("-") for word in words):
+    if len(words) != 2 or any(word.startswith("-") for word in words) or netns == "":
         usage = "simple-clearance.pyz --as-reader STATE_DIR CONTAINER --emit=json [--netns PATH]"
         return _complain(Refused(USAGE, "not how a reader is called", usage))
     return _told(_read_by_hand, words[1], netns)

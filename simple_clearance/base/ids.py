@@ -5,6 +5,9 @@ from __future__ import annotations
 SHORT_ID, LONG_ID = 12, 64
 """Hex digits: of what podman prints and the shield and the hub go by, and of a whole id."""
 
+TWICE = "name each container once"
+"""What to do where two names are one container's."""
+
 _HEX = frozenset("0123456789abcdef")
 _NAME = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-")
 

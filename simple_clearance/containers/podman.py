@@ -10,7 +10,7 @@ image may have written any of them.
 from __future__ import annotations
 
 from ..base.errors import CANNOT_START, USAGE, Refused
-from ..base.ids import LONG_ID, SHORT_ID, is_hex, is_name
+from ..base.ids import LONG_ID, SHORT_ID, TWICE, is_hex, is_name
 from ..base.text import bounded_labels, clip_right, printable
 from ..system import children
 from .statedir import ANNOTATION, believable, check_given, quoted
@@ -26,7 +26,6 @@ INSPECT = ["inspect", "--format", "json", "--"]
 
 DEADLINE = 30.0  # seconds; 0.03 is usual, 10 were seen while a build held the lock of podman's storage
 FOR_A_HINT = 2.0  # seconds that it may take where nothing more hangs on it
-TWICE = "name each container once"
 AMBIGUOUS = "give more of its id, or its name: podman ps -a"
 LOCKED = "its storage is locked, as by a long build, or slow: podman ps answers once it is free"
 USERS = "/proc/sys/user/max_user_namespaces"

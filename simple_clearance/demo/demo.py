@@ -49,6 +49,13 @@ def role(argv: list[str]) -> int:
     return world.main(argv[1]) if argv[0] == "--demo-world" else world.shield(argv[1], argv[2:])
 
 
+TAKEN = (
+    "answer", "bell", "count", "debug", "dry_run", "duration", "json", "log", "policy", "save_profile",
+    "verdict_timeout",
+)  # fmt: skip
+"""The options that it goes by; what it watches is its own."""
+
+
 class NotHere(Refused):
     """What is missing here for a live demonstration."""
 
@@ -104,8 +111,7 @@ def _recorded(options: Options, environ: Mapping[str, str]) -> int:
 def _options(given: Options) -> Options:
     """The given ones, but for what the demonstration has of its own."""
     found = Options([world.CONTAINER])
-    for name in ("answer", "bell", "count", "debug", "dry_run", "duration", "json", "log", "policy",
-                 "save_profile", "verdict_timeout"):  # fmt: skip
+    for name in TAKEN:
         setattr(found, name, getattr(given, name))
     return found
 

@@ -397,12 +397,80 @@ def test_keys_are_not_read_from_a_pipe(desk):
         (["--take-over", "--reader", "true", "c1"], "--take-over has no use with --reader"),
         (["--take-over", "--replay", "/dev/null"], "--take-over has no use with --replay"),
         (["c1", "c1"], "twice"),
+        (["--all", "c1"], "--all goes without names"),
+        (["--all", "--netns", "/x", "--state-dir", "/"], "--state-dir goes with one container"),
+        (["--host", "web", "--reader", "true"], "--reader goes without --host and --join"),
+        (["--join", "a=true", "--replay", "/x"], "--replay goes without --host and --join"),
+        (["--follow", "--netns", "/x", "--state-dir", "/", "c1"], "--follow has no use with --netns"),
+        (["--follow", "--replay", "/x"], "--follow has no use with --replay"),
+        (["--replay", "/x", "--reader", "true"], "--replay has no use with --reader"),
+        (["--replay", "/x", "--state-dir", "/", "c1"], "--replay has no use with --state-dir"),
+        (["--check", "--replay", "/x"], "--check goes without --replay"),
+        (["--check", "--join", "a=true"], "--check goes without --join"),
+        (["--check", "--demo"], "argument --demo: not allowed with argument --check"),
+        (["--demo", "c1"], "--demo goes without containers"),
+        (["--demo", "--host", "web"], "--demo goes without --host"),
+        (["--demo", "--save-policy", "/x"], "--demo goes without --save-policy"),
+        (["--demo", "--answer", "allow"], "--answer allow needs a bound"),
+        (["--save-policy", "/x", "--log", "/x", "c1"], "--save-policy and --log name one file"),
+        (["--policy", "/x/../y", "--save-profile", "/y", "c1"], "--policy and --save-profile name one file"),
+        (["--replay", "/x", "--log", "/x"], "--log and --replay name one file"),
+        (["--policy", "-", "c1"], "'-' is no file here"),
+        (["--save-profile", "-", "c1"], "'-' is no file here"),
     ],
 )
 def test_a_command_line_that_can_not_be_understood(words, message):
     with pytest.raises(Refused) as caught:
         arguments.parse(words)
     assert caught.value.code == 2 and message in caught.value.message and caught.value.hints
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--policy", "/x", "--save-policy", "/x", "c1"],
+        ["--policy", "/dev/null", "--log", "/dev/null", "c1"],
+        ["--replay", "-", "--log", "-"],
+    ],
+    ids=["rules", "device", "streams"],
+)
+def test_what_may_be_named_twice(words):
+    assert arguments.parse(words).log == (words[3] if "--log" in words else None)
+
+
+@pytest.mark.parametrize(
+    "option", ["--replay", "--log", "--policy", "--save-profile", "--state-dir", "--netns"]
+)
+def test_an_empty_name_is_not_taken_for_an_option_that_was_not_given(option):
+    """As a script's unset variable makes it: without its recording, it would run verdicts."""
+    with pytest.raises(Refused) as caught:
+        arguments.parse([option + "=", "c1"])
+    assert caught.value.code == 2 and caught.value.message == f"argument {option}: an empty name"
+
+
+@pytest.mark.parametrize(
+    ("option", "hint", "values"),
+    [
+        ("--count", "--count N: end after N applied verdicts", ["0", "-1", "1.5", "x", "1000000", "\u0663"]),
+        ("--for", "--for SECONDS: end after that time", ["0", "-1", "x", "inf", "nan", "1e8"]),
+        ("--answer", "--answer allow|deny|skip|none: the answer to ", ["maybe", "", "ALLOW"]),
+    ],
+)
+def test_a_value_out_of_range_is_told_with_what_the_option_takes(option, hint, values):
+    for value in values:
+        with pytest.raises(Refused) as caught:
+            arguments.parse([f"{option}={value}", "c1"])
+        assert caught.value.code == 2 and caught.value.message.startswith(f"argument {option}: ")
+        assert caught.value.hints[0].startswith(hint) and len(caught.value.hints) == 1
+    assert arguments.parse(["--count", "999999", "--for", "1e7", "c1"]).count == 999999
+
+
+@pytest.mark.parametrize("words", [["--netns"], ["--netns="], ["--netnsx=/x"], ["--emit=text"], ["c2"]])
+def test_a_reader_is_called_in_one_way_only(desk, words):
+    done = desk.run("--as-reader", desk.c1.state_dir, "c1", "--emit=json", *words)
+    got = Told(done.returncode, done.stdout.decode(), done.stderr.decode())
+    check(got, 2, "not how a reader is called", "--as-reader STATE_DIR CONTAINER --emit=json [--netns PATH]")
+    assert desk.host.calls() == []
 
 
 def test_what_can_not_be_understood_is_told_before_anything_is_asked(desk, told):
