@@ -638,6 +638,21 @@ def test_a_log_has_the_same_records_and_what_is_about_to_be_run(script, host, tm
     assert (tmp_path / "p.txt").read_text().splitlines()[1:] == ["+198.51.100.1"]
 
 
+def test_a_profile_has_what_an_undo_opens_and_no_more_what_it_shuts(script, host, tmp_path):
+    """As the shield has it by then: to undo a deny is to allow, which opens what was merely blocked."""
+    it = script("--json", "--save-profile", str(tmp_path / "p.txt"))
+    it.block("198.51.100.1", "198.51.100.2")
+    it.ids(2)
+    it.say("deny r1\nallow r2\n")
+    it.until("verdict", 2)
+    assert (tmp_path / "p.txt").read_text().splitlines()[1:] == ["+198.51.100.2"]
+    it.say("undo r1\nundo r2\n")
+    it.until("verdict", 2, undo=True)
+    it.ends(0)
+    assert targets(host)[2:] == ["allow 198.51.100.1", "deny 198.51.100.2"]
+    assert (tmp_path / "p.txt").read_text().splitlines()[1:] == ["#198.51.100.2", "+198.51.100.1"]
+
+
 def test_deciding_is_in_the_log_before_the_command_starts(script, host, tmp_path):
     host.control("terok-shield", mode="hang")
     it = script("--json", "--log", str(tmp_path / "log"))
