@@ -151,11 +151,7 @@ class HostSteps(Steps):
     def _podman(self) -> str:
         path = children.find("podman", self._environ)
         if not path:
-            raise Refused(
-                CANNOT_START,
-                "podman: no such command",
-                "install podman, or give --netns PATH with --state-dir DIR",
-            )
+            raise Refused(CANNOT_START, "podman: no such command", podman.MISSING)
         return _version(["podman"]) or printable(path, 200)
 
     def _shield(self) -> str:

@@ -26,6 +26,7 @@ INSPECT = ["inspect", "--format", "json", "--"]
 
 DEADLINE = 30.0  # seconds; 0.03 is usual, 10 were seen while a build held the lock of podman's storage
 FOR_A_HINT = 2.0  # seconds that it may take where nothing more hangs on it
+MISSING = "install podman, or give --netns PATH with --state-dir DIR"
 AMBIGUOUS = "give more of its id, or its name: podman ps -a"
 LOCKED = "its storage is locked, as by a long build, or slow: podman ps answers once it is free"
 USERS = "/proc/sys/user/max_user_namespaces"
@@ -232,8 +233,7 @@ def _run(argv: list[str], deadline: float) -> tuple[int, bytes, bytes]:
     except children.Stuck as error:
         raise Refused(CANNOT_START, "%s %s: %s" % (printable(argv[0]), argv[1], error), LOCKED) from None
     except OSError as error:
-        remedy = "install podman, or give --netns PATH with --state-dir DIR"
-        raise Refused(CANNOT_START, "%s: %s" % (printable(argv[0]), error.strerror), remedy) from None
+        raise Refused(CANNOT_START, "%s: %s" % (printable(argv[0]), error.strerror), MISSING) from None
 
 
 def _failed(what: str, status: int, errors: bytes) -> Refused:
