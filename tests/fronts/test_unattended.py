@@ -54,7 +54,8 @@ def test_with_neither_a_terminal_nor_an_answer_it_does_not_start(desk, tmp_path,
     lines = done.stderr.decode().splitlines()
     assert lines[0] == "simple-clearance: no terminal to prompt on"
     assert any("--answer" in line for line in lines[1:]) and any("--json" in line for line in lines[1:])
-    assert desk.host.calls() == [] and not os.path.exists(tmp_path / "log")
+    assert [call.argv[0] for call in desk.host.calls()] == ["inspect"], "whose hub might be active"
+    assert not os.path.exists(tmp_path / "log")
 
 
 def test_a_yes_in_a_pipe_is_no_terminal(desk):
@@ -67,7 +68,7 @@ def test_a_yes_in_a_pipe_is_no_terminal(desk):
         capture_output=True,
         timeout=PATIENCE,
     )
-    assert done.returncode == 2 and desk.host.calls() == []
+    assert done.returncode == 2 and desk.host.verdicts() == []
 
 
 @pytest.mark.parametrize(
