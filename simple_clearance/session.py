@@ -25,6 +25,7 @@ from .base.errors import (
 )  # fmt: skip
 from .base.options import Options
 from .base.text import printable
+from .docket.byrule import ByRule
 from .docket.docket import Docket
 from .docket.states import RUNNING
 from .docket.verdict import DRY_RUN, FAILED, NOT_STARTED, Outcome
@@ -107,6 +108,7 @@ class Session:
         self._term: terminal.Terminal | None = None
         self._front: Front | None = None
         self._policy: PolicyFile | None = None
+        self._by_rule: ByRule | None = None  # of a replay alone
         self._kept: list[Log | Profile | SavedPolicy] = []  # what is left behind
         self._rotates = False  # whether a SIGHUP is no hang-up, but what follows on the rotation of a log
         self._until: float | None = None
@@ -128,6 +130,7 @@ class Session:
         try:
             if self._options.replay:
                 self._options.dry_run = True
+                self._by_rule = ByRule(self._docket)
             elif self._options.containers and not self._options.sandbox:
                 self._look_for_a_hub_of_all()
             if self._options.save_policy is not None:
@@ -510,9 +513,9 @@ class Session:
         front.close()
         self._drain(now)  # what it lost
         summary = protocol.summary(self._docket.summary(), self._exit_code(), self._docket.tally.dry)
-        rules = self._docket.rules.decided() if self._options.replay else []
+        rules = self._by_rule.told() if self._by_rule is not None else []
         if rules:
-            summary["rules"] = [{"rule": rule or None, "requests": number} for rule, number in rules]
+            summary["rules"] = protocol.by_rule(rules)
         self._keep(summary, now)
         summary["exit"] = self._exit_code()  # that may have been what could not be written
         if self._listening() or self._options.json:

@@ -20,10 +20,10 @@ How a request and a verdict go from state to state is a table: read `states` fir
     verdict   the command's words             history   what was answered; the last words
     proof     the effects                     shields   each shield's version and state
     ruleset   the policy's rules              policy    the file that they are read from
-    rules     which of them decides           aside     what is skipped or muted
-    names     what is asked under which name  ports     how many one request stands for
-    later     what is told, but not at once   losses    what was lost, and when that is told
-    budget    the bound of all that a container can multiply
+    rules     which of them decides           byrule    how many each of them has decided
+    names     what is asked under which name  aside     what is skipped or muted
+    later     what is told, but not at once   ports     how many one request stands for
+    losses    what was lost, and when told    budget    how much is kept for a container
 
 Containers come and go.  When one ends (`stop`), what waits for it is closed unanswered, what has not begun is
 called off, and what runs has its outcome still.  When one of its name starts (`add_container`), what was

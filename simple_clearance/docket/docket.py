@@ -65,6 +65,8 @@ class Docket:
         """Is told of each request that begins or ceases to wait."""
         self.renamed: Callable[[str, str], None] = lambda container, dest: None
         """Is told of each address whose requests are shown under another name."""
+        self.was_closed: Callable[[Request, Rule | None], None] = lambda request, rule: None
+        """Is told of each request that is closed, and of the rule that has done it, if one has."""
         self.forgotten: Callable[[str], None] = lambda container: None
         """Is told of each container that is forgotten."""
         self.behind = behind
@@ -719,7 +721,7 @@ class Docket:
     def _open(self, request: Request, cause: str, now: Now) -> None:
         """A request is opened: told, and closed at once where the floor refuses it anyway."""
         request.told, request.told_at = request.count, now.mono
-        request.undecided, request.failure, request.rests_until, request.asked_by = None, "", 0.0, None
+        request.undecided, request.failure, request.rests_until, request.matched = None, "", 0.0, None
         request.recorded = ""
         self._names.listen(request.container, request.dest)
         self._agree(request.container, request.dest, request.private, request, now)
@@ -772,8 +774,7 @@ class Docket:
             self._later.closed(request)
             if not self._register.any_at(request.container, request.dest):
                 self._names.forget(request.container, request.dest)
-            if cause != "floor":  # which leaves rules nothing to decide
-                self.rules.count(rule or request.asked_by)
+            self.was_closed(request, rule)
             self._tell("closed", id=request.id, by=by, rule=rule.text if rule else None, why=cause, **fields)
         if waited != (request.state == OPEN):
             self.moved(request)

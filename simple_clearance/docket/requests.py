@@ -31,7 +31,7 @@ class Request:
     - `after_rule`: the rule whose verdict did not lead to it, so that those after it have their turn
     - `allowed_in`: the generation of the policy of which an `allow` rule has matched it, 0 for none: nothing
       denies it by itself then
-    - `asked_by`: the rule that says `ask` of it, None where none does
+    - `matched`: the rule that had it last and was not passed over, though it may have left it open
     - `in_doubt`: it was blocked last while its shield was not up, so nobody knows what the shield does else
     - `by_hand`: the operator wants to be asked, whatever the rules say
     - `undecided_by`: the generation of the policy that left it open, knowing the names that `undecided`
@@ -41,8 +41,8 @@ class Request:
     """
 
     __slots__ = (
-        "after_rule", "allowed_in", "asked_by", "by_hand", "changed", "container", "count", "dest", "failure",
-        "first", "floor", "id", "in_doubt", "key", "last", "port", "ports", "private", "proto", "reader_id",
+        "after_rule", "allowed_in", "by_hand", "changed", "container", "count", "dest", "failure", "first",
+        "floor", "id", "in_doubt", "key", "last", "matched", "port", "ports", "private", "proto", "reader_id",
         "recorded", "rests_until", "state", "told", "told_at", "touched", "uid", "undecided", "undecided_by",
     )  # fmt: skip
 
@@ -69,7 +69,7 @@ class Request:
         self.rests_until = 0.0
         self.after_rule: Rule | None = None
         self.allowed_in = 0
-        self.asked_by: Rule | None = None
+        self.matched: Rule | None = None
         self.by_hand = False
         self.undecided: int | None = None
         self.undecided_by = 0

@@ -60,7 +60,6 @@ class Rules:
         self._tell = tell
         self._full: dict[str, bool] = {}
         self._warned: dict[str, dict[str, None]] = {}  # by container: about what
-        self._counts: dict[Rule | None, int] = {}  # None: no rule, or one that is in force no longer
 
     @property
     def policy(self) -> Policy | None:
@@ -70,23 +69,11 @@ class Rules:
     def active(self) -> bool:
         return self.policy is not None or self.answer != ""
 
-    def count(self, rule: Rule | None) -> None:
-        """A request was closed: this rule has decided it, or that it is asked; None where none has."""
-        self._counts[rule] = self._counts.get(rule, 0) + 1
-
-    def decided(self) -> list[tuple[str, int]]:
-        """How many requests each rule in force has decided, in their order, and "", none of them."""
-        if self.policy is None:
-            return []
-        ours = [(rule.text, self._counts.get(rule, 0)) for rule in self.policy.rules]
-        return [*ours, ("", sum(self._counts.values()) - sum(number for _, number in ours))]
-
     def replace(self, policy: Policy) -> None:
         """The file was read, or has changed."""
         self._policy = policy
         self.generation += 1
         self._warned.clear()
-        self._counts = {None: sum(self._counts.values())}
 
     def decide(self, request: Request, names: Sequence[str], all_known: bool = True) -> Choice:
         """What becomes of a request; `names` are its address's, the one looked up last first.
@@ -94,9 +81,9 @@ class Rules:
         What an `allow` rule has matched is never denied: a recorded deny stands above every allow.  Until
         `all_known` no rule by name is passed over.
         """
+        found = self._rule(request, names)
         if request.by_hand:
             return NOTHING
-        found = self._rule(request, names)
         if not all_known and (found is None or self._passes_over_a_name(found.rule, request.container)):
             return LATER
         if found is not None:
@@ -116,7 +103,6 @@ class Rules:
 
     def _rule(self, request: Request, names: Sequence[str]) -> Decision | None:
         """What the first rule decides that may; None when there is none, or it says `ask`."""
-        request.asked_by = None
         if self.policy is None:
             return None
         for found in self.policy.of(request.container).matching(
@@ -124,11 +110,9 @@ class Rules:
         ):
             if found.action == "allow":
                 request.allowed_in = self.generation
-            if found.action == "ask":
-                request.asked_by = found.rule
-                return None
             if found.action != "deny" or request.allowed_in != self.generation:
-                return found
+                request.matched = found.rule
+                return None if found.action == "ask" else found
         return None
 
     def picks(self, request: Request, names: Sequence[str]) -> bool:

@@ -136,6 +136,10 @@ class Policy:
     def __repr__(self) -> str:
         return "Policy(%d rules)" % len(self.rules)
 
+    def __contains__(self, rule: Rule) -> bool:
+        """Whether it is one of these very rules: a changed file may have the same text."""
+        return rule.index < len(self.rules) and self.rules[rule.index] is rule
+
     def of(self, container: str) -> Part:
         """The rules that hold for a container: those of all, and those of each section that it matches."""
         part = self._parts.get(container)
@@ -234,6 +238,13 @@ class Part:
             allowed = allowed or rule.action == "allow"
             if rule.index >= first and rule.covers(port, proto):
                 yield decision
+
+    def first(
+        self, dest: str, port: int | None, proto: int | None, private: bool, names: Sequence[str] = ()
+    ) -> Rule | None:
+        """The first rule that is about a blocked packet, also where an allow keeps it from deciding."""
+        rules = (decision.rule for decision in self._about(dest, private, names))
+        return next((rule for rule in rules if rule.covers(port, proto)), None)
 
     def allows(self, dest: str, private: bool, names: Sequence[str]) -> bool:
         """Whether a rule allows the address, on whatever port."""

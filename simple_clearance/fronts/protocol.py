@@ -18,7 +18,7 @@ from ..docket.states import FLOOR, MUTED, OPEN, SKIPPED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Sequence
+    from typing import Any, Callable, Iterable, Sequence
 
     from ..base.happenings import Watching
     from ..base.moment import Now
@@ -113,6 +113,14 @@ def summary(counts: dict[str, int], code: int, dry: int = 0) -> Record:
     more = {**{key: counts[key] for key in ("floor", "let_out", "muted_tries")}, "dry_run": dry}
     told = {key: number for key, number in more.items() if number}
     return {"type": "summary", **{key: counts[key] for key in keys}, **told, "exit": code}
+
+
+def by_rule(rules: Iterable[tuple[str, int, int]]) -> list[Record]:
+    """What a summary tells of each rule, from `ByRule.told`."""
+    return [
+        {"rule": rule or None, "requests": decided, **({"left_open": left_open} if left_open else {})}
+        for rule, decided, left_open in rules
+    ]
 
 
 def pending(docket: Docket, request: Request) -> Record:

@@ -288,11 +288,15 @@ def muted_tries(number: int) -> str:
     return " (tried %s since)" % ("once" if number == 1 else "%d times" % number) if number else ""
 
 
-def by_rule(rules: Sequence[tuple[str, int]]) -> list[str]:
-    """How many requests each rule decided, after a replay; "" stands for none of them."""
-    lines = ["%6d  %s" % (number, printable(rule, 200)) for rule, number in rules if rule and number]
-    idle = sum(1 for rule, number in rules if rule and not number)
-    lines += ["%6d  no rule" % number for rule, number in rules if not rule]
+def by_rule(rules: Sequence[tuple[str, int, int]]) -> list[str]:
+    """How many requests each rule decided and left open, after a replay; "" stands for none of them."""
+    lines, idle = [], 0
+    for rule, decided, left_open in rules:
+        if decided or left_open or not rule:
+            left = " (and left %d open)" % left_open if left_open else ""
+            lines.append("%6d  %s%s" % (decided, printable(rule, 200) or "no rule", left))
+        else:
+            idle += 1
     if idle:
         lines.append("%s decided nothing" % count(idle, "rule"))
     return ["requests decided by each rule:", *lines] if rules else []

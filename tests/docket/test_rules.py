@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from stage import Bench, name
 
+from simple_clearance.docket.byrule import ByRule
 from simple_clearance.docket.policy import parse
 
 
@@ -87,11 +88,12 @@ def test_a_changed_file_may_move_a_rule_to_another_container():
 
 def test_the_same_rule_of_two_sections_is_counted_for_each():
     bench = of_containers(bench_with("skip 203.0.113.1\n[c1]\nskip *\n[c2]\nskip *"), "c2")
+    by_rule = ByRule(bench.docket)
     for container, number in (("c1", 3), ("c2", 2)):
         for last in range(number):
             bench.blocked("203.0.113.%d" % (last + 2), container=container)
-    assert bench.docket.rules.decided() == [
-        ("skip 203.0.113.1", 0), ("[c1] skip *", 3), ("[c2] skip *", 2), ("", 0),
+    assert by_rule.told() == [
+        ("skip 203.0.113.1", 0, 0), ("[c1] skip *", 3, 0), ("[c2] skip *", 2, 0), ("", 0, 0),
     ]  # fmt: skip
 
 

@@ -687,6 +687,27 @@ def test_an_ask_rule_has_its_requests_whoever_answers_them(tool, tmp_path):
         assert [(one["rule"], one["requests"]) for one in records[-1]["rules"]] == counts
 
 
+def test_what_a_rule_matched_and_did_not_decide_is_told_apart_from_what_none_matched(tool, tmp_path):
+    rules = tmp_path / "rules"
+    rules.write_text("allow 198.51.100.1 port 443\ndeny 198.51.100.0/30\nskip *.example\n")
+    path = written(tmp_path / "log", SESSION, ours(1, port=80), ours(2), ours(4))
+    done = tool("--replay", path, "--policy", str(rules), "--answer", "none", "c1")
+    assert done.stdout.decode().splitlines()[-5:] == [
+        "stopped: 1 decided in a dry run, 2 unanswered; exit code 5",
+        "requests decided by each rule:",
+        "     1  deny 198.51.100.0/30 (and left 1 open)",
+        "     1  no rule",
+        "2 rules decided nothing",
+    ]
+    told = outcome(tool("--replay", path, "--policy", str(rules), "--json", "c1"))[-1]["rules"]
+    assert told == [
+        {"rule": "allow 198.51.100.1 port 443", "requests": 0},
+        {"rule": "deny 198.51.100.0/30", "requests": 1, "left_open": 1},
+        {"rule": "skip *.example", "requests": 0},
+        {"rule": None, "requests": 1},
+    ]
+
+
 def test_a_replay_without_a_policy_tells_of_no_rules(tool, tmp_path):
     done = tool("--replay", written(tmp_path / "log", SESSION, ours(1)), "--answer", "skip", "c1")
     assert done.stdout.decode().splitlines()[-1].startswith("stopped: 1 skipped")
