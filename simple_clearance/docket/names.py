@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..base.happenings import Name
 
 NAMES_TOLD = 8
-"""Names of an address in a record, those looked up last; of the others, how many there are."""
+"""Names of an address in a record, those looked up last; of the others, how many are known still."""
 
 
 class Heard:
@@ -98,4 +98,6 @@ def names_told(names: Sequence[Name]) -> dict[str, Any]:
     fields: dict[str, Any] = {"names": [name.name for name in names[:NAMES_TOLD]]}
     if len(names) > NAMES_TOLD:
         fields["more_names"] = len(names) - NAMES_TOLD
+    if names and names[-1].forgot:
+        fields["names_forgotten"] = True
     return fields

@@ -174,6 +174,8 @@ def _learnt(dest: str, fields: dict[str, Any]) -> list[Message]:
         for name in (names if isinstance(names, list) else [])
         if isinstance(name, str) and addresses.is_name(name)
     )
+    if found:
+        found[-1].forgot = bool(fields.get("more_names") or fields.get("names_forgotten"))
     return [Learnt(dest, found)] if found else []
 
 

@@ -216,6 +216,7 @@ _ABOUT: Fields = {
     "no_ipv6": (_flag, False),
     "dossier": (_labels, {}),
 }
+_MORE_NAMES: Fields = {"more_names": (_number(0, COUNT_LIMIT), 0), "names_forgotten": (_flag, False)}
 FIELDS: dict[str, Fields] = {
     "session": {
         "protocol": (_number(0, 10**6), NEEDED),
@@ -234,13 +235,14 @@ FIELDS: dict[str, Fields] = {
         "id": (_id, NEEDED),
         "container": (_name, NEEDED),
         "names": (_names, ()),
+        **_MORE_NAMES,
         "count": (_count, NEEDED),
         "ports": (_number(0, 0x10000), None),
         "floor": (_flag, False),
         "behind": (_flag, False),
         "dossier": (_labels, {}),
     },
-    "names": {"id": (_id, NEEDED), "names": (_names, NEEDED)},
+    "names": {"id": (_id, NEEDED), "names": (_names, NEEDED), **_MORE_NAMES},
     "names_read": {"container": (_name, NEEDED)},
     "again": {"id": (_id, NEEDED), "count": (_count, NEEDED)},
     "verdict": {

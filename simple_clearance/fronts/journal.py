@@ -72,4 +72,6 @@ def _verdict(record: Record, known: tuple[str, str, str, str] | None) -> str:
 def _names(record: Record) -> str:
     names, more = record["names"], len(record["names"]) - 1 + record.get("more_names", 0)
     first = printable(names[0], 253) if names else ""
+    if record.get("names_forgotten"):
+        return first + (" and at least %d more" % more if more > 0 else " and maybe more")
     return "%s and %d more" % (first, more) if more > 0 else first

@@ -164,7 +164,7 @@ class Remote:
         request = self._docket.stands_for(container, event, now)
         held = Held(remote_id, container, event)
         self._held.add(held)
-        self._held.name(held, record["names"])
+        self._held.name(held, _names(record))
         if request is None or new or request.state in STILL_OPEN:
             event.count = new if request is not None else max(1, new)
             request = self._docket.asked_there(container, event, now)
@@ -202,7 +202,7 @@ class Remote:
     def _take_names(self, record: Record, now: Now) -> None:
         held = self._held.get(record["id"])
         if held is not None and record["names"]:
-            self._held.name(held, record["names"])
+            self._held.name(held, _names(record))
             self._docket.learn(held.container, held.event.dest, now)
 
     def _take_names_read(self, record: Record, now: Now) -> None:
@@ -365,3 +365,11 @@ class Remote:
             held_by=about["held_by"], taken_over=about["taken_over"], unseen=about["unseen"],
             in_pod=about["in_pod"], no_ipv6=about["no_ipv6"],
         )  # fmt: skip
+
+
+def _names(record: Record) -> Sequence[Name]:
+    """The names that it has told of an address: where it knows more, or did, here they are unknown."""
+    names: Sequence[Name] = record["names"]
+    if names and (record["more_names"] or record["names_forgotten"]):
+        names[-1].forgot = True
+    return names

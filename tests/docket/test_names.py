@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from stage import Bench
+from stage import Bench, name
 
 from simple_clearance.docket.budget import Budget
 
@@ -25,6 +25,19 @@ def test_the_eight_looked_up_last_are_told_and_the_number_of_the_others(bench, n
     for record in bench.take("names")[-1:] + bench.take("pending")[-1:]:
         assert record["names"] == numbered(number)[:8]
         assert record.get("more_names") == more
+
+
+@pytest.mark.parametrize("number", [1, 8, 64])
+def test_where_older_names_may_be_forgotten_their_number_is_told_to_be_no_exact_one(bench, number):
+    names = [name(text) for text in numbered(number)]
+    names[-1].forgot = True
+    bench.blocked("203.0.113.10")
+    bench.learn("203.0.113.10", *names)
+    bench.blocked("203.0.113.11", names=names)
+    bench.blocked("203.0.113.12", names=numbered(number))
+    told = [*bench.take("names", "pending")]
+    assert [record.get("names_forgotten") for record in told] == [None, True, True, None]
+    assert {record.get("more_names") for record in told[1:]} == {56 if number == 64 else None}
 
 
 def test_a_hundred_requests_a_second_are_told_new_names_and_the_rest_asks_to_be_woken():

@@ -767,6 +767,19 @@ CLOSED = {"type": "closed", "id": "r1", "by": "operator", "rule": None, "why": "
             ],
             ["c1: 198.51.100.0 tcp 443 https: muted | a.example and 8 more"],
         ),
+        *(
+            (
+                [pending(), {**names_told, "names_forgotten": True}, {**CLOSED, "why": "muted"}],
+                ["c1: 198.51.100.0 tcp 443 https: muted | a.example and " + said],
+            )
+            for names_told, said in (
+                ({"type": "names", "id": "r1", "names": ["a.example"]}, "maybe more"),
+                (
+                    {"type": "names", "id": "r1", "names": ["a.example"], "more_names": 7},
+                    "at least 7 more",
+                ),
+            )
+        ),
         ([pending(), {**CLOSED, "why": "stopped"}], ["c1: 198.51.100.0 tcp 443 https: unanswered"]),
         ([{**CLOSED, "why": "stopped"}], []),
         (

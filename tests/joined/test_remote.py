@@ -23,6 +23,7 @@ from simple_clearance.formats import sessionline
 from simple_clearance.fronts import protocol
 from simple_clearance.joined import remote, sent
 from simple_clearance.joined.remote import Remote
+from simple_clearance.prompt.questions import more_names
 
 TS = "2026-01-31T17:32:05.123Z"
 
@@ -192,6 +193,26 @@ def test_tries_and_names_that_come_later_are_of_that_request():
     (request,) = pair.here.waiting()
     assert (request.count, pair.here.label(request)) == (6, "www.example.com")
     assert len(pair.of("pending")) == 1
+
+
+@pytest.mark.parametrize("number, forgot", [(8, False), (9, False), (8, True)])
+def test_names_that_only_the_other_machine_knows_are_told_as_at_least_so_many(number, forgot):
+    names = [Name("n%d.example.com" % n, "", "") for n in range(number)]
+    names[-1].forgot = forgot
+    pair = Pair()
+    pair.blocked()
+    pair.names_there["c1", "198.51.100.1"] = names
+    pair.host.learn("c1", "198.51.100.1", pair.now)
+    pair.later(2)
+    pair.names_there["c1", "198.51.100.2"] = names
+    pair.blocked(2)
+    for request in pair.here.waiting():
+        exact = number == 8 and not forgot
+        assert more_names(pair.here.names(request), 1) == (
+            "7 more names" if exact else "at least 7 more names"
+        )
+    told = pair.of("pending")[-1]
+    assert (told["names"], told.get("names_forgotten", False)) == ([one.name for one in names[:8]], not exact)
 
 
 def test_what_the_floor_there_refuses_is_told_and_not_asked():

@@ -25,6 +25,7 @@ from simple_clearance.docket.docket import Docket
 from simple_clearance.docket.verdict import Outcome
 from simple_clearance.formats.recording import Recording
 from simple_clearance.fronts import protocol
+from simple_clearance.prompt.questions import more_names
 from simple_clearance.sources.replay import ReplayFile, ReplaySource
 from simple_clearance.sources.watched import Watched
 from simple_clearance.system import clocks
@@ -560,6 +561,25 @@ def test_a_verdict_on_more_requests_than_a_line_of_a_reader_has_room_for_is_one_
     (tmp_path / "log").write_text("".join(lines))
     replayed = Replayed(str(tmp_path / "log"))
     assert len(replayed.play()) == 10_000 and replayed.file.remarks() == []
+
+
+@pytest.mark.parametrize(
+    "more, exact",
+    [({}, True), ({"more_names": 3}, False), ({"names_forgotten": True}, False)],
+    ids=["all are told", "more were known", "older ones were forgotten"],
+)
+def test_a_recording_that_has_not_all_names_does_not_tell_their_number_as_an_exact_one(more, exact):
+    names = ["a.example", "b.example"]
+    messages, _ = parsed(
+        SESSION,
+        ours(names=names, **more),
+        {"type": "names", "id": "r1", "names": ["c.example", *names], **more},
+    )
+    for found in [message.names for message in messages if isinstance(message, Learnt)]:
+        assert [name.forgot for name in found] == [False] * (len(found) - 1) + [not exact]
+        count = len(found) - 1
+        text = "%d more name%s" % (count, "s" if count > 1 else "")
+        assert more_names(found, 1) == ("" if exact else "at least ") + text
 
 
 def test_the_labels_of_a_recording_are_bounded_like_those_of_a_container():
