@@ -742,7 +742,7 @@ class Docket:
     def _let_out_unasked(self, container: str, event: Event, now: Now) -> None:
         """Let out without a verdict of ours on that address: what waits for one has its answer."""
         for request in self.requests_at(container, event.dest):
-            if self._is_free(request) and now.mono - request.touched >= event.late:
+            if request.state == OPEN and now.mono - request.touched >= event.late:
                 self._decided_elsewhere(request, "covered", now)
 
     def _not_asked(self, container: str, event: Event, now: Now) -> None:

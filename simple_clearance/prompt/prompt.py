@@ -44,6 +44,7 @@ GRUMBLE_EVERY = 1.0
 RESIZE_REST = 0.2
 """Seconds for which a window's size has stood when what stands in it is painted anew."""
 ANSWERED = "answered meanwhile"
+LET_OUT = "let out meanwhile, without a verdict from here"
 GONE = {"stopped": "the container has stopped", "lost": "the link to its machine was lost"}
 
 
@@ -243,6 +244,8 @@ class Prompt:
         kind, width = record["type"], self.painter.width - 1
         if kind == "container" and record["state"] in GONE and self._view.vanished():
             self._vanished = GONE[record["state"]]
+        if kind == "closed" and record["why"] == "covered" and not record["by"] and self._view.vanished():
+            self._vanished = LET_OUT
         if kind == "lost":
             if record["where"] != "link":  # that is told of the machine, with what it means
                 self._notices.lost(record)

@@ -331,6 +331,20 @@ def test_the_key_meant_for_a_question_whose_container_stops_decides_nothing(stag
     assert "the container has stopped" in stage.text
 
 
+def test_a_question_whose_address_is_let_out_meanwhile_says_so_and_takes_no_key(stage):
+    stage.blocked("203.0.113.10")
+    stage.blocked("203.0.113.11")
+    stage.wait(2)
+    stage.type("a")  # held back for what may follow it
+    stage.event("allowed", "203.0.113.10")
+    stage.refresh()
+    stage.wait(0.9)
+    assert stage.commands == []
+    assert "let out meanwhile, without a verdict from here: no key needed" in " ".join(stage.text.split())
+    stage.key("a")
+    assert stage.commands == ["allow c1 203.0.113.11"]
+
+
 def test_a_question_whose_link_is_lost_says_so(stage):
     stage.blocked()
     stage.docket.relay({"type": "container", "host": "web", "state": "lost", "reason": "Connection closed."})
