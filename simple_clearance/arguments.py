@@ -196,10 +196,6 @@ def _parser() -> argparse.ArgumentParser:
         def __call__(self, parser: argparse.ArgumentParser, _n: object, topic: object, *_: object) -> None:
             raise Instead(_manual(str(topic)) if topic in TOPICS else parser.format_help())
 
-    def topic(text: str) -> str:
-        """Whatever else stands behind --help gets the options."""
-        return text if text in TOPICS else "options"
-
     def words(text: str) -> list[str]:
         import shlex
 
@@ -345,7 +341,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--save-profile", metavar="FILE", type=file, help="append what was allowed, as a terok-shield profile"
     )
-    add("--save-policy", metavar="FILE", type=file, help="append what was answered, as rules for --policy")
+    add("--save-policy", metavar="FILE", type=file, help="append what you answered, as rules for --policy")
 
     trying = parser.add_argument_group("trying it")
     add, instead = adder(trying), adder(trying.add_mutually_exclusive_group())
@@ -375,7 +371,6 @@ def _parser() -> argparse.ArgumentParser:
         metavar="TOPIC",
         action=Help,
         nargs="?",
-        type=topic,
         choices=["options", *TOPICS],
         help="show this, or more of: " + ", ".join(TOPICS),
     )

@@ -464,8 +464,11 @@ class Session:
         """Its file has changed, and stands still since."""
         if self._policy is None or self._policy.due is None or self._policy.due > now.mono:
             return
+        was_right = self._policy.right
         try:
             self._docket.set_policy(self._policy.load(), now)
+            if not was_right:
+                self._docket.warn(self._policy.told())
         except Refused as refused:
             self._docket.warn(refused.message + ": the rules stay as they were")
 

@@ -176,9 +176,10 @@ class PromptWalk(Walk):
         assert isinstance(view, (Asking, Confirming))
         assert set(ids) <= set(view.ids)
         lines = self.painted().split("\n")
+        unnamed = [line for line in lines if not line.startswith("  | ")]
         heads = [
             found
-            for found, below in zip(map(HEAD.match, lines), [*lines[1:], ""])
+            for found, below in zip(map(HEAD.match, unnamed), [*unnamed[1:], ""])
             if found and not below.startswith("  ! not asked")
         ]
         lead = self.ledger.pending[ids[0]]

@@ -104,7 +104,7 @@ class Gathered:
         for container in _by_turns(self._others, batch):
             self._unshown += len(self._others.pop(container, ()))
         if self._unshown:
-            more = ".. and {} like these (l lists what waits)".format(count(self._unshown, "more notice"))
+            more = ".. and {} like these".format(count(self._unshown, "more notice"))
             batch += folded(more, width)
             self._unshown = 0
         return refit(batch, width)

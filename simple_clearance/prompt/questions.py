@@ -224,4 +224,5 @@ def _keys(start: str, waits: str, width: int) -> str:
 
 def floor_lines(record: dict[str, Any], width: int, when: str) -> list[str]:
     """A request under the floor: told, not asked."""
-    return [*head(record, width, when), *folded("! " + FLOOR, width)]
+    names = ["  | " + printable(record["names"][0], width - 5)] if record["names"] else []
+    return [*head(record, width, when), *names, *folded("! " + FLOOR, width)]

@@ -256,8 +256,8 @@ UNDO = {
         "allow",
         False,
     ): "there is no neutral un-allow, so the address is denied; connections that stand are not cut",
-    ("allow", True): "every address the host resolves now is denied, the name and its subdomains answer "
-    "NXDOMAIN; what opened live since then stays open until it expires",
+    ("allow", True): "every address the host resolves now is denied, the name and subdomains are NXDOMAIN; "
+    "what opened live stays open until it expires",
     ("deny", False): "the address is allowed, which opens what was merely blocked before",
     ("deny", True): "the name is allowed, which opens what was merely blocked before",
 }

@@ -11,7 +11,7 @@ import os
 import stat
 
 from ..base.errors import CANNOT_START, Refused
-from ..base.text import printable
+from ..base.text import count, printable
 from ..docket import policy
 
 TYPE_CHECKING = False
@@ -27,20 +27,31 @@ SETTLES = 0.3
 
 
 class PolicyFile:
-    """The file at `path`.  `due` is when it is to be read again (monotonic), None while it is unchanged."""
+    """The file at `path`.  `due` is when it is to be read again (monotonic), None while it is unchanged.
+
+    `right`: what was read of it last are rules without a mistake, so many as `rules`.
+    """
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.due: float | None = None
+        self.right = False
+        self.rules = 0
         self._loaded: Stamp | None = None
         self._seen: Stamp | None = None
 
     def load(self) -> Policy:
         """The rules as they are now.  Refused (3) when they can't be read, or for their first mistake."""
+        self.right = False
         found, mistakes = self.read()
         if mistakes:
             raise mistakes[0]
+        self.right, self.rules = True, len(found.rules)
         return found
+
+    def told(self) -> str:
+        """That it has rules in place of mistakes."""
+        return "policy file %s is right again: %s" % (printable(self.path, 200), count(self.rules, "rule"))
 
     def read(self) -> tuple[Policy, list[Refused]]:
         """The rules, and every mistake among them.  Refused (3) when they can't be read at all."""
