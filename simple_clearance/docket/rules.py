@@ -116,9 +116,10 @@ class Rules:
         return None
 
     def picks(self, request: Request, names: Sequence[str]) -> bool:
-        """Whether a rule about its very port or protocol decides it."""
-        found = self._rule(request, names)
-        return found is not None and (found.rule.ports is not None or found.rule.protos != ())
+        """Whether a rule about its very port or protocol decides it, if only that it is asked."""
+        self._rule(request, names)
+        rule = request.matched
+        return rule is not None and (rule.ports is not None or rule.protos != ())
 
     def _allowed(self, request: Request, names: Sequence[str]) -> bool:
         """Whether a rule allows its address, on whatever port, or did when it had other names."""

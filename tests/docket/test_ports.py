@@ -96,6 +96,13 @@ def test_a_rule_about_a_port_is_about_that_port_in_a_scan_too(bench):
     assert bench.run() == ["allow c1 " + DEST]
 
 
+def test_what_a_rule_asks_about_a_port_is_asked_by_itself(bench):
+    bench.docket.set_policy(parse(b"ask 203.0.113.9 port 8443", "rules"), bench.now)
+    scan(bench, range(1000, 1000 + OWN + 5))
+    scan(bench, [8443])
+    assert bench.docket.request(bench.ids()[-1]).port == 8443 and rest_of(bench).ports.number == 5
+
+
 def test_a_rule_about_the_address_decides_the_rest_as_everything_else(bench):
     bench = Bench(answer="deny")
     scan(bench, range(1, 3000))
