@@ -34,7 +34,7 @@ exit codes:
       nothing left open
   1   refused, or stopped: the clearance hub is active
   2   usage, or no terminal to prompt on
-  3   could not start; the message says why, the hint how to mend it
+  3   could not start; the message says why, a hint how to mend it
   4   the reader ended unexpectedly
   5   ended as asked, but incomplete: requests nobody answered, verdicts failed
       or unknown, events lost, a record that could not be written
@@ -336,7 +336,7 @@ def _parser() -> argparse.ArgumentParser:
         "--log",
         metavar="FILE",
         type=path,
-        help="append every event, decision and outcome as JSON lines, - to stdout",
+        help="append all events and outcomes as JSON lines, - to stdout where only they go",
     )
     add(
         "--save-profile", metavar="FILE", type=file, help="append what was allowed, as a terok-shield profile"

@@ -250,14 +250,20 @@ class Part:
         """Whether a rule allows the address, on whatever port."""
         return any(decision.action == "allow" for decision in self._about(dest, private, names))
 
-    def settles(self, target: str) -> bool:
-        """Whether a rule decides this address or name on every port, so that none behind it ever does."""
+    def before(self, action: str, target: str) -> Rule | None:
+        """The rule for which one of this action on an address or name never decides behind all of these.
+
+        That is one on every port; and for a deny, which is of the whole address, an allow on any.
+        """
         if addresses.canonical(target) is not None:
             rules = [decision.rule for decision in self._about(target, False, ())]
         else:
             found = self._places(None, [target])
             rules = [rule for rule in found if not rule.named or rule.matched_name([target])]
-        return any(rule.ports is None and not rule.protos for rule in rules)
+        for rule in rules:
+            if (rule.ports is None and not rule.protos) or (action == "deny" and rule.action == "allow"):
+                return rule
+        return None
 
     def _about(self, dest: str, private: bool, names: Sequence[str]) -> Iterator[Decision]:
         """What the rules on an address decide, on the ports that each is for."""

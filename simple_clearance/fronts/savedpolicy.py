@@ -105,13 +105,18 @@ class SavedPolicy:
                 self._report(self.failed)
 
     def _add(self, about: Target, rule: str, why: str) -> None:
-        """Adds a rule, unless those that stand there decide the same already for its container."""
+        """Adds a rule, unless one that stands there decides before it, for its container."""
         container, target = about
         fd = self._opened(os.O_CREAT | os.O_APPEND)
         try:
             data = _content(fd)
             rules, _ = policy.read(data, self._name)
-            if rules.of(container).settles(target):
+            action = rule.partition(" ")[0]
+            before = rules.of(container).before(action, target)
+            if before is not None:
+                if before.action != action:
+                    words = (self._name, rule, printable(before.text, 200))
+                    self._report("--save-policy %s: `%s` is not added: `%s` stands before it" % words)
                 return
             last = policy.last_section(data)
             section = container if self._several or last != "" else ""

@@ -5,6 +5,8 @@ As a rule there are none; so what speaks to one is imported with the first.
 
 from __future__ import annotations
 
+import shlex
+
 from ..base.errors import USAGE, Refused
 
 TYPE_CHECKING = False
@@ -45,7 +47,7 @@ class Links:
         for name, argv in options.joined:
             if name in commands:
                 raise Refused(USAGE, f"--join {name}: another one has this name", "give it another one")
-            commands[name] = Command(argv)
+            commands[name] = Command(argv, hint="run it by hand to see why: " + shlex.join(argv))
         self._links = {
             name: Link(name, command, self._loop, self._docket, self._timeout, self._trace)
             for name, command in commands.items()

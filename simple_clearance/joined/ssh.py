@@ -29,7 +29,7 @@ CONTAINER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 KEEP_ALIVE = ("-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=3", "-o", "ConnectTimeout=20")
 """A way that is gone is noticed within 45 seconds; of a quiet one these are the only bytes."""
 PLAIN = ("-T", "-e", "none", "-o", "ForwardX11=no", "-o", "ForwardAgent=no", "-o", "PermitLocalCommand=no")
-HINT = "ssh %s true has to work without a question: a key or an agent, and a known host key"
+HINT = "without a terminal, ssh %s true has to ask nothing: a key or an agent, and a known host key"
 
 BOOTSTRAP = """\
 import os,sys,zlib

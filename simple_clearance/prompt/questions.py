@@ -189,7 +189,7 @@ def question(
     return lines[: max(must, room)]
 
 
-ANSWERS = ("s not now  m this session  d deny", "s not now  m session  d deny", "s now  m session  d deny")
+ANSWERS = ("s not now  m this session  d deny", "s not now  m session  d deny", "s later  m session  d deny")
 """The keys beside `a` and `A`, in fewer and fewer columns."""
 LOOKS = "i l ? q"
 
@@ -205,7 +205,7 @@ def key_line(
     which = dest if len(dest) + 16 <= width else "that address"
     allows = f"allow {which}: a, then y" if guarded else f"a allow {which}{'  A name' if named else ''}"
     waits = f"+{waiting} wait" if waiting else ""
-    if len(f"a allow {dest}  A name   {ANSWERS[-1]}  +9999 wait  {LOOKS}") <= width:
+    if len(f"a allow {dest}  A name   {ANSWERS[-1]}  +9999  {LOOKS}") <= width:
         return [_keys(allows + "   ", waits, width)]
     if width >= 37:
         small = allows + "  A: window too small"

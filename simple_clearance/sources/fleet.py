@@ -116,7 +116,7 @@ class Fleet:
             return ""
         if self._options.all:
             start = "each shielded container of this user is watched, also those that start later"
-            return start if self._sources else start + ": none runs yet"
+            return start if self._sources or self._roster.refuses else start + ": none runs yet"
         missing = [name for name in self._named if name not in self.containers]
         return "waiting for the start of " + ", ".join(missing) if missing else ""
 

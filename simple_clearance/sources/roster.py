@@ -64,6 +64,11 @@ class Roster:
         self._awaited: dict[int, int] = {}  # processes whose end may change that: pidfd by pid
         loop.deadlines += [self._deadline, lambda: self._late]
 
+    @property
+    def refuses(self) -> bool:
+        """Whether some run that can't be watched."""
+        return bool(self._refused)
+
     def begin(self, now: Now) -> None:
         """Asks at the start, which waits for the answer: where there is none, that is Refused (3)."""
         self.complete = False

@@ -484,8 +484,14 @@ def test_what_is_said_of_the_rules_is_said_of_those_that_hold_for_the_container(
     one, other, none = (found.of(name) for name in ("c1", "c2", "c3"))
     assert [part.number for part in (one, other, none)] == [2, 4, 1]
     assert [part.first_named for part in (one, other, none)] == [None, 1, None]
-    assert [part.settles("203.0.113.1") for part in (one, other, none)] == [True, False, False]
-    assert [part.settles("www.example.com") for part in (one, other, none)] == [True, True, False]
+    first = [part.before("allow", "203.0.113.1") for part in (one, other, none)]
+    assert [rule and rule.action for rule in first] == ["skip", None, None]
+    first = [part.before("deny", "203.0.113.1") for part in (one, other, none)]
+    assert [rule and rule.action for rule in first] == ["skip", "allow", None], (
+        "on a port, of the whole address"
+    )
+    first = [part.before("allow", "www.example.com") for part in (one, other, none)]
+    assert [rule and rule.action for rule in first] == ["skip", "allow", None]
     assert [part.allows("203.0.113.1", False, []) for part in (one, other, none)] == [False, True, False]
 
 
@@ -765,7 +771,9 @@ def test_a_file_with_sections_decides_as_the_lines_of_each_container_alone(lines
         found = whole.of(container)
         assert [one.rule.index for one in found.matching(dest, 443, TCP, False, names)] == want
         assert found.number == len(ours)
-        assert found.settles(dest) == alone.settles(dest)
+        before = [part.before("skip", dest) for part in (found, alone)]
+        texts = [rule and rule.text.rpartition("] ")[2] for rule in before]
+        assert texts[0] == texts[1]
 
 
 def test_a_container_finds_its_sections_as_quickly_among_thousands():

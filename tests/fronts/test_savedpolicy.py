@@ -140,6 +140,27 @@ def test_what_the_rules_of_the_file_decide_already_is_not_added(path, text, kept
 
 
 @pytest.mark.parametrize(
+    "text, action, before",
+    [
+        ("ask 203.0.113.0/24", "deny", "ask 203.0.113.0/24"),
+        ("ask 203.0.113.0/24", "allow", "ask 203.0.113.0/24"),
+        ("allow 203.0.113.0/24 port 443", "deny", "allow 203.0.113.0/24 port 443"),
+        ("deny 203.0.113.10", "deny", ""),
+        ("skip * port 25", "deny", ""),
+    ],
+)
+def test_that_an_answer_would_be_no_rule_behind_those_of_the_file_is_told(path, text, action, before):
+    path.write_text(text + "\n")
+    keeper = Keeper(path)
+    answered(keeper, action)
+    (told,) = keeper.told or [""]
+    assert told.endswith("`%s 203.0.113.10` is not added: `%s` stands before it" % (action, before)) is bool(
+        before
+    )
+    assert (keeper.rules() == [text]) is (bool(before) or text == action + " 203.0.113.10")
+
+
+@pytest.mark.parametrize(
     "text, kept", [("allow *.example.com", False), ("skip www.example.com port 80", True)]
 )
 def test_a_name_that_the_rules_of_the_file_decide_already_is_not_added(path, text, kept):

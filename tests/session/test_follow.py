@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 
+import endtoend
 import pytest
 import scripting
 from endtoend import processes, role_of
@@ -18,6 +19,7 @@ from lab import Lab
 from support import eventually
 
 bare = scripting.bare
+desk = endtoend.desk
 
 
 LOCK = """
@@ -351,3 +353,17 @@ def test_what_changes_while_a_reader_does_not_listen_yet_is_looked_at_and_waited
     assert it.silent(2) and it.ticks() - before < 20
     it.signal(signal.SIGTERM)
     assert it.child.wait() == 3
+
+
+def test_that_none_runs_is_not_said_where_one_runs_that_another_session_has(desk):
+    desk.sit()
+    done = desk.run("--all", "--answer", "none", "--for", "1")
+    told = done.stdout.decode()
+    assert "each shielded container of this user is watched" in told and "none runs yet" not in told
+    assert "not watched: c1: another session answers for c1" in told and done.returncode == 0
+    desk.quit()
+    desk.c1.stop()
+    told = desk.run("--all", "--answer", "none", "--for", "1").stdout.decode()
+    assert told.startswith(
+        "each shielded container of this user is watched, also those that start later: none"
+    )

@@ -47,7 +47,10 @@ def test_a_check_tells_what_the_machine_says_and_what_the_link_adds(web, host, p
     assert (lines[0], lines[1].split()[:5]) == ("web:", ["ok", "link", "web", "answers", "in"])
     at = lines.index("gone:")
     assert [line.split()[1] for line in lines[2:at] if not line.startswith(" ")][:2] == ["python", "podman"]
-    assert lines[at + 1].split()[:2] == ["WRONG", "link"] and "hint: ssh gone true" in lines[at + 2]
+    assert (
+        lines[at + 1].split()[:2] == ["WRONG", "link"]
+        and "hint: without a terminal, ssh gone true" in lines[at + 2]
+    )
 
 
 def test_a_check_of_a_machine_as_objects(web, host, pyz):
@@ -155,7 +158,7 @@ def test_a_machine_that_wants_an_answer_first_is_refused_with_a_hint(script, web
     assert it.child.wait() == 3
     assert said == (
         "simple-clearance: web: Host key verification failed.\n"
-        "hint: ssh web true has to work without a question: a key or an agent, and a known host key\n"
+        "hint: without a terminal, ssh web true has to ask nothing: a key or an agent, and a known host key\n"
     )
 
 

@@ -225,7 +225,8 @@ def test_the_end_waits_for_a_verdict_elsewhere(script, elsewhere, host):
 
 def test_what_can_not_be_joined_is_refused_in_its_own_words(script, elsewhere):
     it = script("--json", "--join", "web=sh -c 'echo nobody is here >&2; exit 3'", names=(), reader=False)
-    it.ends(3, "simple-clearance: web: nobody is here\n")
+    told = "simple-clearance: web: nobody is here\nhint: run it by hand to see why: %s\n"
+    it.ends(3, told % "sh -c 'echo nobody is here >&2; exit 3'")
 
 
 def test_the_refusal_of_a_session_elsewhere_is_told_with_its_hint(script, elsewhere, pyz, host):
