@@ -28,6 +28,7 @@ import measure
 NUMBERS = (1, 20)
 CONTAINERS, TIMES = 10, 10
 IDLE = 4.0
+CALM = 0.5  # seconds for what the last verdict leaves to be done
 
 # What it is told on stdin it answers; what it blocks carries the moment at which that was.
 MACHINE = """
@@ -144,6 +145,7 @@ def measured(python: str, archive: str, number: int) -> Figures:
                     if record["type"] == "closed" and record["id"] == request_id:
                         took.append(1000 * (now - began))
                         answered = True
+        time.sleep(CALM)
         (woken,) = measure.wake_ups([outer.child.pid], IDLE)
         outer.close()
         os.close(went)
