@@ -34,9 +34,9 @@ SHARED_BY = 20
 
 TOLD = {
     "muted": "more than %d names and addresses are muted: the first ones are asked again when they are tried",
-    "answers": "more than %d answers: the history shows the latest, --log has all",
+    "answers": "more than %d answers: the history shows the latest, a --log keeps all",
     "addresses": "verdicts on more than %d addresses: whether the oldest worked is not told any more",
-    "targets": "verdicts on more than %d targets: the oldest are not repeated at the end, --log has all",
+    "targets": "verdicts on more than %d targets: the oldest are not repeated at the end, a --log keeps all",
     "failures": "more than %d verdicts came to nothing: the oldest are only counted",
 }
 
