@@ -148,13 +148,15 @@ class Asking(View):
     def _by_name(self) -> Confirming:
         """The second thought about allowing the name that is painted.
 
-        Which addresses that opens is known to nobody before: what the container got is told where there
+        Which addresses that opens is known to nobody before: what the container tried is told where there
         is room for it.
         """
         opens = "A opens what this host resolves the name to now, every port"
         live = "where the shield resolves live, also whatever it and its subdomains answer from now on"
-        got = some_of(self.group.dests)
-        view = self._thought(f"{opens} (the container got {got} for it: this host may get others); {live}")
+        tried = some_of(self.group.dests)
+        view = self._thought(
+            f"{opens} (the container tried {tried} for it: this host may get others); {live}"
+        )
         return view if view.is_readable() else self._thought(f"{opens}; {live}")
 
     def _thought(self, text: str) -> Confirming:

@@ -470,7 +470,7 @@ def test_by_name_and_the_blocked_address_not_among_them():
     stage.result = {"opened": ["203.0.113.11", "203.0.113.12"]}
     assert painted(stage)[2:] == lines("""
   A opens what this host resolves the name to now, every port (the container
-    got 203.0.113.10 for it: this host may get others); where the shield
+    tried 203.0.113.10 for it: this host may get others); where the shield
     resolves live, also whatever it and its subdomains answer from now on
 y allow www.example.com   any other key: no
 """)
@@ -501,7 +501,7 @@ def test_before_a_name_is_allowed_some_of_what_the_container_got_for_it_is_told(
     for key in "llA":  # painted anew with all of them
         stage.key(key)
     told = " ".join(" ".join(painted(stage)[-5:]).split())
-    assert f"(the container got {got} for it: this host may get others)" in told
+    assert f"(the container tried {got} for it: this host may get others)" in told
 
 
 def test_a_window_without_room_for_them_has_the_rest_of_what_allowing_a_name_opens():
