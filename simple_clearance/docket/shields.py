@@ -45,6 +45,10 @@ class Shields:
     def up(self, container: str) -> bool:
         return self._states.get(container, "up") == "up"
 
+    def quarantined(self, container: str) -> bool:
+        """Whether it refuses every allow."""
+        return self._states.get(container) == "quarantine"
+
     def blocks_it(self, container: str, event: Event, now: Now) -> bool:
         """Whether a packet was blocked by a shield that is up, not by a quarantine that blocks everything."""
         return self.up(container) and now.mono - self._freed.get(container, -event.late) >= event.late
@@ -71,7 +75,7 @@ class Shields:
 
     def why(self, container: str, outcome: Outcome) -> None:
         """Completes the reason why an allow failed, where the command's own words went to the journal."""
-        if outcome.reason == "exit" and self._states.get(container) == "quarantine":
+        if outcome.reason == "exit" and self.quarantined(container):
             outcome.reason = "quarantine"
 
     def blocked(self, container: str, event: Event, now: Now) -> None:

@@ -6,8 +6,8 @@ from ..base import timestamps
 from ..base.text import printable
 from .groups import target_name
 from .layout import folded
-from .questions import more_names, other_ports, warning, what_for
-from .sentences import NO_IPV6, decided_by
+from .questions import hindrances, more_names, other_ports, what_for
+from .sentences import decided_by
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -112,12 +112,7 @@ def not_by_name(docket: Docket, request: Request) -> str:
 
 def consequences(docket: Docket, request: Request, named: bool) -> list[str]:
     """What each answer would do, in words that the shield keeps."""
-    texts = []
-    warn = warning(docket, request)
-    if warn:
-        texts.append("! " + warn)
-    if not docket.shields.answers(request.container, request.dest):
-        texts.append("! " + NO_IPV6)
+    texts = hindrances(docket, request)
     names = docket.names(request)
     forgot = names and names[-1].forgot
     every = ", for all names on it, at least %d" if forgot else ", for all %d names on it"

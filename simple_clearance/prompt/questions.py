@@ -147,6 +147,16 @@ def warning(docket: Docket, request: Request) -> str:
     return ""
 
 
+def hindrances(docket: Docket, request: Request) -> list[str]:
+    """Why allowing it would be more than one may think, or less."""
+    shields, texts = docket.shields, [warning(docket, request)]
+    if not shields.answers(request.container, request.dest):
+        texts.append(NO_IPV6)
+    if shields.quarantined(request.container) and request.failure != "quarantine":
+        texts.append(REASONS["quarantine"])
+    return ["! " + text for text in texts if text]
+
+
 def other_ports(group: Group) -> str:
     """The other ports of the same address that wait, too."""
     rest = [r for r in group.requests[1:] if r.dest == group.lead.dest]
@@ -174,12 +184,10 @@ def question(
     if must > room:  # what it is about goes before how often it was tried
         tries = folded(tries_text(request.count, request.uid, in_pod), width)
         must -= len(tries) if lines[-len(tries) :] == tries else 0
-    warn = warning(docket, request)
-    if warn:
-        lines.extend(folded("! " + warn, width))
-    if not docket.shields.answers(request.container, request.dest):
-        lines.extend(folded("! " + NO_IPV6, width))
-    lines.extend(name_lines(docket, group, width, clock) if docket.names(request) or not warn else [])
+    for text in hindrances(docket, request):
+        lines.extend(folded(text, width))
+    named = docket.names(request) or not warning(docket, request)
+    lines.extend(name_lines(docket, group, width, clock) if named else [])
     if request.failure:
         failed = "the last answer failed: " + REASONS.get(request.failure, "it can be tried again")
         lines.extend(folded("! " + FAILURES.get(request.failure, failed), width))

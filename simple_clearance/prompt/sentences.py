@@ -87,7 +87,6 @@ TAKEN_OVER = (
 
 # the counts of a summary, in the order in which they are told
 COUNTS = {
-    "dry_run": "decided in a dry run",
     **{key: key for key in ("allowed", "denied", "skipped", "muted", "failed", "unknown")},
     **{"open": "unanswered", "floor": "kept shut", "let_out": "let out without a verdict from here"},
     **{"lost": "lost", "untold": "not asked (denied before, multicast)"},
@@ -279,7 +278,9 @@ def _error(record: Record) -> Sentence:
 def _summary(record: Record) -> Sentence:
     words = {**COUNTS, "muted": COUNTS["muted"] + muted_tries(record.get("muted_tries", 0))}
     found = ["%d %s" % (record[key], text) for key, text in words.items() if record.get(key)]
-    told = ", ".join(found) or "nothing was blocked"
+    if record.get("dry_run"):
+        found.insert(0, count(record["dry_run"], "verdict") + " not run (dry run)")
+    told = ", ".join(found) or "nothing blocked was seen"
     return Sentence((), "stopped: %s; exit code %d" % (told, record["exit"]))
 
 

@@ -115,8 +115,9 @@ class Fleet:
         if not self._follows:
             return ""
         if self._options.all:
-            start = "each shielded container of this user is watched, also those that start later"
-            return start if self._sources or self._roster.refuses else start + ": none runs yet"
+            other = " other" if self._roster.refuses else ""
+            start = "each%s shielded container of this user is watched, also those that start later" % other
+            return start if self._sources or other else start + ": none runs yet"
         missing = [name for name in self._named if name not in self.containers]
         return "waiting for the start of " + ", ".join(missing) if missing else ""
 

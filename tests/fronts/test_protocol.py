@@ -811,12 +811,12 @@ CLOSED = {"type": "closed", "id": "r1", "by": "operator", "rule": None, "why": "
             [protocol.summary({**Docket().summary(), "allowed": 2, "open": 1}, 5)],
             ["stopped: 2 allowed, 1 unanswered; exit code 5"],
         ),
-        ([protocol.summary(Docket().summary(), 0)], ["stopped: nothing was blocked; exit code 0"]),
+        ([protocol.summary(Docket().summary(), 0)], ["stopped: nothing blocked was seen; exit code 0"]),
         (
             [pending(), verdict(result="dry-run"), protocol.summary(Docket().summary(), 0, 1)],
             [
                 "c1: allow 198.51.100.0 for tcp 443 https (answer): dry run: nothing was run",
-                "stopped: 1 decided in a dry run; exit code 0",
+                "stopped: 1 verdict not run (dry run); exit code 0",
             ],
         ),
     ],

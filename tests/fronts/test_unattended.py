@@ -119,7 +119,7 @@ def test_such_a_mistake_is_told_and_nothing_is_asked(desk):
 def test_after_its_time_it_ends(quiet):
     began = time.monotonic()
     it = quiet("--answer", "deny", "--for", "0.8")
-    assert it.lines()[-1] == "stopped: nothing was blocked; exit code 0"
+    assert it.lines()[-1] == "stopped: nothing blocked was seen; exit code 0"
     assert it.child.returncode == 0 and time.monotonic() - began > 0.8
 
 
@@ -240,7 +240,7 @@ def test_a_signal_ends_it_as_asked(quiet, number):
     it = quiet("--answer", "skip")
     assert it.child.stdout.readline().startswith(b"watching c1")
     it.child.send_signal(number)
-    assert it.lines() == ["stopped: nothing was blocked; exit code 0"]
+    assert it.lines() == ["stopped: nothing blocked was seen; exit code 0"]
     assert it.child.returncode == 0
 
 
@@ -248,7 +248,7 @@ def test_the_containers_stop_ends_it(quiet, host):
     it = quiet("--answer", "skip")
     assert it.child.stdout.readline().startswith(b"watching c1")
     host.containers["c1"].stop()
-    assert it.lines()[-1] == "stopped: nothing was blocked; exit code 0"
+    assert it.lines()[-1] == "stopped: nothing blocked was seen; exit code 0"
     assert it.child.returncode == 0
 
 

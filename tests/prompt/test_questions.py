@@ -537,6 +537,21 @@ c1  203.0.113.10  tcp 443 https                      17:32:05   1 try, uid 1000
 """)
 
 
+def test_in_a_quarantine_question_and_details_say_that_no_allow_works_and_so_does_what_failed():
+    stage, told = at(80), "the shield is in quarantine: no allow works until it is up again"
+    stage.docket.shields.state("c1", "quarantine", stage.now)
+    stage.blocked()
+    assert "  ! " + told in painted(stage)
+    stage.key("i")
+    assert stage.text.count("\n  ! " + told) == 3, "in the details, and in the question again below them"
+    stage.result = {"result": "failed", "error": "Error", "reason": "quarantine"}
+    stage.key("a")
+    stage.wait(2)
+    question = "\n".join(painted(stage)[-6:])
+    assert "! the last answer failed: the shield is in quarantine" in question
+    assert question.count("in quarantine") == 1, "the same is not said twice"
+
+
 def test_of_many_addresses_that_a_name_opened_four_are_told():
     stage = at(120)
     stage.blocked("203.0.113.1", names=["www.example.com"])
@@ -1051,7 +1066,7 @@ def test_what_somebody_forgot_to_escape_is_escaped_at_the_last_moment():
 @pytest.mark.parametrize(
     "summary, text",
     [
-        ({}, "stopped: nothing was blocked; exit code 0"),
+        ({}, "stopped: nothing blocked was seen; exit code 0"),
         (
             {"allowed": 3, "skipped": 1, "open": 2, "exit": 5},
             "stopped: 3 allowed, 1 skipped, 2 unanswered; exit code 5",

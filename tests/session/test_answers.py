@@ -303,7 +303,7 @@ def test_a_dry_run_decides_and_runs_nothing_and_needs_no_verdict_command(desk):
     assert desk.host.verdicts() == [] and text.count(KEYS) == 2
     assert "still blocked" not in text, "nothing was promised"
     assert "the same again" not in text
-    assert "stopped: 2 decided in a dry run" in text
+    assert "stopped: 2 verdicts not run (dry run)" in text
     assert t.raw.count(b"\a") == 2, "one for each question"
 
 

@@ -17,7 +17,7 @@ desk = endtoend.desk
 
 def test_q_ends_it_when_nothing_is_open(desk):
     desk.sit()
-    assert "nothing was blocked" in desk.quit()
+    assert "nothing blocked was seen" in desk.quit()
 
 
 def test_q_with_a_request_open_wants_a_second_one_and_any_other_key_goes_back_to_the_question(desk):
@@ -404,7 +404,7 @@ def test_one_that_is_ended_before_its_reader_listens_says_nothing_of_watching(de
         t.expect("the reader does not listen yet")  # which takes three seconds
     t.kill(number)
     text = desk.ends(3)
-    assert "watching c1" not in text and "nothing was blocked" not in text and "{" not in text
+    assert "watching c1" not in text and "nothing blocked was seen" not in text and "{" not in text
     assert "simple-clearance: stopped before anything was watched\n" in text
 
 

@@ -359,8 +359,9 @@ def test_that_none_runs_is_not_said_where_one_runs_that_another_session_has(desk
     desk.sit()
     done = desk.run("--all", "--answer", "none", "--for", "1")
     told = done.stdout.decode()
-    assert "each shielded container of this user is watched" in told and "none runs yet" not in told
+    assert "each other shielded container of this user is watched" in told and "none runs yet" not in told
     assert "not watched: c1: another session answers for c1" in told and done.returncode == 0
+    assert "stopped: nothing blocked was seen; exit code 0" in told
     desk.quit()
     desk.c1.stop()
     told = desk.run("--all", "--answer", "none", "--for", "1").stdout.decode()

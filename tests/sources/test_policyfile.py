@@ -817,7 +817,7 @@ def test_a_replay_tells_what_it_would_decide(host, pyz, policy, tmp_path):
         "c1: 198.51.100.2 tcp 25 smtp: skipped by `skip * port 25`",
         "c1: allow 203.0.113.1 for tcp 443 https (policy `allow 203.0.113.0/24`): dry run: nothing was run",
         "c1: 192.0.2.1 tcp 443 https: unanswered",
-        "stopped: 2 decided in a dry run, 1 skipped, 1 unanswered; exit code 5",
+        "stopped: 2 verdicts not run (dry run), 1 skipped, 1 unanswered; exit code 5",
         "requests decided by each rule:",
         "     1  skip * port 25",
         "     1  allow 203.0.113.0/24",

@@ -676,7 +676,7 @@ def test_a_replay_with_a_policy_ends_with_how_many_requests_each_rule_decided(to
     assert [(one["rule"], one["requests"]) for one in records[-1]["rules"]] == counts
     done = tool("--replay", path, "--policy", str(rules), "--answer", "none", "c1")
     assert done.stdout.decode().splitlines()[-7:] == [
-        "stopped: 2 decided in a dry run, 1 skipped, 2 unanswered, 1 kept shut; exit code 5",
+        "stopped: 2 verdicts not run (dry run), 1 skipped, 2 unanswered, 1 kept shut; exit code 5",
         "requests decided by each rule:",
         "     1  skip *.example.net",
         "     2  allow 198.51.100.0/29",
@@ -713,7 +713,7 @@ def test_what_a_rule_matched_and_did_not_decide_is_told_apart_from_what_none_mat
     path = written(tmp_path / "log", SESSION, ours(1, port=80), ours(2), ours(4))
     done = tool("--replay", path, "--policy", str(rules), "--answer", "none", "c1")
     assert done.stdout.decode().splitlines()[-5:] == [
-        "stopped: 1 decided in a dry run, 2 unanswered; exit code 5",
+        "stopped: 1 verdict not run (dry run), 2 unanswered; exit code 5",
         "requests decided by each rule:",
         "     1  deny 198.51.100.0/30 (and left 1 open)",
         "     1  no rule",
