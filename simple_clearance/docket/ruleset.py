@@ -12,7 +12,7 @@ from ..base import addresses
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterator, Sequence, Tuple, Union
+    from typing import Iterable, Iterator, Sequence, Tuple, Union
 
     Place = Union[str, Tuple[int, int, int]]
 
@@ -251,19 +251,15 @@ class Part:
         return any(decision.action == "allow" for decision in self._about(dest, private, names))
 
     def before(self, action: str, target: str) -> Rule | None:
-        """The rule for which one of this action on an address or name never decides behind all of these.
-
-        That is one on every port; and for a deny, which is of the whole address, an allow on any.
-        """
+        """The rule for which one of this action on an address or name never decides behind all of these."""
         if addresses.canonical(target) is not None:
-            rules = [decision.rule for decision in self._about(target, False, ())]
-        else:
-            found = self._places(None, [target])
-            rules = [rule for rule in found if not rule.named or rule.matched_name([target])]
-        for rule in rules:
-            if (rule.ports is None and not rule.protos) or (action == "deny" and rule.action == "allow"):
-                return rule
-        return None
+            return self.before_here(action, target, False, ())
+        found = self._places(None, [target])
+        return _whole(action, (rule for rule in found if not rule.named or rule.matched_name([target])))
+
+    def before_here(self, action: str, dest: str, private: bool, names: Sequence[str]) -> Rule | None:
+        """The rule for which it decides nothing there while these are the names known for `dest`."""
+        return _whole(action, (decision.rule for decision in self._about(dest, private, names)))
 
     def _about(self, dest: str, private: bool, names: Sequence[str]) -> Iterator[Decision]:
         """What the rules on an address decide, on the ports that each is for."""
@@ -296,6 +292,14 @@ class Part:
     def _place_behind(self, rule: Rule | None) -> int:
         ours = rule is not None and rule.index < len(self._rules) and self._rules[rule.index] is rule
         return rule.index + 1 if rule is not None and ours else 0
+
+
+def _whole(action: str, rules: Iterable[Rule]) -> Rule | None:
+    """The first on every port; for a deny, which is of the whole address, also an allow on any."""
+    for rule in rules:
+        if (rule.ports is None and not rule.protos) or (action == "deny" and rule.action == "allow"):
+            return rule
+    return None
 
 
 def _guarded_range(dest: str, address: Network, private: bool) -> Network | None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from ..base.moment import Now
     from ..docket.docket import Record
+    from ..docket.ruleset import Rule
 
     Target = Tuple[str, str]  # the container, and the address or name
 
@@ -50,7 +51,7 @@ class SavedPolicy:
         self._path = path
         self._name = printable(path, 200)
         self._report = report
-        self._open: dict[str, str] = {}  # id -> container
+        self._open: dict[str, Record] = {}  # what each open request is about, by its id
         self._ours: dict[Target, tuple[str, str]] = {}  # what was added for it: the rule, and why
         self._last: dict[Target, str] = {}  # the rule for its last answer, added or there already
         try:
@@ -70,11 +71,13 @@ class SavedPolicy:
         """Takes note of any record of the session."""
         kind = record["type"]
         if kind == "pending":
-            self._open[record["id"]] = record["container"]
+            self._open[record["id"]] = record
+        elif kind == "names" and record["id"] in self._open:
+            self._open[record["id"]] = {**self._open[record["id"]], "names": record["names"]}
         elif kind == "closed":
-            container = self._open.pop(record["id"], "")
-            if record["why"] == "muted" and record["by"] in OPERATORS and container:
-                self._answered("skip", record["target"], container, now)
+            request = self._open.pop(record["id"], None)
+            if record["why"] == "muted" and record["by"] in OPERATORS and request is not None:
+                self._answered("skip", record["target"], request["container"], request, now)
         elif kind == "unmuted":
             self._safely(self._take_back, (record["container"], record["target"]))
         elif kind == "verdict" and record["result"] == APPLIED and record["by"] in OPERATORS:
@@ -82,18 +85,19 @@ class SavedPolicy:
             if record["undo"]:
                 self._safely(self._take_back, (container, target))
             elif record["action"] == "allow" or addresses.canonical(target):
-                self._answered(record["action"], target, container, now)
+                requests = [self._open[each] for each in record["ids"] if each in self._open]
+                self._answered(record["action"], target, container, next(iter(requests), None), now)
 
     def close(self) -> None:
         """Nothing of it is open."""
 
-    def _answered(self, action: str, target: str, container: str, now: Now) -> None:
+    def _answered(self, action: str, target: str, container: str, request: Record | None, now: Now) -> None:
         rule, about = "%s %s" % (action, target), (container, target)
         if self._last.get(about) != rule:  # what is muted may be tried at any number of addresses
             self._safely(self._take_back, about)
             self._last[about] = rule
             why = "%s %s" % (timestamps.stamp(now.wall), container)
-            self._safely(self._add, about, rule, why)
+            self._safely(self._add, about, rule, why, request)
 
     def _safely(self, step: Callable[..., None], *arguments: object) -> None:
         try:
@@ -104,20 +108,26 @@ class SavedPolicy:
                 self.failed = "--save-policy %s: %s: not every answer is kept" % (self._name, problem)
                 self._report(self.failed)
 
-    def _add(self, about: Target, rule: str, why: str) -> None:
-        """Adds a rule, unless one that stands there decides before it, for its container."""
+    def _add(self, about: Target, rule: str, why: str, request: Record | None) -> None:
+        """Adds a rule, unless one that stands there decides before it, for its container.
+
+        One that decides before it what the answer was about, but not all that it may be about, is told.
+        """
         container, target = about
         fd = self._opened(os.O_CREAT | os.O_APPEND)
         try:
             data = _content(fd)
             rules, _ = policy.read(data, self._name)
             action = rule.partition(" ")[0]
-            before = rules.of(container).before(action, target)
+            part = rules.of(container)
+            before = part.before(action, target)
             if before is not None:
-                if before.action != action:
-                    words = (self._name, rule, printable(before.text, 200))
-                    self._report("--save-policy %s: `%s` is not added: `%s` stands before it" % words)
+                self._tell(rule, before, "is not added: `%s` stands before it")
                 return
+            if request is not None:
+                private = request["class"] == "private"
+                first = part.before_here(action, request["dest"], private, request["names"])
+                self._tell(rule, first, "is added behind `%s`, which decides first where both match")
             last = policy.last_section(data)
             section = container if self._several or last != "" else ""
             header = b"" if section == last else b"[%s]\n" % section.encode("ascii")
@@ -134,6 +144,12 @@ class SavedPolicy:
             self._replace(at - len(header), b"#" + header[1:], header)
         self._replace(at, comment.encode("ascii"), line.encode("ascii"), section)
         self._ours[about] = rule, why
+
+    def _tell(self, rule: str, before: Rule | None, what: str) -> None:
+        """What stands before a rule, where that decides otherwise."""
+        if before is not None and before.action != rule.partition(" ")[0]:
+            text = "--save-policy %s: `%s` " % (self._name, rule)
+            self._report(text + what % printable(before.text, 200))
 
     def _take_back(self, about: Target) -> None:
         """The rule that was added for a target becomes a comment, wherever it stands by now."""

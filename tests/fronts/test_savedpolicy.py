@@ -161,6 +161,42 @@ def test_that_an_answer_would_be_no_rule_behind_those_of_the_file_is_told(path, 
 
 
 @pytest.mark.parametrize(
+    "text, action, name, behind",
+    [
+        ("skip *.example.com", "allow", "", "skip *.example.com"),
+        ("ask www.example.com", "deny", "", "ask www.example.com"),
+        ("ask 203.0.113.0/24", "allow", "www.example.com", "ask 203.0.113.0/24"),
+        ("ask 203.0.113.0/24", "mute", "", "ask 203.0.113.0/24"),
+        ("allow *.example.com", "allow", "", ""),
+        ("skip *.example.org", "allow", "", ""),
+        ("skip *.example.com port 80", "allow", "", ""),
+    ],
+)
+def test_that_another_rule_decides_what_was_answered_is_told_and_it_is_added(
+    path, text, action, name, behind
+):
+    path.write_text(text + "\n")
+    keeper = Keeper(path)
+    answered(keeper, action, names=["www.example.com"], name=name, opened=["203.0.113.10"])
+    assert len(keeper.rules()) == 2
+    rule = keeper.rules()[1]
+    told = "`%s` is added behind `%s`, which decides first where both match" % (rule, behind)
+    assert [words.partition(": ")[2] for words in keeper.told] == ([told] if behind else [])
+
+
+def test_a_name_that_was_learnt_later_counts_too(path):
+    path.write_text("skip *.example.com\n")
+    keeper = Keeper(path)
+    keeper.blocked("203.0.113.10")
+    keeper.keep()
+    keeper.learn("203.0.113.10", "www.example.com")
+    keeper.keep()
+    keeper.answer("allow", "r1")
+    keeper.run()
+    assert "is added behind `skip *.example.com`" in " ".join(keeper.told)
+
+
+@pytest.mark.parametrize(
     "text, kept", [("allow *.example.com", False), ("skip www.example.com port 80", True)]
 )
 def test_a_name_that_the_rules_of_the_file_decide_already_is_not_added(path, text, kept):
@@ -377,7 +413,7 @@ def test_a_section_that_comes_in_between_keeps_the_rule_a_comment(path, was, bec
         "        open(%r, 'w').write(data.replace('%s', '%s'))\n"
         "done = []; sys.addaudithook(other)\n"
         "verdict = {'type': 'verdict', 'result': 'applied', 'by': 'operator', 'action': 'allow',\n"
-        "           'undo': False, 'target': '203.0.113.100', 'container': 'c1'}\n"
+        "           'undo': False, 'ids': [], 'target': '203.0.113.100', 'container': 'c1'}\n"
         "saved.record(verdict, Now(0, 0))\n"
         "print(len(told), bool(saved.failed))\n"
     )
@@ -403,7 +439,7 @@ def test_on_a_full_disk_a_rule_is_there_whole_or_not_at_all(path, room, several)
         "told = []; saved = SavedPolicy(%r, told.append, several=%r)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (%d, %d))\n"
         "verdict = {'type': 'verdict', 'result': 'applied', 'by': 'operator', 'action': 'allow',\n"
-        "           'undo': False, 'target': '203.0.113.100', 'container': 'c1'}\n"
+        "           'undo': False, 'ids': [], 'target': '203.0.113.100', 'container': 'c1'}\n"
         "for _ in range(2): saved.record(verdict, Now(0, 0))\n"
         "print(len(told), bool(saved.failed))\n"
     )
