@@ -35,13 +35,14 @@ exit codes:
   1   refused, or stopped: the clearance hub is active
   2   usage, or no terminal to prompt on
   3   could not start; the message says why, a hint how to mend it
-  4   the reader ended unexpectedly
+  4   the reader ended unexpectedly (5 with --all, --follow, which go on)
   5   ended as asked, but incomplete: requests nobody answered, verdicts failed
       or unknown, events lost, a record that could not be written
   70  a bug of simple-clearance; --debug shows the trace
 
 Ctrl-C gives 0 or 5, not 130: a calling script goes on. Before anything is
-watched it gives 3, so that no script takes it for an end without a block.
+watched or waited for it gives 3, so that no script takes it for an end without
+a block.
 """
 
 

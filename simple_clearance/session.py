@@ -468,7 +468,7 @@ class Session:
         try:
             self._docket.set_policy(self._policy.load(), now)
             if not was_right:
-                self._docket.warn(self._policy.told())
+                self._docket.note(self._policy.told())
         except Refused as refused:
             self._docket.warn(refused.message + ": the rules stay as they were")
 

@@ -25,6 +25,10 @@ FORBIDDEN = "if that is you, AppArmor, SELinux or a unit's sandbox forbids it: j
 """Where the right user is refused as well, nothing but the kernel's log tells by whom."""
 
 
+class Command(str):
+    """A hint that is a command and nothing else: where a line has no room, a shell takes it as it stands."""
+
+
 class Refused(Exception):
     """Something that the user can mend: what is wrong, and how to mend it.
 

@@ -85,8 +85,12 @@ class Exited:
         self.reason = reason
 
 
+GAPS = ("watch", "link")
+"""Where a loss is a time in which nobody watched, of unknown content: a reader, a link ended unexpectedly."""
+
+
 class Lost:
-    """`count` packets were lost since the last such line, `where`: kernel or reader."""
+    """`count` packets were lost since the last such line, `where`: kernel or reader; of `GAPS` so many."""
 
     __slots__ = ("count", "where")
 

@@ -11,6 +11,7 @@ import os
 import re
 
 from ..base.addresses import canonical
+from ..base.errors import Command
 from ..base.jsonlines import BadLine, parse_object
 from ..base.text import count
 from ..base.timestamps import is_before, stamp
@@ -53,9 +54,9 @@ def told(number: int) -> str:
     return f"{verdicts} from before this container's start and not in force"
 
 
-def remedy(name: str, container_id: str, shield: str) -> str:
+def remedy(name: str, container_id: str, shield: str) -> Command:
     """The command that puts the shield up, and them in force again."""
-    return "%s up --container-id %s %s" % (shield, container_id, name)
+    return Command("%s up --container-id %s %s" % (shield, container_id, name))
 
 
 def _addresses(text: str, sign: str) -> set[str]:

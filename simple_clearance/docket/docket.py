@@ -11,6 +11,7 @@ theory is the folder's `__init__`.
 from __future__ import annotations
 
 from ..base import addresses
+from ..base.happenings import GAPS
 from .aside import Aside
 from .budget import Budget
 from .history import OPPOSITE
@@ -60,7 +61,7 @@ class Docket:
         """
         self.report_again = report_again
         self.painted: dict[str, None] = {}  # the ids of the requests that the operator is looking at
-        self.counts = dict.fromkeys(("floor", "let_out", "lost", "untold"), 0)
+        self.counts = dict.fromkeys(("floor", "let_out", "lost", "gaps", "untold"), 0)
         self.moved: Callable[[Request], None] = lambda request: None
         """Is told of each request that begins or ceases to wait."""
         self.renamed: Callable[[str, str], None] = lambda container, dest: None
@@ -348,8 +349,12 @@ class Docket:
             self._tell_names(now)
 
     def lost(self, container: str, count: int, where: str) -> None:
-        """The reader, the kernel, the table or an output lost `count` events; of no known container: ""."""
+        """The reader, the kernel, the table or an output lost `count` events; of no known container: "".
+
+        A gap is one of them, whatever was in it.
+        """
         self.counts["lost"] += count
+        self.counts["gaps"] += count if where in GAPS else 0
         self._losses.add(container, count, where)
 
     def warn(self, message: str, line: str = "", hint: str = "") -> None:
@@ -359,6 +364,10 @@ class Docket:
         """
         more = {"line": line, "hint": hint}
         self._tell("error", message=message, **{key: value for key, value in more.items() if value})
+
+    def note(self, message: str) -> None:
+        """The same of something that is well."""
+        self._tell("note", message=message)
 
     def tick(self, now: Now) -> None:
         """Tells the counts and the names that have waited for their moment."""
@@ -775,7 +784,9 @@ class Docket:
             if not self._register.any_at(request.container, request.dest):
                 self._names.forget(request.container, request.dest)
             self.was_closed(request, rule)
-            self._tell("closed", id=request.id, by=by, rule=rule.text if rule else None, why=cause, **fields)
+            tries = request.tries() if request.count > request.told else {}
+            text = rule.text if rule else None
+            self._tell("closed", id=request.id, by=by, rule=text, why=cause, **tries, **fields)
         if waited != (request.state == OPEN):
             self.moved(request)
 

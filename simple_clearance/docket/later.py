@@ -109,7 +109,7 @@ class Later:
         self._renamed[container].add(dest, new)
 
     def closed(self, request: Request) -> None:
-        """Nothing more is told of it."""
+        """Nothing more is told of it; its last count goes with the word that it was closed."""
         tried = self._tried.get(request.container, {})
         if tried.pop(request.id, None) is not None and not tried:
             del self._tried[request.container]
@@ -147,6 +147,5 @@ class Later:
         if request.count > request.told:
             request.told, request.told_at = request.count, now.mono
             self._counts.spend()
-            ports = {"ports": request.ports.number} if request.ports is not None else {}
-            self._tell("again", id=request.id, count=request.count, **ports)
+            self._tell("again", id=request.id, **request.tries())
         return True

@@ -103,6 +103,10 @@ class Request:
         if self.ports is not None:
             self.ports.add(event.port)
 
+    def tries(self) -> dict[str, Any]:
+        """How often it was tried, and on how many ports where it stands for several."""
+        return {"count": self.count, **({"ports": self.ports.number} if self.ports is not None else {})}
+
     def facts(self) -> dict[str, Any]:
         """The fields of a `pending` record that belong to the request itself."""
         return {
@@ -111,11 +115,10 @@ class Request:
             "dest": self.dest,
             "port": self.port,
             "proto": self.proto,
-            **({"ports": self.ports.number} if self.ports is not None else {}),
             "class": "private" if self.private else "default",
             "floor": self.floor,
             "uid": self.uid,
-            "count": self.count,
+            **self.tries(),
             "reader_id": self.reader_id,
         }
 

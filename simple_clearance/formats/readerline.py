@@ -8,7 +8,7 @@ each one `BadLine` and nothing else.
 from __future__ import annotations
 
 from ..base import addresses
-from ..base.happenings import KINDS, Event, Exited, Held, Lost, Started
+from ..base.happenings import GAPS, KINDS, Event, Exited, Held, Lost, Started
 from ..base.jsonlines import BadLine, parse_object
 
 TYPE_CHECKING = False
@@ -21,7 +21,7 @@ COUNT_LIMIT = 1 << 48
 """Packets that one line may stand for."""
 PID_LIMIT = 1 << 22
 """include/linux/threads.h, PID_MAX_LIMIT."""
-LOST_WHERE = ("kernel", "reader", "table", "stdout", "log", "link")
+LOST_WHERE = ("kernel", "reader", "table", "stdout", "log", *GAPS)
 """Where something may have been lost; a reader only knows the first two."""
 
 

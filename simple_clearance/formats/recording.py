@@ -92,12 +92,14 @@ class Recording:
     def _messages(self, kind: str, fields: dict[str, Any]) -> list[Message]:
         """What a line says that may be of one of our records, or a reader's."""
         request_id = _text(fields, "id")
+        request = self._open.get(request_id, {})
         if kind == "closed":
             self._open.pop(request_id, None)
-        request = self._open.get(request_id, {})
+            if "count" not in fields:
+                return []
         if kind == "names":
             return _learnt(request["dest"], fields) if request else []
-        if kind == "again" and "dest" not in fields:
+        if kind in ("again", "closed") and "dest" not in fields:
             return self._counted({**request, "count": fields.get("count")}) if request else []
         if kind != "pending" or "count" not in fields:
             message = readerline.message(fields)

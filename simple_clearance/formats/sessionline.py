@@ -261,7 +261,7 @@ FIELDS: dict[str, Fields] = {
         "undoes": (_id, ""),
         "late": (_flag, False),
     },
-    "closed": {"id": (_id, NEEDED), "why": (_one_of(*WHY), NEEDED)},
+    "closed": {"id": (_id, NEEDED), "why": (_one_of(*WHY), NEEDED), "count": (_count, 0)},
     "passed": {
         "container": (_name, NEEDED),
         "dest": (_address, NEEDED),

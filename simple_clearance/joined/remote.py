@@ -193,11 +193,15 @@ class Remote:
         held = self._held.get(record["id"])
         if held is None or held.request is None:
             return
-        held.event.count = self._new_tries(held.container, held.event, record["count"])
-        if held.event.count:
-            self._docket.tried_there(held.request, held.event, now)
+        self._count(held, held.request, record["count"], now)
         if held.request.state not in STILL_OPEN:
             self._set_aside(held)
+
+    def _count(self, held: Held, request: Request, total: int, now: Now) -> None:
+        """It was tried so often there."""
+        held.event.count = self._new_tries(held.container, held.event, total)
+        if held.event.count:
+            self._docket.tried_there(request, held.event, now)
 
     def _take_names(self, record: Record, now: Now) -> None:
         held = self._held.get(record["id"])
@@ -218,6 +222,7 @@ class Remote:
         self._held.remove(held)
         if held.request is None:
             return
+        self._count(held, held.request, record["count"], now)
         remember(self._last, held.request.key, held.id)
         if request is None or self._held.bound_to(request.id):
             return

@@ -132,7 +132,7 @@ def consequences(docket: Docket, request: Request, named: bool) -> list[str]:
         % (
             "; it does not bite where an allow set holds the address"
             if old
-            else ", until the container restarts"
+            else ", and in force until the container restarts"
         )
     )
     return texts

@@ -8,7 +8,7 @@ from ..base.text import clip_left, clip_right, printable
 
 WORD = re.compile(" *[^ ]+")
 COMMAND = "  hint:"
-"""What a line with a command to copy begins with; it goes on in the next one behind a backslash."""
+"""What a line with a remedy begins with; a command to copy goes on in the next one behind a backslash."""
 SHORTEST_NAME = 16
 """Columns of its end that a name has at least where it stands behind something else."""
 LABEL = re.compile(r"\.?[^.]+|\.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from ..base.errors import Command
 from ..base.text import count, printable
 from . import many
 from .layout import COMMAND, folded, refit
@@ -135,7 +136,9 @@ def laid_out(sentence: Sentence, width: int, rest: str = "  ") -> list[str]:
     lines = folded(about + sentence.text, width, "! " if sentence.grave else "", rest)
     for note in sentence.notes:
         lines += folded(note, width)
-    return lines + _command(sentence.hint, width) if sentence.hint else lines
+    if isinstance(sentence.hint, Command):
+        return lines + _command(sentence.hint, width)
+    return lines + (folded(f"hint: {sentence.hint}", width) if sentence.hint else [])
 
 
 SHELL_WORD = re.compile(r"""(?:[^\s'"]|'[^']*'|"[^"]*")+""")
@@ -143,7 +146,7 @@ SHELL_WORD = re.compile(r"""(?:[^\s'"]|'[^']*'|"[^"]*")+""")
 
 
 def _command(command: str, width: int) -> list[str]:
-    """A hint to copy a command from: where it needs several lines, as a shell takes them."""
+    """In several lines, where it needs them, as a shell takes it."""
     lines = [COMMAND]
     for word in SHELL_WORD.findall(command):
         if len(lines[-1]) + len(word) + 3 > width and lines[-1] != "   ":

@@ -46,6 +46,7 @@ RESIZE_REST = 0.2
 ANSWERED = "answered meanwhile"
 LET_OUT = "let out meanwhile, without a verdict from here"
 GONE = {"stopped": "the container has stopped", "lost": "the link to its machine was lost"}
+LEFT = "the container is not watched any more"
 
 
 class Prompt:
@@ -243,7 +244,8 @@ class Prompt:
         """One record of the docket."""
         kind, width = record["type"], self.painter.width - 1
         if kind == "container" and record["state"] in GONE and self._view.vanished():
-            self._vanished = GONE[record["state"]]
+            runs_on = record["state"] == "stopped" and record["reason"] is not None
+            self._vanished = LEFT if runs_on else GONE[record["state"]]
         if kind == "closed" and record["why"] == "covered" and not record["by"] and self._view.vanished():
             self._vanished = LET_OUT
         if kind == "lost":

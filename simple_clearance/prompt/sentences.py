@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from ..base import addresses
+from ..base.errors import Command
 from ..base.happenings import Watching
 from ..base.text import clip_right, count, printable, seconds
 from ..docket.verdict import NOT_STARTED
@@ -73,7 +74,13 @@ LOST = {
     "reader": ("packet", "our reader could not pass them on"),
     "table": ("packet", "too many requests are open"),
     "stdout": ("event", "this output was not read"),
-    "link": ("event", "the link to their machine was lost"),
+}
+UNSEEN = "A destination tried only then is not shown; it will be when it is tried again"
+
+# the same where nobody knows what was lost: why, and what that means
+UNKNOWN = {
+    "watch": ("a reader has ended", "What is tried while nobody watches is not shown"),
+    "link": ("the link to their machine was lost", UNSEEN),
 }
 
 HELD = (
@@ -111,7 +118,7 @@ def decided_by(by: str | None, rule: str | None) -> str:
 class Sentence:
     """`about` is the container, or it and an address; `text` what is said of it, `notes` more of that.
 
-    `said` is text from outside, which belongs behind a `|`; `hint` a command to copy; `grave` marks
+    `said` is text from outside, which belongs behind a `|`; `hint` a remedy; `grave` marks
     what should not be overlooked.  `same` is what stands before and behind the names of containers
     of which just this is said, or nothing where it may be said of one only.
     """
@@ -232,15 +239,18 @@ def _listed(dests: Sequence[str]) -> str:
     return ", ".join(dests[:4]) + (" and %d more" % (len(dests) - 4) if len(dests) > 4 else "")
 
 
-UNSEEN = ". A destination tried only then is not shown; it will be when it is tried again. Exit code: 5"
-
-
 def lost(record: Record, when: str = "") -> Sentence:
     """Loss is told in words, with what it means; `when`, where the reader has no clock of his own."""
-    what, why = LOST.get(record["where"], ("event", printable(record["where"], 40)))
-    number, at = record["count"], " at " + when if when else ""
-    text = "%s %s lost%s (%s)" % (count(number, what), "was" if number == 1 else "were", at, why)
-    return Sentence([record["container"]] if record.get("container") else (), text + UNSEEN, grave=True)
+    number, where, at = record["count"], record["where"], " at " + when if when else ""
+    if where in UNKNOWN:
+        why, means = UNKNOWN[where]
+        text = "something may have been lost%s (%s)" % (at, why)
+    else:
+        what, why = LOST.get(where, ("event", printable(where, 40)))
+        verb, means = "was" if number == 1 else "were", UNSEEN
+        text = "%s %s lost%s (%s)" % (count(number, what), verb, at, why)
+    text += ". %s. Exit code: 5" % means
+    return Sentence([record["container"]] if record.get("container") else (), text, grave=True)
 
 
 def _machine(record: Record) -> Sentence:
@@ -248,7 +258,7 @@ def _machine(record: Record) -> Sentence:
     if record["state"] == "back":
         return Sentence((record["host"],), "the link is back")
     text = "the link was lost and is tried again (%s)" % printable(record["reason"], 200).rstrip(".")
-    return Sentence((record["host"],), text + UNSEEN, grave=True)
+    return Sentence((record["host"],), "%s. %s. Exit code: 5" % (text, UNSEEN), grave=True)
 
 
 def _still_blocked(record: Record) -> Sentence:
@@ -271,15 +281,18 @@ def _shield(record: Record) -> Sentence:
 
 
 def _error(record: Record) -> Sentence:
-    hint = printable(record.get("hint", ""), 400)
-    return Sentence((), printable(record["message"], 400), hint=hint, grave=True)
+    hint = record.get("hint", "")
+    kind = Command if isinstance(hint, Command) else str
+    return Sentence((), printable(record["message"], 400), hint=kind(printable(hint, 400)), grave=True)
 
 
 def _summary(record: Record) -> Sentence:
     words = {**COUNTS, "muted": COUNTS["muted"] + muted_tries(record.get("muted_tries", 0))}
-    found = ["%d %s" % (record[key], text) for key, text in words.items() if record.get(key)]
-    if record.get("dry_run"):
-        found.insert(0, count(record["dry_run"], "verdict") + " not run (dry run)")
+    dry, gaps = record.get("dry_run", 0), record.get("gaps", 0)
+    numbers = {**record, "lost": record.get("lost", 0) - gaps}
+    found = [count(dry, "verdict") + " not run (dry run)"] if dry else []
+    found += ["%d %s" % (numbers[key], text) for key, text in words.items() if numbers.get(key)]
+    found += [count(gaps, "gap") + " in what was seen"] if gaps else []
     told = ", ".join(found) or "nothing blocked was seen"
     return Sentence((), "stopped: %s; exit code %d" % (told, record["exit"]))
 
@@ -314,6 +327,7 @@ SENTENCES: dict[str, Callable[[Record], Sentence]] = {
     "shield": _shield,
     "lost": lost,
     "error": _error,
+    "note": lambda record: Sentence((), printable(record["message"], 400)),
     "summary": _summary,
 }
 """By the type of a record; the others tell nothing by themselves."""

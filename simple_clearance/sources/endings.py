@@ -67,9 +67,9 @@ class Endings:
         """Nothing more comes of it, if it has ended; `whole`: nor is there more."""
         if self._until.pop(one, None) is None:
             return
-        lost = self._counted.pop(one, 0) + (not whole)
-        if lost:
-            self._docket.lost(one.name, lost, "reader")
+        for where, lost in (("reader", self._counted.pop(one, 0)), ("watch", int(not whole))):
+            if lost:
+                self._docket.lost(one.name, lost, where)
         self._over(one, now)
 
     def let_go(self, source: Source) -> None:

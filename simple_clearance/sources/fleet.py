@@ -114,12 +114,15 @@ class Fleet:
         """What is waited for, in words."""
         if not self._follows:
             return ""
+        refused = self._roster.refused
         if self._options.all:
-            other = " other" if self._roster.refuses else ""
+            other = " other" if refused else ""
             start = "each%s shielded container of this user is watched, also those that start later" % other
             return start if self._sources or other else start + ": none runs yet"
-        missing = [name for name in self._named if name not in self.containers]
-        return "waiting for the start of " + ", ".join(missing) if missing else ""
+        missing = [name for name in self._named if name not in (*self.containers, *refused)]
+        told = ["waiting for the start of " + ", ".join(missing)] if missing else []
+        barred = [name for name in self._named if name in refused]
+        return "; ".join(told + (["waiting until %s can be watched" % ", ".join(barred)] if barred else []))
 
     def spellings(self, name: str) -> tuple[str, ...]:
         """All that a verdict command may call that container."""
@@ -459,7 +462,7 @@ class Fleet:
         if not self._follows:
             self._ended(READER_ENDED, f"{one.name}: {reason}", *("hint: " + hint for hint in hints))
             return
-        self._docket.lost(one.name, 1, "reader")
+        self._docket.lost(one.name, 1, "watch")
         self.leave(one.name, Refused(READER_ENDED, reason, *hints), now)
         self._endings.had_all(one, now)
         if one.since is not None and now.mono - one.since >= STEADY:
@@ -501,7 +504,7 @@ class Fleet:
         one = source.watched
         whole = self.logs.read_rest(one, now)  # its last words
         if not whole and one.goes_on:
-            self._docket.lost(one.name, 1, "reader")
+            self._docket.lost(one.name, 1, "watch")
         self._endings.had_all(one, now, whole)
         if not one.goes_on or self._stopping or watched.ended(one):
             return

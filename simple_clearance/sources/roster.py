@@ -60,14 +60,14 @@ class Roster:
         self._late: float | None = None  # when it is told that podman takes its time
         self._fault = ""  # what was told of podman last
         self._known: dict[str, int] = {}  # runs that are dealt with: the first process of each id
-        self._refused: dict[str, tuple[int, str]] = {}  # and why others can't be watched, as it was told
+        self._refused: dict[str, tuple[int, str, str]] = {}  # others: with the name, and why, as it was told
         self._awaited: dict[int, int] = {}  # processes whose end may change that: pidfd by pid
         loop.deadlines += [self._deadline, lambda: self._late]
 
     @property
-    def refuses(self) -> bool:
-        """Whether some run that can't be watched."""
-        return bool(self._refused)
+    def refused(self) -> set[str]:
+        """The names of those that run and can't be watched."""
+        return {name for _, name, _ in self._refused.values()}
 
     def begin(self, now: Now) -> None:
         """Asks at the start, which waits for the answer: where there is none, that is Refused (3)."""
@@ -89,9 +89,9 @@ class Roster:
     def refuse(self, name: str, container_id: str, first: int, refused: Refused, told: bool = False) -> None:
         """It can't be watched.  `told`: that has been told."""
         self.let_go(container_id)
-        before = self._refused.get(container_id)
-        self._refused[container_id] = (first, refused.message)
-        if before != self._refused[container_id] and not told:
+        before, now = self._refused.get(container_id), (first, name, refused.message)
+        self._refused[container_id] = now
+        if before != now and not told:
             text = refused.message if name in refused.message.split() else f"{name}: {refused.message}"
             self._warn("not watched: " + text, hint="; ".join(refused.hints))
         if refused.by:

@@ -121,6 +121,17 @@ def test_a_retry_that_is_held_back_asks_to_be_woken(bench):
     assert bench.docket.deadline() is None
 
 
+def test_what_was_not_told_of_its_tries_is_told_when_it_is_closed(bench):
+    bench.blocked()
+    bench.blocked("198.51.100.1")
+    bench.take()
+    bench.blocked(count=6)
+    bench.docket.close_all(bench.now)
+    one, other = bench.take("closed")
+    assert (one["id"], one["count"]) == ("r1", 7)
+    assert "count" not in other, "nor what was"
+
+
 def test_no_again_comes_after_closed(bench):
     bench.blocked()
     bench.mono += 0.2

@@ -376,6 +376,17 @@ def test_what_is_skipped_here_is_skipped_there_and_asked_again_when_tried_after_
     assert pair.here.request("r2").count == 6, "with all its tries"
 
 
+def test_tries_that_are_told_with_the_end_of_a_request_count_here_too():
+    pair = Pair()
+    pair.blocked()
+    pair.blocked(count=4)
+    pair.host.close_all(pair.now)
+    pair.host_tells()
+    pair.settle()
+    (closed,) = [record for record in pair.records if record["type"] == "closed"]
+    assert (closed["id"], closed["why"], closed["count"]) == ("r1", "stopped", 5)
+
+
 def test_what_is_muted_here_is_counted_and_not_asked():
     pair = Pair()
     pair.names_there["c1", "198.51.100.1"] = (Name("www.example.com", "", ""),)

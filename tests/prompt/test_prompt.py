@@ -6,6 +6,7 @@ import pytest
 from stage import Bench, Stage, name, tables
 from support import thorough
 
+from simple_clearance.base.errors import Refused
 from simple_clearance.docket.policy import parse
 from simple_clearance.prompt.prompt import NOTICE_LINES
 
@@ -355,6 +356,13 @@ def test_a_question_whose_link_is_lost_says_so(stage):
     told = " ".join((stage.text + batch(stage)).split())
     assert "! web: the link was lost and is tried again (Connection closed). A destination" in told
     assert "1 event" not in told, "once"
+
+
+def test_a_question_whose_container_is_not_watched_any_more_says_so(stage):
+    stage.blocked()
+    stage.docket.stop("c1", stage.now, Refused(4, "its reader ended"))
+    stage.refresh()
+    assert "the container is not watched any more: no key needed" in " ".join(stage.text.split())
 
 
 def test_a_container_that_stops_is_not_why_the_question_of_another_vanishes(stage):

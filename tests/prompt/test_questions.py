@@ -673,7 +673,7 @@ def test_everything_known_about_one():
     minutes where the shield resolves live
   A opens what this host resolves the name to, and later answers where the
     shield resolves live
-  d is recorded by the shield, until the container restarts
+  d is recorded by the shield, and in force until the container restarts
 c1  203.0.113.10  tcp 443 https                    17:32:05   3 tries, uid 1000
   | www.example.com   and 1 more name here: allowing opens all of them (i)
 a allow 203.0.113.10  A name   s not now  m this session  d deny        i l ? q

@@ -6,6 +6,7 @@ import shlex
 
 import pytest
 
+from simple_clearance.base.errors import Command
 from simple_clearance.base.happenings import Watching
 from simple_clearance.fronts.journal import Journal, plain
 from simple_clearance.prompt.notices import Gathered, greeting_lines, notice_lines, verdict_lines
@@ -16,6 +17,7 @@ from simple_clearance.prompt.sentences import (
     SENTENCES,
     SHIELD_STATES,
     STILL_REASONS,
+    UNKNOWN,
     greetings,
     repeat_commands,
 )
@@ -48,11 +50,13 @@ def record(kind, **fields):
         record("container", state="started", dossier={"project": "demo"}, shield_state="down", missed=2),
         record("container", state="started", dossier={}, held_by=4711, unseen=["something"]),
         *(record("shield", state=state) for state in (*SHIELD_STATES, "of a version to come")),
-        *(record("lost", count=number, where=where) for where in (*LOST, "attic") for number in (1, 7)),
+        *(record("lost", count=n, where=where) for where in (*LOST, *UNKNOWN, "attic") for n in (1, 7)),
         record("error", message="c1: something is wrong"),
         record("error", message="c1: too many", hint="sysctl -w a.b=1"),
         record("summary", allowed=3, open=2, exit=5),
         record("summary", dry_run=3, exit=0),
+        record("summary", lost=3, gaps=2, exit=5),
+        record("note", message="all is well"),
     ],
     ids=lambda told: "%s %s" % (told["type"], told.get("state") or told.get("reason") or ""),
 )
@@ -157,15 +161,38 @@ def test_every_sentence_of_the_table_is_one_of_these():
     """Whoever adds one adds it to the tests above."""
     assert set(SENTENCES) == {
         *("verdict", "passed", "still_blocked", "container", "recorded"),
-        *("shield", "lost", "error", "summary"),
+        *("shield", "lost", "error", "note", "summary"),
     }
+
+
+@pytest.mark.parametrize("width", [30, 60])
+def test_a_hint_in_words_is_folded_as_words_are(width):
+    hint = "see what it is with ps -fp 4711; one program at a time can read a container's packet log"
+    told = notice_lines(record("error", message="c1: held", hint=hint), width, "")
+    assert " ".join(map(str.strip, told[1:])) == "hint: " + hint
+    assert all(line.startswith("  ") and len(line) <= width for line in told[1:])
+
+
+@pytest.mark.parametrize(
+    "numbers, told",
+    [
+        ({"lost": 3}, "3 lost"),
+        ({"lost": 3, "gaps": 1}, "2 lost, 1 gap in what was seen"),
+        ({"lost": 2, "gaps": 2}, "2 gaps in what was seen"),
+    ],
+)
+def test_of_a_time_in_which_nobody_watched_no_number_of_events_is_made_up(numbers, told):
+    assert Journal().line(record("summary", exit=5, **numbers)) == "stopped: %s; exit code 5" % told
+    for where in UNKNOWN:
+        text = Journal().line(record("lost", count=numbers["lost"], where=where))
+        assert text.startswith("c1: something may have been lost (")
 
 
 @pytest.mark.parametrize("later", [39, 60, 79])
 def test_a_quoted_word_longer_than_a_line_stays_one_word(later):
     """A command is copied: a break inside of its quotes would be part of it."""
     word = "'/srv/%s/a folder'" % ("two words " * 5)
-    hint = f"chmod u+r {word} and more"
+    hint = Command(f"chmod u+r {word} and more")
     gathered = Gathered()
     gathered.notice("c1", notice_lines(record("error", message="c1: something", hint=hint), 79, ""))
     pasted = "\n".join(gathered.batch(later, "17:32:05")[1:]).replace("\\\n", "")

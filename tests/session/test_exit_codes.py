@@ -713,7 +713,7 @@ def test_help_fits_the_terminal_and_says_what_ctrl_c_gives(pyz, columns, widest)
     argv = [sys.executable, pyz, "--help"]
     done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=True, env=env)
     assert b"Ctrl-C gives 0 or 5, not 130" in done.stdout
-    assert b"Before anything is\nwatched it gives 3" in done.stdout
+    assert b"Before anything is\nwatched or waited for it gives 3" in done.stdout
     options = (
         done.stdout.decode().partition("\nwhat to watch:\n")[2].partition("\nexamples:\n")[0].splitlines()
     )

@@ -222,7 +222,7 @@ def test_a_reader_that_is_killed_ends_that_watch_and_is_not_started_again_and_ag
         (first, *_) = readers(it)
         os.kill(first, signal.SIGKILL)
         assert "the reader ended unexpectedly" in stopped(it, "c2")["reason"]
-        assert [record["count"] for record in it.of("lost")] == [1]
+        assert [(record["count"], record["where"]) for record in it.of("lost")] == [(1, "watch")]
         before = len(host.calls("podman"))
         assert it.silent(2) and len(host.calls("podman")) == before
         blocked(it, other, "c3", "198.51.100.7")
@@ -231,6 +231,8 @@ def test_a_reader_that_is_killed_ends_that_watch_and_is_not_started_again_and_ag
         started(it, "c2")
         it.signal(signal.SIGTERM)
         it.ends(5)
+        (summary,) = it.of("summary")
+        assert (summary["lost"], summary["gaps"]) == (1, 1)
 
 
 def test_what_was_blocked_between_its_start_and_our_listening_is_told(bare, host, lab):
@@ -353,6 +355,17 @@ def test_what_changes_while_a_reader_does_not_listen_yet_is_looked_at_and_waited
     assert it.silent(2) and it.ticks() - before < 20
     it.signal(signal.SIGTERM)
     assert it.child.wait() == 3
+
+
+def test_one_that_runs_and_that_another_session_has_is_not_said_to_be_about_to_start(desk):
+    desk.sit()
+    done = desk.run("--follow", "c1", "--answer", "none", "--for", "1")
+    told = done.stdout.decode()
+    assert told.startswith("waiting until c1 can be watched\n") and "waiting for the start" not in told
+    desk.quit()
+    desk.c1.stop()
+    told = desk.run("--follow", "c1", "--answer", "none", "--for", "1").stdout.decode()
+    assert told.startswith("waiting for the start of c1\n")
 
 
 def test_that_none_runs_is_not_said_where_one_runs_that_another_session_has(desk):

@@ -144,7 +144,7 @@ def test_what_of_the_log_can_not_be_read_in_time_is_lost(script, host, pyz, tmp_
         last_act(lab, 0)
         it.until("container", state="stopped")
         assert 0 < len(it.of("pending")) < 10_000
-        assert [(record["container"], record["where"]) for record in it.of("lost")] == [("c2", "reader")]
+        assert [(record["container"], record["where"]) for record in it.of("lost")] == [("c2", "watch")]
         it.ends(5)
 
 

@@ -44,7 +44,7 @@ def tries(folder):
         ("opens a file", lambda: os.close(os.open("/etc/passwd", os.O_RDONLY))),
         ("opens a socket", lambda: socket.socket().close()),
         ("starts a process", run),
-        ("opens your terminal", lambda: os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))),
+        ("opens `/dev/tty`", lambda: os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))),
         ("signals your processes", lambda: [os.kill(pid, 0) for pid in yours]),
         ("signals a reader", lambda: [os.kill(pid, 0) for pid in readers]),
     ):

@@ -326,7 +326,7 @@ def test_what_it_left_half_written_is_lost(followed, c1):
     os.killpg(c1.head, signal.SIGTERM)
     assert it.until("error")["message"] == READ_NOW
     (lost,) = it.of("lost")
-    assert (lost["container"], lost["count"], lost["where"]) == ("c1", 1, "reader")
+    assert (lost["container"], lost["count"], lost["where"]) == ("c1", 1, "watch")
     assert it.until("pending")["dest"] == "198.51.100.1"
     it.ends(5)
 

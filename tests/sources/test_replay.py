@@ -105,6 +105,12 @@ def test_a_repeat_of_ours_counts_from_the_beginning():
     assert [event.port for event in messages] == [443] * 3
 
 
+def test_a_request_that_is_closed_brings_the_tries_that_were_not_told_before():
+    closed = {"type": "closed", "id": "r1", "why": "skipped"}
+    messages, _ = parsed(SESSION, ours(count=3), {**closed, "count": 8}, {**closed, "count": 9})
+    assert tries(messages) == [("pending", "198.51.100.1", n) for n in (3, 5)]
+
+
 def test_a_request_that_is_asked_again_brings_only_its_new_tries():
     messages, _ = parsed(
         SESSION, ours(count=3), {"type": "closed", "id": "r1", "why": "skipped"}, ours(id="r2", count=8)
@@ -161,7 +167,7 @@ def test_the_domain_of_a_reader_is_not_a_name():
     assert learnt(messages) == [] and len(messages) == 1
 
 
-@pytest.mark.parametrize("where", ["kernel", "reader", "table", "stdout", "log"])
+@pytest.mark.parametrize("where", ["kernel", "reader", "table", "stdout", "log", "watch", "link"])
 def test_a_loss_is_a_loss_again(where):
     (lost,), _ = parsed({"type": "lost", "count": 3, "where": where}, container="c1")
     assert (lost.count, lost.where) == (3, where)
