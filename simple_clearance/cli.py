@@ -80,6 +80,9 @@ def _main(argv: list[str]) -> int:
         return _complain(error)
     if options.text is not None:
         return say(options.text)
+    from .system.children import keep_descriptors
+
+    keep_descriptors()
     return guarded(options, last=True)
 
 

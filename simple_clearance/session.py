@@ -39,7 +39,7 @@ from .prompt.sentences import NO_VERDICTS, by_rule, repeat_commands
 from .runner import Runner
 from .sources import watched
 from .sources.fleet import Fleet
-from .system import archived, children, clocks, terminal
+from .system import children, clocks, terminal
 from .system.folders import LOOK_EVERY, NO_NOTICES, Folders
 from .system.limits import ManyFiles
 from .system.loop import Loop
@@ -126,7 +126,6 @@ class Session:
 
     def run(self) -> int:
         """Runs to the end; returns the exit code.  Raises Refused before anything was asked."""
-        archived.close_to_children()
         try:
             if self._options.replay:
                 self._options.dry_run = True

@@ -30,13 +30,6 @@ def own_command() -> list[str]:
     return [*start, "-c", code, home]
 
 
-def close_to_children() -> None:
-    """One that was handed over and lies in a descriptor of ours is found by our path, not inherited."""
-    folder, _, number = path().rpartition("/")
-    if folder == "/proc/%d/fd" % os.getpid() and number.isdigit():
-        os.set_inheritable(int(number), False)
-
-
 def packed() -> bytes:
     """An archive of this checkout or package, with all that a build puts there but the compiled forms."""
     import io

@@ -150,6 +150,20 @@ def spawn(
     return Child(argv, pid, ending, ours[0], ours[1], apart)
 
 
+def keep_descriptors() -> None:
+    """Children get none of the descriptors that this process was started with, but for the standard ones.
+
+    A lock of the script that calls us would be held by a verdict that outlives both.  An archive that was
+    handed over in one of them is found by our path.
+    """
+    for number in map(int, os.listdir("/proc/self/fd")):
+        try:
+            if number > 2:
+                os.set_inheritable(number, False)
+        except OSError:
+            pass  # that of the listing
+
+
 def read(fd: int, most: int = CHUNK) -> bytes | None:
     """What a child wrote: b"" at its end, None when there is nothing yet."""
     try:

@@ -13,9 +13,13 @@ import time
 
 import endtoend
 import pytest
+import scripting
+from lab import Lab
 from support import PATIENCE, eventually, thorough
 
 from simple_clearance.system import terminal
+
+script = scripting.script
 
 desk = endtoend.desk
 
@@ -259,6 +263,33 @@ def test_the_limit_of_descriptors_reached_in_the_middle_ends_it_with_a_summary(d
     nothing = "stopped: nothing blocked was seen; exit code 4"
     assert ("1 unanswered" if how == "a verdict" else nothing) in text
     assert desk.host.verdicts() == []
+
+
+def test_what_it_was_started_with_is_passed_on_to_nobody(script, host, tmp_path):
+    """As the lock of a script, which a verdict that goes on would hold."""
+    with Lab() as lab, open(tmp_path / "lock", "w") as lock:
+        host.container("c2", lab)
+        shield = "sh -c 'ls -l /proc/self/fd >%s'" % (tmp_path / "seen")
+        words = ("--json", "--shield", shield)
+        it = script(*words, reader=False, names=("c2",), pass_fds=[lock.fileno()])
+        it.until("session")
+        lab.connect("203.0.113.10", 443)
+        it.until("pending")
+        it.say("allow r1\n")
+        assert it.until("verdict")["result"] == "applied"
+        seen = (tmp_path / "seen").read_text()
+        assert " 0 -> /dev/null" in seen and lock.name not in seen
+        held = {endtoend.role_of(argv): descriptors(pid) for pid, argv in endtoend.processes(it.pyz)}
+        assert sorted(held) == ["forkserver", "reader", "session"]
+        assert [role for role, links in held.items() if lock.name in links] == ["session"]
+        it.signal(signal.SIGTERM)
+        it.ends(0)
+
+
+def descriptors(pid):
+    """What the descriptors of a process are."""
+    folder = "/proc/%d/fd" % pid
+    return [os.readlink(os.path.join(folder, number)) for number in os.listdir(folder)]
 
 
 @pytest.mark.parametrize("key", [b"q", b"\x03", b"\x1c"], ids=["q", "Ctrl-C", "Ctrl-backslash"])
