@@ -346,7 +346,7 @@ class Session:
         if self._until is not None and self._until <= now.mono:
             self._until = None
             self._end(OK)
-        if self._options.count is not None and self._docket.tally.applied >= self._options.count:
+        if self._options.count is not None and self._docket.tally.settled >= self._options.count:
             self._end(OK)
 
     def _tick(self, now: Now) -> None:
@@ -397,7 +397,7 @@ class Session:
     def _may_run(self) -> bool:
         """`--count` is a limit: what runs may come to an applied verdict, too."""
         most = self._options.count
-        return most is None or self._docket.tally.applied + len(self._running) < most
+        return most is None or self._docket.tally.settled + len(self._running) < most
 
     def _show(self, record: Record, now: Now) -> None:
         self._keep(record, now)

@@ -75,6 +75,11 @@ class Tally:
         """How many verdicts were applied."""
         return sum(self.counts.values())
 
+    @property
+    def settled(self) -> int:
+        """How many were applied, or would have been in a dry run."""
+        return self.applied + self.dry
+
     def last_word(self, container: str, target: str) -> str | None:
         """The action applied last to a target."""
         word: str | None = self._last_word.get(container, target)

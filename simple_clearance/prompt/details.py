@@ -152,7 +152,7 @@ HELP = (
 
 LIST_HELP = (
     ("1-9", "marks one, or takes the mark away"),
-    ("*", "marks all, those of the other pages too; with a word only what is shown"),
+    ("*", "marks all, those of the other pages too; once more: none; with a word only what is shown"),
     ("space", "the next page; Backspace: the one before"),
     ("/", "a word, then Enter: only what holds it is shown; ESC: all again"),
     ("c", "one container only: that of a mark, or of the first row; again: the next one; ESC: all again"),

@@ -199,7 +199,8 @@ class Prompt:
         while self._notices:
             self._tell(self.now)
         if self._not_run:
-            text = "{} not run: what they were for is unanswered".format(count(self._not_run, "verdict"))
+            whose = "it was" if self._not_run == 1 else "they were"
+            text = f"{count(self._not_run, 'verdict')} not run: what {whose} for is unanswered"
             self.say(layout.folded(text, self.painter.width - 1, "! ", "  "))
             self._not_run = 0
 

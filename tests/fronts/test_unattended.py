@@ -153,6 +153,13 @@ def test_the_count_is_a_limit_however_many_are_blocked(quiet, host):
     )
 
 
+def test_in_a_dry_run_those_count_that_would_have_been_run(quiet, host):
+    it = quiet("--answer", "allow", "--count", "2", "--dry-run")
+    it.block(*blocked(20))
+    assert it.lines()[-1].startswith("stopped: 2 verdicts not run (dry run), ")
+    assert host.verdicts() == []
+
+
 def test_the_count_is_a_limit_for_all_containers_together(host, pyz):
     for name in ("c1", "c2", "c3"):
         host.container(name)

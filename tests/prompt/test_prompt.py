@@ -617,10 +617,17 @@ def test_while_it_stops_it_says_what_it_waits_for_and_takes_no_key_but_ctrl_c(st
     assert stage.prompt.interrupts == "\x03"
 
 
-@pytest.mark.parametrize("waits", [[], ["allow 203.0.113.0"]])
-def test_verdicts_that_the_end_leaves_in_the_queue_are_one_line(stage, waits):
+@pytest.mark.parametrize(
+    "number, waits, told",
+    [
+        (55, [], "55 verdicts not run: what they were for is unanswered"),
+        (55, ["allow 203.0.113.0"], "55 verdicts not run: what they were for is unanswered"),
+        (1, [], "1 verdict not run: what it was for is unanswered"),
+    ],
+)
+def test_verdicts_that_the_end_leaves_in_the_queue_are_one_line(stage, number, waits, told):
     stage.auto = False
-    several(stage, 55)
+    several(stage, number)
     for request_id in stage.ids():
         stage.answer("allow", request_id)
     for record in stage.take():
@@ -631,9 +638,9 @@ def test_verdicts_that_the_end_leaves_in_the_queue_are_one_line(stage, waits):
         stage.prompt.record(record, stage.now)
     stage.prompt.end()
     stage.flush()
-    assert stage.shown[-1] == "! 55 verdicts not run: what they were for is unanswered"
+    assert stage.shown[-1] == "! " + told
     assert "FAILED" not in stage.text and stage.text.count("not run") == 1
-    assert (stage.docket.summary()["failed"], stage.docket.summary()["open"]) == (0, 55)
+    assert (stage.docket.summary()["failed"], stage.docket.summary()["open"]) == (0, number)
 
 
 def test_esc_is_the_way_back_from_everything(stage):
