@@ -27,10 +27,10 @@ def main(seconds: float = 600.0, seed: float = 1.0) -> int:
     for number in (signal.SIGINT, signal.SIGHUP):  # ignored in a script's `&`, and so in each session
         signal.signal(number, signal.SIG_DFL)
     seed, first, verdicts, broken = int(seed), int(seed), 0, 0
-    until = time.monotonic() + seconds
     with tempfile.TemporaryDirectory() as folder:
         archive = folder + "/simple-clearance.pyz"
         subprocess.run([sys.executable, ROOT + "/build_zipapp.py", "-o", archive], check=True)
+        until = time.monotonic() + seconds
         while time.monotonic() < until:
             began = time.monotonic()
             kind = list(KINDS)[seed % len(KINDS)]

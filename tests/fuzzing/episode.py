@@ -93,9 +93,10 @@ class Episode(World):
     def _end(self) -> None:
         way = self.chance.choice(self.ways_to_end())
         self.prepare_to_end()
-        self.say("the end, by " + way)
         if way == "hub" and not self.over:
             self.hub_appears()
+            way = self._or_else(way)
+        self.say("the end, by " + way)
         if way == "containers":
             for name in self.living:
                 for _ in range(self.chance.choice([0, 20])):
@@ -111,6 +112,23 @@ class Episode(World):
             time.sleep(0.05)
         self.say("over")
         self._another()
+
+    def _or_else(self, way: str) -> str:
+        """Another way to end where that hub only ends the watch of its container; once it has."""
+        left = [name for name in self.labs if self._hub_since(name)]
+        if not {*self.living} - {*left}:
+            return way
+        eventually(lambda: self.over or {*left} <= self._stopped(), what="%s are left to the hub" % left)
+        self.say("%s are left to the hub" % left)
+        return self.chance.choice([other for other in self.ways_to_end() if other != way])
+
+    def _stopped(self) -> set[str]:
+        """The containers that it says to watch no longer."""
+        return {it["container"] for it in self.records("container") if it["state"] == "stopped"}
+
+    def _hub_since(self, name: str) -> float:
+        """When a hub was there for that container; 0 as long as none is."""
+        return self.places.since_for(self.host.containers[name].sid)
 
     def hub_appears(self) -> None:
         sid = self.host.containers[self.chance.choice(list(self.labs))].sid
@@ -197,7 +215,8 @@ class Episode(World):
             found.append("it ended with %d and told %s" % (code, summary))
         if code == 0 and (summary["open"] or summary["lost"]):
             found.append("ended with 0: %s" % summary)
-        if (code == 1) != bool(self.places.since) and not (code == 4 or self._was_ending_anyway()):
+        by_hub = all(map(self._hub_since, self.living))
+        if (code == 1) != by_hub and not (code == 4 or self._was_ending_anyway()):
             found.append("ended with %d, and the hub was there since %s" % (code, self.places.since))
         if (code == 4) != bool(self.blind) and code != 1 and not (self.hasty and self.blind):
             found.append("ended with %d; readers killed: %s" % (code, sorted(self.blind)))
@@ -213,13 +232,13 @@ class Episode(World):
         pending = [record for record in records if record["type"] == "pending"]
         told = {(r["container"], r["dest"], r["port"], r["proto"]) for r in pending}
         scanned = {(r["container"], r["dest"]) for r in pending if "ports" in r}  # one for all other ports
-        until = self._watched_until()
+        until = {name: self._watched_until(name) for name in self.labs}
         missing = [
             it
             for it, at in self.sent.items()
-            if it not in told and it[:2] not in scanned and it[0] not in self.blind and at < until
+            if it not in told and it[:2] not in scanned and it[0] not in self.blind and at < until[it[0]]
         ]
-        audited = self.audit_lines(until - 3.0) - {it[:2] for it in told}
+        audited = self.audit_lines(until, 3.0) - {it[:2] for it in told}
         cut = [it for it in missing if it[0] in self.bursts]
         lost = summary["lost"] + summary["untold"]
         found = []
@@ -228,12 +247,12 @@ class Episode(World):
             found.append("%d neither told nor counted: %s; %s" % (len(missing) + len(audited), some, summary))
         return found
 
-    def _watched_until(self) -> float:
-        """Until when it certainly listened: to the end, or until it was asked to leave."""
+    def _watched_until(self, name: str) -> float:
+        """Until when it certainly listened there: to the end, or until it was asked to leave."""
         _, ended = self.end
         asked = [at for at in self.told_to_end if at > ended - 10.0]
-        if self.places.since:
-            asked.append(self.places.since)
+        if self._hub_since(name):
+            asked.append(self._hub_since(name))
         return min([ended, *(at - 1.0 for at in asked)])
 
     def _closed(self, records: list[dict[str, Any]], summary: dict[str, Any]) -> list[str]:
@@ -267,10 +286,11 @@ class Episode(World):
         found, with_hub = [], Counter[str]()
         for call in calls:
             late = LATE + self.jitter.around(call.began)
-            if self.places.since and call.began > self.places.since:
+            since = self._hub_since(call.argv[1])
+            if since and call.began > since:
                 with_hub[call.argv[1]] += 1
-                if with_hub[call.argv[1]] > 1 or call.began > self.places.since + late:
-                    found.append("%s began %.3f s after the hub" % (call, call.began - self.places.since))
+                if with_hub[call.argv[1]] > 1 or call.began > since + late:
+                    found.append("%s began %.3f s after the hub" % (call, call.began - since))
             like_it = [it for it in decided if [it["action"], it["container"], it["target"]] == call.argv]
             reason = like_it[0] if like_it else None
             if reason is None:

@@ -21,7 +21,8 @@ class Places:
 
     def __init__(self, chance: random.Random) -> None:
         self.path = tempfile.mkdtemp(prefix="run")  # short enough for a socket's path
-        self.since = 0.0
+        self.since = 0.0  # when a hub was there,
+        self.only = ""  # and the sid of the container that it is for, "" for all
         self._chance = chance
         self._closing: list[socket.socket | Owner] = []
         self._bus: subprocess.Popen[bytes] | None = None
@@ -64,13 +65,18 @@ class Places:
             self._closing.append(owner)
             name = self._chance.choice([NAME, "%s.Container_%s" % (NAME, sid)])
             owner.own(name)
-            self.since = time.monotonic()
+            self.since, self.only = time.monotonic(), sid if name.endswith(sid) else ""
             return name
         it = self._bind(sid)
         time.sleep(self._chance.choice([0.0, 0.02, 0.3]))
         it.listen(1)
-        self.since = time.monotonic()
-        return str(it.getsockname())
+        path = str(it.getsockname())
+        self.since, self.only = time.monotonic(), sid if sid in path else ""
+        return path
+
+    def since_for(self, sid: str) -> float:
+        """When a hub was there for that container; 0 as long as none is."""
+        return self.since if self.only in ("", sid) else 0.0
 
     def close(self) -> None:
         for each in self._closing:

@@ -393,12 +393,15 @@ class World:
         """The monotonic time of a time of day, in whole seconds."""
         return calendar.timegm(time.strptime(stamp[:19], "%Y-%m-%dT%H:%M:%S")) - self._wall
 
-    def audit_lines(self, until: float) -> set[tuple[str, str]]:
-        """(container, address) of what terok-shield's own readers had told by then; in whole seconds."""
+    def audit_lines(self, until: dict[str, float], before: float) -> set[tuple[str, str]]:
+        """(container, address) of what terok-shield's own readers had told so long before; in whole seconds.
+
+        `until`: container -> when that counts to.
+        """
         found = set()
         for name, container in self.host.containers.items():
             for line in map(json.loads, container.read("audit.jsonl").splitlines()):
-                before = min(until, self.ended_at.get(name, until))
-                if line["action"] == "blocked" and self.moment(line["ts"]) < before:
+                last = min(until[name] - before, self.ended_at.get(name, until[name]))
+                if line["action"] == "blocked" and self.moment(line["ts"]) < last:
                     found.add((name, line["dest"]))
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -186,24 +187,58 @@ def test_one_that_another_session_answers_for_is_told_once_and_taken_up_when_it_
         it.ends(0)
 
 
-def test_a_hub_ends_the_watch_of_its_container_alone(bare, host, lab):
+@pytest.fixture
+def runtime():
+    """A folder short enough for a socket's path."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield folder
+
+
+@contextlib.contextmanager
+def hub_of(container, runtime):
+    path = "%s/terok/clearance/%s/hub.sock" % (runtime, container.sid)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with socket.socket(socket.AF_UNIX) as hub:
+        hub.bind(path)
+        hub.listen()
+        yield
+    os.unlink(path)
+
+
+def test_a_hub_ends_the_watch_of_its_container_alone(bare, host, lab, runtime):
     c2 = host.container("c2", lab)
-    with Lab() as other, tempfile.TemporaryDirectory() as runtime, socket.socket(socket.AF_UNIX) as hub:
+    with Lab() as other:
         host.container("c3", other)
         it = watching(bare, "--all", env=host.env(XDG_RUNTIME_DIR=runtime))
         asked = blocked(it, lab, "c2", "198.51.100.7")
-        folder = "%s/terok/clearance/%s" % (runtime, c2.sid)
-        os.makedirs(folder)
-        hub.bind(folder + "/hub.sock")
-        hub.listen()
-        assert "hub is active" in stopped(it, "c2")["reason"]
-        assert it.until("closed", id=asked["id"])["why"] == "stopped"
-        blocked(it, other, "c3", "198.51.100.7")
-        hub.close()
-        os.unlink(folder + "/hub.sock")
+        with hub_of(c2, runtime):
+            assert "hub is active" in stopped(it, "c2")["reason"]
+            assert it.until("closed", id=asked["id"])["why"] == "stopped"
+            blocked(it, other, "c3", "198.51.100.7")
         started(it, "c2")
         it.signal(signal.SIGTERM)
         it.ends(5)
+
+
+@pytest.mark.parametrize("last", ["stops", "has a hub, too"])
+def test_of_those_that_are_only_named_too_and_with_the_last_the_session_ends_with_1(
+    bare, host, lab, runtime, last
+):
+    c2 = host.container("c2", lab)
+    with Lab() as other, contextlib.ExitStack() as hubs:
+        c3 = host.container("c3", other)
+        it = watching(bare, "c2", "c3", env=host.env(XDG_RUNTIME_DIR=runtime))
+        hubs.enter_context(hub_of(c2, runtime))
+        assert "hub is active" in stopped(it, "c2")["reason"]
+        asked = blocked(it, other, "c3", "198.51.100.7")
+        it.say("allow %s\n" % asked["id"])
+        assert it.until("verdict")["result"] == "applied"
+        if last == "stops":
+            c3.stop()
+        else:
+            hubs.enter_context(hub_of(c3, runtime))
+        stopped(it, "c3")
+        it.ends(1)
 
 
 def readers(it):
