@@ -489,8 +489,12 @@ class Session:
             self._end(code, *words)
 
     def _over(self) -> bool:
+        """Whether nothing is waited for any more; last of all for what was blocked by then."""
         waits = self._waited_for() or self._fleet.has_last_words or self._links.has_last_words
-        return self._ending is not None and (self._hurry or not waits)
+        if self._ending is None or waits and not self._hurry:
+            return False
+        self._fleet.take_leave(clocks.now())
+        return not self._fleet.has_last_words
 
     def _waited_for(self) -> list[Job]:
         return [job for job in self._running if job.state == RUNNING]

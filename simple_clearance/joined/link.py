@@ -246,6 +246,8 @@ class Link:
                 self.refusal = self.refusal or refused
                 break
         self._listen(0, now)
+        if self._stopping and child.status != 0:
+            self._end_missed()
         said = printable_lines(bytes(self._said))
         problem = said[-1] if said else "it ended with %s" % child.status
         self._let_go()
@@ -340,6 +342,7 @@ class Link:
         elif self.remote.sent.jobs:
             self._due = now.mono + LAST_WORDS  # that is what it waits for
         else:
+            self._end_missed()
             self._end_it()
 
     # The end
@@ -356,9 +359,21 @@ class Link:
         """Whether its last words are still waited for."""
         return self._stopping and self._child is not None
 
+    def abandon(self, now: Now) -> None:
+        """It is waited for no longer."""
+        self.remote.sent.give_up(now, "the session has ended before it")
+        if self.ending:
+            self._end_missed()
+
+    def _end_missed(self) -> None:
+        """Nobody knows what it would have said at its end."""
+        if self.up and self.remote.exit is None:
+            self._docket.lost("", 1, "link")
+
     def _end_it(self) -> None:
         if self._child is not None:
             self._child.kill(signal.SIGTERM)
+            self._child.kill(signal.SIGCONT)  # one that someone has stopped could not end
         self._let_go()
 
     def close(self) -> None:

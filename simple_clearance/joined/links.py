@@ -135,7 +135,7 @@ class Links:
     def abandon(self, now: Now) -> None:
         """At the end: what still runs there goes on by itself, its outcome unknown."""
         for link in self._links.values():
-            link.remote.sent.give_up(now, "the session has ended before it")
+            link.abandon(now)
 
     def close(self) -> None:
         for link in self._links.values():

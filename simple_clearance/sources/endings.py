@@ -1,11 +1,12 @@
 """What is still told of a container that has ended, and the readers that are not needed any more.
 
-An end is a barrier: what was blocked before it is taken first, until its source has ended or for a second or
-so.  Of a flood only what comes at first is told one by one, the rest is counted.
+An end, its own or the session's, is a barrier: what was blocked before it is taken first, until its source
+has ended or for a second or so.  Of a flood only what comes at first is told one by one, the rest is counted.
 """
 
 from __future__ import annotations
 
+from .logs import REST
 from .readers import ReaderSource, SharedSource
 
 TYPE_CHECKING = False
@@ -55,6 +56,15 @@ class Endings:
         if isinstance(source, SharedSource):
             self.had_all(one, now)
 
+    def leave(self, one: Watched, source: Source, now: Now) -> None:
+        """The session ends, and one that is watched does not: what was blocked by now is taken.
+
+        Our reader tells when that was all; of another's what it has told by now has to do.
+        """
+        self.begin(one, source, now)
+        if one in self._until and source.kind != "nflog":
+            self.had_all(one, now, self._read_rest(one, now, now.mono + REST))
+
     def only_counts(self, one: Watched, now: Now) -> bool:
         """Whether what comes of it is not told one by one any more."""
         return one in self._until and self._until[one] - now.mono <= LAST - ONE_BY_ONE
@@ -82,17 +92,22 @@ class Endings:
 
     def tick(self, now: Now) -> None:
         """Hurries those whose last words are only counted, and waits no longer for what has not come."""
+        rest = now.mono + REST
         for one in [one for one in self._until if self.only_counts(one, now)]:
             over = self._until[one] <= now.mono
-            if isinstance(one.source, ReaderSource):
-                one.source.read_rest(now)  # which may be the last of it, and told as that
-                if over:
-                    self.had_all(one, now, False)
-            elif over:
-                self.had_all(one, now, self._logs.read_rest(one, now))
+            if over or isinstance(one.source, ReaderSource):
+                whole = self._read_rest(one, now, rest)
+                if over:  # a reader that has not ended by now may have more to tell
+                    self.had_all(one, now, whole and not isinstance(one.source, ReaderSource))
         for reader in [reader for reader in self._leaving if reader.child.status is not None]:
             self._leaving.remove(reader)
             reader.close()
+
+    def _read_rest(self, one: Watched, now: Now, until: float) -> bool:
+        """What its source has told, as far as there is time `until` then; whether that was all of it."""
+        if isinstance(one.source, ReaderSource):
+            return one.source.read_rest(now, until)
+        return self._logs.read_rest(one, now, until)
 
     def reap(self) -> None:
         """After SIGCHLD."""

@@ -131,7 +131,7 @@ class Fleet:
 
     @property
     def has_last_words(self) -> bool:
-        """Whether a container has ended whose last words are still being taken: for a second at most."""
+        """Whether last words of a container are still being taken: for a second at most."""
         return bool(self._endings)
 
     def ending(self, name: str) -> bool:
@@ -344,6 +344,13 @@ class Fleet:
             if watched.ended(one):
                 self._container_ended(one, now)
 
+    def take_leave(self, now: Now) -> None:
+        """Of those that are watched what was blocked by now is still taken, while it `has_last_words`."""
+        for one in list(self.containers.values()):
+            if one.stage == WATCHED and one.source is not None and self.replay is None:
+                one.left = True
+                self._endings.leave(one, one.source, now)
+
     def close(self) -> None:
         self._roster.stop()
         for source in self._sources:
@@ -530,8 +537,10 @@ class Fleet:
             self._roster.noticed(now)  # it may have started again by now
 
     def _over(self, one: Watched, now: Now) -> None:
-        """Nothing more comes of one that has ended."""
+        """Nothing more comes of one that has ended, or that the session has left."""
         self._let_go(one, "had all")
+        if one.left:
+            return
         self._docket.stop(one.name, now, one.refused)
         self._hand_over(one)
         if self._follows:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Sink = Callable[[Watched, "Event | ShieldState | Recorded", Now], None]
 
 REST = 0.2
-"""Seconds for the rest of an audit log, once nobody writes to it any more."""
+"""Seconds for the rest of what a source has told, once nothing more of it is waited for."""
 
 
 class Logs:
@@ -84,11 +84,11 @@ class Logs:
             while self._read_names(one, now) and not _is_over(now):
                 pass
 
-    def read_rest(self, one: Watched, now: Now) -> bool:
-        """What is left of its audit log, in `REST` seconds at most; whether that was all of it."""
+    def read_rest(self, one: Watched, now: Now, until: float | None = None) -> bool:
+        """What is left of its audit log, as far as there is time `until` then; whether that was all of it."""
         if one.log is None:
             return True
-        until = clocks.now().mono + REST
+        until = clocks.now().mono + REST if until is None else until
         one.log.noticed = True
         while self._read_log(one, now):
             if clocks.now().mono >= until:

@@ -134,11 +134,14 @@ class ReaderSource:
             self._loop.remove(fd)
         self.child.close()
 
-    def read_rest(self, now: Now) -> None:
-        """All that is in its pipe by now."""
+    def read_rest(self, now: Now, until: float = float("inf")) -> bool:
+        """What is in its pipe by now, as far as it can be read `until` then; whether that was all of it."""
         for _ in range(LEFT // SLICE):
             if not self._take(now):
-                return
+                return True
+            if clocks.now().mono >= until:
+                break
+        return False
 
     def reap(self, now: Now) -> None:
         """After SIGCHLD, or what tells the end of one of ours."""

@@ -80,6 +80,7 @@ class Watched:
         self.faulty = False  # whether it was told that lines of it mean nothing
         self.stage = FOUND
         self.refused: Refused | None = None  # why it is watched no longer, though it runs
+        self.left = False  # whether the session has ended before it
 
     def __repr__(self) -> str:
         return f"Watched({self.name}, {self.id[:12]})"

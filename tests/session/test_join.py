@@ -223,6 +223,30 @@ def test_the_end_waits_for_a_verdict_elsewhere(script, elsewhere, host):
     assert it.ends(0).records[-1]["allowed"] == 1
 
 
+def test_what_was_blocked_elsewhere_before_the_end_is_told(script, elsewhere):
+    web = elsewhere("web")
+    it = join(script, web)
+    it.until("session")
+    os.kill(web.pids[0], signal.SIGSTOP)
+    web.block("198.51.100.1")
+    it.hang_up()
+    assert it.silent(0.3)
+    os.kill(web.pids[0], signal.SIGCONT)
+    assert it.until("pending")["dest"] == "198.51.100.1"
+    assert it.ends(5).of("lost") == []
+
+
+def test_one_that_does_not_tell_its_end_in_time_leaves_a_gap(script, elsewhere):
+    web = elsewhere("web")
+    it = join(script, web)
+    it.until("session")
+    os.kill(web.pids[0], signal.SIGSTOP)
+    it.ends(5)
+    assert [(record["where"], record["count"]) for record in it.of("lost")] == [("link", 1)]
+    assert it.records[-1]["gaps"] == 1
+    eventually(lambda: not os.path.exists("/proc/%d" % web.pids[0]), what="it has been ended")
+
+
 def test_what_can_not_be_joined_is_refused_in_its_own_words(script, elsewhere):
     it = script("--json", "--join", "web=sh -c 'echo nobody is here >&2; exit 3'", names=(), reader=False)
     told = "simple-clearance: web: nobody is here\nhint: run it by hand to see why: %s\n"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import signal
 import time
@@ -34,6 +36,16 @@ def accounted(it):
     """How many packets the session has told, counted or lost, by its records."""
     told = sum(record["count"] for record in it.of("pending"))
     return told + sum(record["count"] for record in it.of("lost"))
+
+
+@contextlib.contextmanager
+def held_up(it, number):
+    """What happens in here the session sees all at once, and with it that signal."""
+    it.child.send_signal(signal.SIGSTOP)
+    eventually(lambda: state(it.child.pid) == "T", what="it is stopped")
+    yield
+    it.child.send_signal(number)
+    it.child.send_signal(signal.SIGCONT)
 
 
 @pytest.mark.parametrize("turn", range(4))
@@ -70,11 +82,8 @@ def test_told_to_end_in_that_moment_it_takes_the_last_words_first(script, host):
         host.container("c3", stays)
         it = script("--json", reader=False, names=("c2", "c3"))
         it.until("session")
-        it.child.send_signal(signal.SIGSTOP)  # so that it sees all of it at once
-        eventually(lambda: state(it.child.pid) == "T", what="it is stopped")
-        last_act(goes, 5000)
-        it.child.send_signal(signal.SIGTERM)
-        it.child.send_signal(signal.SIGCONT)
+        with held_up(it, signal.SIGTERM):
+            last_act(goes, 5000)
         it.until("summary")
         assert accounted(it) == 5000 or it.of("lost")
         it.ends(5)
@@ -158,4 +167,78 @@ def test_no_verdict_begins_for_a_container_that_has_ended(script, host):
         it.until("summary")
         assert [record["dest"] for record in it.of("pending")] == ["198.18.0.0"]
         assert host.verdicts() == []
+        it.ends(5)
+
+
+# --- when the session ends, and the containers do not
+
+
+def until_the_end(it):
+    """The requests that it has told by then."""
+    it.until("summary")
+    return [record["dest"] for record in it.of("pending")]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_what_was_blocked_before_it_is_told_to_end_is_told_all_the_same(script, host, number):
+    with Lab() as lab, Lab() as other:
+        host.container("c2", lab)
+        host.container("c3", other)
+        it = script("--json", reader=False, names=("c2", "c3"))
+        it.until("session")
+        with held_up(it, number):
+            lab.flood(2000)
+            other.connect("203.0.113.9", 443)
+        assert "203.0.113.9" in until_the_end(it)
+        if os.getuid() == 0:  # with room for all of them in the socket and in the pipe
+            assert accounted(it) == 2001
+        assert accounted(it) == 2001 or it.of("lost")
+        assert it.of("container") == [], "they go on"
+        it.ends(5)
+
+
+def test_a_second_signal_leaves_the_verdict_alone_and_what_was_blocked_is_told(script, host):
+    with Lab() as lab:
+        host.container("c2", lab)
+        host.control("terok-shield", mode="hang")
+        it = script("--json", reader=False, names=("c2",))
+        it.until("session")
+        lab.connect("203.0.113.1", 443)
+        it.say("deny %s\n" % it.until("pending")["id"])
+        eventually(host.verdicts, what="the verdict runs")
+        it.signal(signal.SIGINT)
+        with held_up(it, signal.SIGINT):
+            lab.connect("203.0.113.9", 443)
+        assert until_the_end(it) == ["203.0.113.1", "203.0.113.9"]
+        it.ends(5, "simple-clearance: a verdict command still runs as pid %d\n" % host.verdicts()[0].pid)
+
+
+def test_what_a_reader_of_somebody_elses_has_told_by_then_is_told(script, host, tmp_path):
+    line = '{"type":"pending","container":"c2","id":"c2:1","dest":"203.0.113.9","port":443,"proto":6}'
+    reader = tmp_path / "reader"
+    reader.write_text(
+        "#!/bin/sh\ntrap '' TERM\necho '{\"type\":\"container_started\"}'\n"
+        "while ! [ -e %s/go ]; do sleep 0.05; done\necho '%s'; : >%s/told; exec sleep 60\n"
+        % (tmp_path, line, tmp_path)
+    )
+    reader.chmod(0o755)
+    with Lab() as lab:
+        host.container("c2", lab)
+        it = script("--json", "--reader", str(reader), reader=False, names=("c2",))
+        it.until("session")
+        with held_up(it, signal.SIGTERM):
+            (tmp_path / "go").touch()
+            eventually((tmp_path / "told").exists, what="it has told it")
+        assert until_the_end(it) == ["203.0.113.9"]
+        assert it.of("lost") == [], "it goes on for as long as it likes"
+        it.ends(5)
+
+
+def test_what_the_other_reader_has_written_by_then_is_told(script, host):
+    with Lab() as lab:
+        it = followed(script, host, lab)
+        with held_up(it, signal.SIGTERM):
+            lines = [BLOCKED % ("198.18.%d.%d" % divmod(number, 250)) for number in range(2000)]
+            host.containers["c2"].append("audit.jsonl", "\n".join(lines) + "\n")
+        assert until_the_end(it) == [json.loads(line)["dest"] for line in lines] or it.of("lost")
         it.ends(5)
