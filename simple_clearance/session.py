@@ -116,7 +116,7 @@ class Session:
         self._patience: float | None = None
         self._ending: int | None = None
         self._hurry = False
-        self._last_words: list[str] = []
+        self._reason: Refused | None = None  # why it ends by itself
         self._loop.deadlines += [
             self._docket.deadline,
             lambda: self._until,
@@ -318,11 +318,11 @@ class Session:
             self._round(self._loop.wait() if wait else clocks.now())
         except Refused as refused:
             hints = (MORE_FILES,) if starved(refused) else refused.hints
-            self._end(READER_ENDED, refused.message, *("hint: " + hint for hint in hints))
+            self._end(READER_ENDED, Refused(READER_ENDED, refused.message, *hints))
         except OSError as error:
             if not starved(error):
                 raise
-            self._end(READER_ENDED, starved(error).lower(), "hint: " + MORE_FILES)
+            self._end(READER_ENDED, Refused(READER_ENDED, starved(error).lower(), MORE_FILES))
 
     def _round(self, now: Now) -> None:
         front = self._front
@@ -435,9 +435,7 @@ class Session:
         if self._fleet.several or self._links:
             self._fleet.leave(container, refused, clocks.now())
             return
-        if self._ending != HUB_ACTIVE:
-            self._last_words += [refused.message, *("hint: " + hint for hint in refused.hints)]
-        self._end(HUB_ACTIVE)
+        self._end(HUB_ACTIVE, refused)
 
     # What happens
 
@@ -473,20 +471,19 @@ class Session:
 
     # Ending
 
-    def _end(self, code: int, *words: str) -> None:
+    def _end(self, code: int, reason: Refused | None = None) -> None:
         """Nothing more is asked or started; running verdicts are waited for.  The gravest code stands."""
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})  # last words stop nobody in the background
         ranks = (OK, READER_ENDED, HUB_ACTIVE)
-        self._last_words += words
         self._fleet.stop(clocks.now())
         self._links.stop(clocks.now())
         if self._ending is None or ranks.index(code) > ranks.index(self._ending):
-            self._ending = code
+            self._ending, self._reason = code, reason
 
-    def _nothing_left(self, code: int, *words: str) -> None:
+    def _nothing_left(self, code: int, reason: Refused | None = None) -> None:
         """No container of this machine is watched any more."""
         if code == READER_ENDED or self._links.over:
-            self._end(code, *words)
+            self._end(code, reason)
 
     def _over(self) -> bool:
         """Whether nothing is waited for any more; last of all for what was blocked by then."""
@@ -518,7 +515,8 @@ class Session:
         self._drain(now)
         front.close()
         self._drain(now)  # what it lost
-        summary = protocol.summary(self._docket.summary(), self._exit_code(), self._docket.tally.dry)
+        why = self._reason.message if self._reason is not None else ""
+        summary = protocol.summary(self._docket.summary(), self._exit_code(), self._docket.tally.dry, why)
         rules = self._by_rule.told() if self._by_rule is not None else []
         if rules:
             summary["rules"] = protocol.by_rule(rules)
@@ -534,8 +532,12 @@ class Session:
         self._loop.deadlines.append(lambda: until if self._hurry else None)
         while front.busy and not (self._hurry and clocks.now().mono >= until):
             self._loop.wait()
-        for line in [*self._last_words, *([front.failed] if front.failed else [])]:
-            terminal.diagnose(line if line.startswith("hint: ") else "simple-clearance: " + line)
+        if self._reason is not None:
+            terminal.diagnose("simple-clearance: " + self._reason.message)
+            for hint in self._reason.hints:
+                terminal.diagnose("hint: " + hint)
+        if front.failed:
+            terminal.diagnose("simple-clearance: " + front.failed)
         for pid in left:
             terminal.diagnose("simple-clearance: a verdict command still runs as pid %d" % pid)
         return self._exit_code()

@@ -107,12 +107,16 @@ def deciding(job: Job) -> Record:
     }
 
 
-def summary(counts: dict[str, int], code: int, dry: int = 0) -> Record:
-    """The last record, from `Docket.summary`, the exit code and how many verdicts were only decided."""
+def summary(counts: dict[str, int], code: int, dry: int = 0, reason: str = "") -> Record:
+    """The last record, from `Docket.summary`, the exit code and how many verdicts were only decided.
+
+    `reason` is why it ended by itself, "" where it was asked to.
+    """
     keys = ("allowed", "denied", "skipped", "muted", "failed", "unknown", "open", "lost", "untold")
     more = {**{key: counts[key] for key in ("floor", "let_out", "muted_tries", "gaps")}, "dry_run": dry}
     told = {key: number for key, number in more.items() if number}
-    return {"type": "summary", **{key: counts[key] for key in keys}, **told, "exit": code}
+    why = {"reason": reason} if reason else {}
+    return {"type": "summary", **{key: counts[key] for key in keys}, **told, **why, "exit": code}
 
 
 def by_rule(rules: Iterable[tuple[str, int, int]]) -> list[Record]:

@@ -467,7 +467,7 @@ class Fleet:
     def _lose(self, one: Watched, reason: str, now: Now, *hints: str) -> None:
         """Its source has failed: the end of the session, unless it is one of those that are followed."""
         if not self._follows:
-            self._ended(READER_ENDED, f"{one.name}: {reason}", *("hint: " + hint for hint in hints))
+            self._ended(READER_ENDED, Refused(READER_ENDED, f"{one.name}: {reason}", *hints))
             return
         self._docket.lost(one.name, 1, "watch")
         self.leave(one.name, Refused(READER_ENDED, reason, *hints), now)
@@ -546,8 +546,11 @@ class Fleet:
         if self._follows:
             self._await(one, now)
         elif all(other.stage == OVER for other in self.containers.values()):
-            left = any(other.refused is not None for other in self.containers.values())
-            self._ended(HUB_ACTIVE if left else OK)
+            self._ended(OK)
+            for other in self.containers.values():
+                if other.refused is not None:
+                    reason = "%s: %s" % (other.name, other.refused.message)
+                    self._ended(HUB_ACTIVE, Refused(HUB_ACTIVE, reason, *other.refused.hints))
 
     def _await(self, one: Watched, now: Now) -> None:
         """It may start again, or may be watched again."""

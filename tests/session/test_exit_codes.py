@@ -106,7 +106,12 @@ class Session(scripting.Script):
                 assert json.loads(out.splitlines()[-1])["exit"] == code
         assert "Traceback" not in said
         if os.path.isfile(self.log) and code != 70:
-            assert self.until("summary")["exit"] == code
+            summary = self.until("summary")
+            assert summary["exit"] == code
+            assert ("reason" in summary) == (code in (1, 4)), "why it ended by itself"
+            assert "simple-clearance: %s\n" % summary.get("reason", "") in said.replace(
+                "\r", ""
+            ) or code not in (1, 4)
         return code, said
 
     def close(self):

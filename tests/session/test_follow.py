@@ -238,6 +238,11 @@ def test_of_those_that_are_only_named_too_and_with_the_last_the_session_ends_wit
         else:
             hubs.enter_context(hub_of(c3, runtime))
         stopped(it, "c3")
+        ended = it.child.stderr.readline().decode()
+        assert ended.startswith("simple-clearance: c2: the clearance hub is active: ")
+        assert it.until("summary")["reason"] in ended
+        hints = it.child.stderr.read().decode().splitlines()
+        assert hints and all(hint.startswith("hint: ") for hint in hints)
         it.ends(1)
 
 
