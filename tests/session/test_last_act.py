@@ -190,9 +190,7 @@ def test_what_was_blocked_before_it_is_told_to_end_is_told_all_the_same(script, 
             lab.flood(2000)
             other.connect("203.0.113.9", 443)
         assert "203.0.113.9" in until_the_end(it)
-        if os.getuid() == 0:  # with room for all of them in the socket and in the pipe
-            assert accounted(it) == 2001
-        assert accounted(it) == 2001 or it.of("lost")
+        assert accounted(it) == 2001 or (accounted(it) < 2001 and it.of("lost"))
         assert it.of("container") == [], "they go on"
         it.ends(5)
 
