@@ -528,9 +528,11 @@ class Session:
                 front.tell(by_rule(rules))
         else:
             front.tell([STOPPED_EARLY])
-        until = clocks.now().mono + LAST_WORDS
-        self._loop.deadlines.append(lambda: until if self._hurry else None)
-        while front.busy and not (self._hurry and clocks.now().mono >= until):
+        until: float | None = None
+        self._loop.deadlines.append(lambda: until)
+        while front.busy and (until is None or clocks.now().mono < until):
+            if self._hurry and until is None:
+                until = clocks.now().mono + LAST_WORDS
             self._loop.wait()
         if self._reason is not None:
             terminal.diagnose("simple-clearance: " + self._reason.message)

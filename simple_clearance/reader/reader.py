@@ -32,7 +32,8 @@ BACKLOG = 4 << 20  # bytes of lines kept for a stdout that is not read; half of 
 LAST_BACKLOG = 1 << 19  # bytes of lines kept at the end, when there is little time left to take them
 CHUNK = 1 << 16  # bytes of lines gathered before they are written in a flood
 PATIENCE = 0.25  # seconds between two tellings of repeats and losses
-TICK = 0.05  # seconds that the kernel may still hold back the container's last packets
+TICK = 0.01  # seconds that the kernel holds a packet back at most: a tick of its own, at 100 Hz
+QUIET = 0.05  # seconds without a packet after which a container that has ended has sent its last one
 DRAIN = 0.4  # seconds for what is in the socket at the end, in which others in a pod may still send
 LINGER = 0.4  # seconds given to stdout after that; the session waits for one second
 KEPT = 1 << 20  # bytes of a block of memory that is kept for the next one
@@ -252,7 +253,7 @@ class _Loop:
     def _last_words(self, exited: bool) -> int:
         """The end: what was logged before it is told, or counted as lost; INCOMPLETE where it can't be."""
         output = self._output
-        self._drain()
+        self._drain(exited)
         self._tell_counts(now=True)
         if exited:
             output.put(self._tally.exited("poststop"))
@@ -261,18 +262,25 @@ class _Loop:
             return _stdout_gone(output.failed)
         return INCOMPLETE if output.backlog else OK
 
-    def _drain(self) -> None:
-        """Reads until nothing has come for a tick, or nobody reads us any longer."""
-        until = time.monotonic() + DRAIN
+    def _drain(self, exited: bool) -> None:
+        """Reads what was logged before the end, the container's or ours, unless nobody reads us any longer.
+
+        One that goes on may send for ever: after our end only what the kernel held back till then counts.
+        """
+        now = time.monotonic()
+        last, until = now + (QUIET if exited else TICK), now + DRAIN
         while not self._output.gone:
             more = self._take(LAST_BACKLOG)
             self._output.flush()
-            ready = [] if more else self._drained.poll(TICK)
-            if not more and [fd for fd, _ in ready] != [self._log.fileno()]:
+            now = time.monotonic()
+            ready = [] if more else [fd for fd, _ in self._drained.poll(max(0.0, last - now))]
+            if not more and ready != [self._log.fileno()]:
                 return
-            if time.monotonic() >= until:
+            if now >= until:
                 self._tally.untold += 1  # and what comes after that
                 return
+            if exited:
+                last = now + QUIET
 
 
 def _stdout_gone(problem: OSError | None) -> int:

@@ -62,7 +62,8 @@ class Endings:
         Our reader tells when that was all; of another's what it has told by now has to do.
         """
         self.begin(one, source, now)
-        if one in self._until and source.kind != "nflog":
+        waits = isinstance(source, ReaderSource) and source.tells_its_end
+        if one in self._until and not waits:
             self.had_all(one, now, self._read_rest(one, now, now.mono + REST))
 
     def only_counts(self, one: Watched, now: Now) -> bool:

@@ -108,6 +108,11 @@ class ReaderSource:
         """The lines of its stderr, the last ones."""
         return printable_lines(bytes(self._said))
 
+    @property
+    def tells_its_end(self) -> bool:
+        """Whether `gone` is still to come, once it is told to end: of a foreign one that is not known."""
+        return not (self.foreign or self._over)
+
     def refusal(self) -> Refused:
         """Why it never listened, in its own words."""
         said = self.said

@@ -240,3 +240,30 @@ def test_what_the_other_reader_has_written_by_then_is_told(script, host):
             host.containers["c2"].append("audit.jsonl", "\n".join(lines) + "\n")
         assert until_the_end(it) == [json.loads(line)["dest"] for line in lines] or it.of("lost")
         it.ends(5)
+
+
+def test_a_reader_that_has_ended_is_not_waited_for(script, host):
+    with Lab() as lab, Lab() as other:
+        host.container("c2", lab)
+        host.container("c3", other)
+        it = script("--json", reader=False, names=("c2", "c3"))
+        it.until("session")
+        other.connect("203.0.113.9", 443)
+        os.kill(lab.holder(), signal.SIGKILL)
+        told = "c2: the reader ended unexpectedly (exit code -9)"
+        assert it.until("summary")["reason"] == told
+        assert [record["dest"] for record in it.of("pending")] == ["203.0.113.9"]
+        assert it.of("lost") == []
+        it.ends(4, "simple-clearance: %s\n" % told)
+
+
+def test_a_second_signal_gives_stdout_a_last_chance_whenever_it_comes(script, host, pyz, tmp_path):
+    """Whoever reads it may have stalled for longer than that before."""
+    archive = with_a_fault(pyz, str(tmp_path / "patient.pyz"), "session", "\nLAST_WORDS = 3.0\n")
+    it = script("--json", pyz=archive)
+    it.until("session")
+    it.block(*("198.18.%d.%d" % divmod(number, 250) for number in range(2000)))
+    it.signal(signal.SIGTERM)
+    time.sleep(3.5)
+    it.child.send_signal(signal.SIGINT)
+    it.ends(5)
