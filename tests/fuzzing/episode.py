@@ -219,7 +219,7 @@ class Episode(World):
         if (code == 1) != by_hub and not (code == 4 or self._was_ending_anyway()):
             found.append("ended with %d, and the hub was there since %s" % (code, self.places.since))
         if (code == 4) != bool(self.blind) and code != 1 and not (self.hasty and self.blind):
-            found.append("ended with %d; readers killed: %s" % (code, sorted(self.blind)))
+            found.append("ended with %d; readers killed: %s; %s" % (code, sorted(self.blind), summary))
         if code == 5 and not any(summary[word] for word in ("open", "lost", "failed", "unknown")):
             found.append("ended with 5 for nothing: %s" % summary)
         return found + self._missing(records, summary) + self._closed(records, summary)

@@ -386,7 +386,7 @@ class World:
         try:
             with open("/proc/%d/cmdline" % call.pid, "rb") as file:
                 return self.host.folder.encode() in file.read() and state(call.pid) != "Z"
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             return False
 
     def moment(self, stamp: str) -> float:
